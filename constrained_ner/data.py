@@ -1,0 +1,95 @@
+"""What is annotated and what annotation finds: spans, mentions, sentences, documents.
+
+All offsets are half-open and count code points, as Python's own slices do: `text[span.start:span.end]`.
+Other conventions (the inclusive ends of the DDI corpus) live in the readers and writers of `corpora/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+Provenance = Literal["gold", "constrained", "exact", "normalised", "fuzzy"]
+"""How the offsets of a mention were obtained.
+
+gold: read from a file. constrained: by construction. exact: the free answer was a legal one, or the
+quoted name stands in the text as quoted. normalised: equal up to case and white space. fuzzy: similar.
+"""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Span:
+    """A half-open range of code points, `[start, end)`, never empty."""
+
+    start: int
+    end: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start < self.end:
+            raise ValueError(f"span {self.start}-{self.end} is empty or starts before the text")
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """A typed name in a sentence: one span, or several when the name is discontinuous.
+
+    text: the name as the sentence spells it (gold may differ: some corpora do).
+    confidence: probability in [0, 1], or None where none was computed.
+    score: similarity in [0, 1] of a fuzzy alignment, otherwise None.
+    """
+
+    spans: tuple[Span, ...]
+    type: str
+    text: str
+    confidence: float | None = None
+    provenance: Provenance = "gold"
+    score: float | None = None
+
+    @property
+    def start(self) -> int:
+        return self.spans[0].start
+
+    @property
+    def end(self) -> int:
+        return self.spans[-1].end
+
+    @property
+    def discontinuous(self) -> bool:
+        return len(self.spans) > 1
+
+    def moved(self, offset: int) -> Mention:
+        """The same mention with every span moved by `offset` code points."""
+        return replace(self, spans=tuple(Span(s.start + offset, s.end + offset) for s in self.spans))
+
+
+def covered_text(text: str, spans: Iterable[Span]) -> str:
+    """The text under the spans, the pieces joined by one space as the DDI corpus joins them.
+
+    Example: covered_text("cough and cold", (Span(0, 5), Span(10, 14))) -> "cough cold"
+    """
+    return " ".join(text[s.start : s.end] for s in spans)
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A sentence, verbatim: never stripped, never normalised."""
+
+    id: str
+    text: str
+    mentions: tuple[Mention, ...] = ()
+
+    def with_mentions(self, mentions: Iterable[Mention]) -> Sentence:
+        """The same sentence with these mentions, sorted by offset."""
+        return replace(self, mentions=tuple(sorted(mentions, key=lambda m: (m.spans, m.type))))
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """Sentences that stand together in one source."""
+
+    id: str
+    sentences: tuple[Sentence, ...] = field(default=())
+
+    def __iter__(self) -> Iterator[Sentence]:
+        return iter(self.sentences)
