@@ -1,0 +1,155 @@
+"""The tokens of a model as bytes: id -> bytes, text -> ids, the byte trie, the ids that end an answer.
+
+A back end builds a Vocabulary from its own tokenizer. From here on a token is a byte string, whatever the
+tokenizer's kind: byte-level BPE (GPT-2, Llama 3, Qwen) or SentencePiece with byte fallback (Llama 2, Phi 3,
+Gemma).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import cached_property
+
+ROOT = 0
+_ANCHOR = "\n"  # never merges with what follows it in a SentencePiece vocabulary: it is a byte token there
+
+
+class Trie:
+    """A byte trie over token ids.
+
+    edges: (node << 8 | byte) -> node; one flat dict, a third of the memory of nested ones.
+    tokens: node -> the ids that spell the path to it (several: a byte token may repeat a piece).
+    """
+
+    def __init__(self, entries: Iterable[tuple[int, bytes]]) -> None:
+        self.edges: dict[int, int] = {}
+        self.tokens: dict[int, tuple[int, ...]] = {}
+        edges, size = self.edges, 1
+        for token_id, piece in entries:
+            node = ROOT
+            for byte in piece:
+                key = node << 8 | byte
+                child = edges.get(key)
+                if child is None:
+                    child = edges[key] = size
+                    size += 1
+                node = child
+            self.tokens[node] = (*self.tokens.get(node, ()), token_id)
+
+    def longest_match(self, data: bytes, start: int) -> tuple[int, int] | None:
+        """The longest token that data holds at start, as (id, end); None where no token fits."""
+        node, best = ROOT, None
+        for at in range(start, len(data)):
+            child = self.edges.get(node << 8 | data[at])
+            if child is None:
+                break
+            node = child
+            if node in self.tokens:
+                best = (self.tokens[node][0], at + 1)
+        return best
+
+
+class Vocabulary:
+    """The tokens of one model.
+
+    token_bytes: the bytes of every id; b"" for a token that stands for no text.
+    control_ids: ids that are not text (`<|eot_id|>`, a model's own tag tokens). Their bytes, if any, are
+        how they are spelt when specials are shown. They are never in the trie.
+    stop_ids: ids that end an answer.
+    leading_space: the tokenizer begins a text with a space of its own (SentencePiece's dummy prefix).
+    tokenize: text -> ids, with specials off; may add the leading space, may normalise: `encode` mends both.
+    tokenize_template: template text -> ids, with specials on.
+    """
+
+    def __init__(
+        self,
+        token_bytes: Sequence[bytes],
+        *,
+        control_ids: Collection[int],
+        stop_ids: Collection[int],
+        tokenize: Callable[[str], list[int]],
+        tokenize_template: Callable[[str], list[int]] | None = None,
+        leading_space: bool = False,
+    ) -> None:
+        self.token_bytes = tuple(token_bytes)
+        self.control_ids = frozenset(control_ids)
+        self.stop_ids = frozenset(stop_ids)
+        self.leading_space = leading_space
+        self._tokenize = tokenize
+        self.encode_template = tokenize_template or tokenize
+
+    def __len__(self) -> int:
+        return len(self.token_bytes)
+
+    @cached_property
+    def trie(self) -> Trie:
+        """Every token that stands for text. Built on first use: about a second for 128,256 tokens."""
+        return Trie(
+            (token_id, piece)
+            for token_id, piece in enumerate(self.token_bytes)
+            if piece and token_id not in self.control_ids
+        )
+
+    @cached_property
+    def control_by_bytes(self) -> dict[bytes, int]:
+        """The control tokens that are spelt as text, by their spelling."""
+        return {self.token_bytes[i]: i for i in sorted(self.control_ids, reverse=True) if self.token_bytes[i]}
+
+    def decode(self, token_ids: Iterable[int]) -> bytes:
+        """The bytes of the tokens, one after the other, nothing added or removed."""
+        return b"".join(self.token_bytes[i] for i in token_ids)
+
+    def encode(self, text: str) -> list[int]:
+        """The model's own tokenisation of the text, verbatim: decode(encode(text)) == text.encode().
+
+        Where the tokenizer alters the text (Unicode normalisation, unknown characters), the longest token
+        at each place is taken instead.
+        """
+        wanted = text.encode()
+        if not wanted:
+            return []
+        ids = self._tokenize_bare(text)
+        return ids if self.decode(ids) == wanted else self._encode_greedily(wanted)
+
+    def _tokenize_bare(self, text: str) -> list[int]:
+        """Ids of the text without the tokenizer's leading space."""
+        if not self.leading_space:
+            return self._tokenize(text)
+        ids = self._tokenize(_ANCHOR + text)
+        for n_anchor in range(1, min(4, len(ids)) + 1):
+            if self.decode(ids[:n_anchor]).endswith(_ANCHOR.encode()):
+                return ids[n_anchor:]
+        return ids
+
+    def _encode_greedily(self, data: bytes) -> list[int]:
+        ids: list[int] = []
+        at = 0
+        while at < len(data):
+            match = self.trie.longest_match(data, at)
+            if match is None:
+                raise ValueError(f"byte {data[at]:#04x} is in no token of the vocabulary")
+            ids.append(match[0])
+            at = match[1]
+        return ids
+
+
+def _byte_level_alphabet() -> dict[str, int]:
+    """GPT-2's printable stand-in for every byte, inverted (Radford et al. 2019, `bytes_to_unicode`)."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(256 + n): byte for n, byte in enumerate(others)}
+
+
+BYTE_LEVEL_ALPHABET = _byte_level_alphabet()
+
+
+def bytes_of_byte_level(piece: str) -> bytes:
+    """Example: bytes_of_byte_level("Ġaspirin") -> b" aspirin". Raises KeyError outside the alphabet."""
+    return bytes(BYTE_LEVEL_ALPHABET[character] for character in piece)
+
+
+def bytes_of_sentencepiece(piece: str) -> bytes:
+    """Example: bytes_of_sentencepiece("▁aspirin") -> b" aspirin"; "<0x0A>" -> b"\\n"."""
+    if len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">"):
+        return bytes([int(piece[3:5], 16)])
+    return piece.replace("\u2581", " ").encode()
