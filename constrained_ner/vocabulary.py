@@ -12,6 +12,7 @@ from functools import cached_property
 
 ROOT = 0
 _ANCHOR = "\n"  # never merges with what follows it in a SentencePiece vocabulary: it is a byte token there
+_ANCHORED = (_ANCHOR.encode(), b" " + _ANCHOR.encode())
 
 
 class Trie:
@@ -45,7 +46,7 @@ class Trie:
                 break
             node = child
             if node in self.tokens:
-                best = (self.tokens[node][0], at + 1)
+                best = (self.tokens[node][-1], at + 1)  # pieces stand after the byte tokens that repeat them
         return best
 
 
@@ -55,7 +56,9 @@ class Vocabulary:
     token_bytes: the bytes of every id; b"" for a token that stands for no text.
     control_ids: ids that are not text (`<|eot_id|>`, a model's own tag tokens). Their bytes, if any, are
         how they are spelt when specials are shown. They are never in the trie.
-    stop_ids: ids that end an answer.
+    stop_ids: ids that end an answer. Control ids too.
+    bos_id: the id that stands before every text in training, None if none does. A prompt begins with it
+        unless its template has already written it.
     leading_space: the tokenizer begins a text with a space of its own (SentencePiece's dummy prefix).
     tokenize: text -> ids, with specials off; may add the leading space, may normalise: `encode` mends both.
     tokenize_template: template text -> ids, with specials on.
@@ -70,10 +73,12 @@ class Vocabulary:
         tokenize: Callable[[str], list[int]],
         tokenize_template: Callable[[str], list[int]] | None = None,
         leading_space: bool = False,
+        bos_id: int | None = None,
     ) -> None:
         self.token_bytes = tuple(token_bytes)
-        self.control_ids = frozenset(control_ids)
         self.stop_ids = frozenset(stop_ids)
+        self.control_ids = self.stop_ids.union(control_ids)
+        self.bos_id = bos_id
         self.leading_space = leading_space
         self._tokenize = tokenize
         self.encode_template = tokenize_template or tokenize
@@ -102,22 +107,31 @@ class Vocabulary:
     def encode(self, text: str) -> list[int]:
         """The model's own tokenisation of the text, verbatim: decode(encode(text)) == text.encode().
 
-        Where the tokenizer alters the text (Unicode normalisation, unknown characters), the longest token
-        at each place is taken instead.
+        No id is a control id, whatever the text spells. Where the tokenizer would alter the text (Unicode
+        normalisation, unknown characters) or make a control token of it, the smallest part that it does this
+        to, found by halving, is cut in two; a single character is taken by the longest tokens that fit.
         """
-        wanted = text.encode()
-        if not wanted:
+        if not text:
             return []
+        wanted = text.encode()
         ids = self._tokenize_bare(text)
-        return ids if self.decode(ids) == wanted else self._encode_greedily(wanted)
+        if self.decode(ids) == wanted and self.control_ids.isdisjoint(ids):
+            return ids
+        if len(text) == 1:
+            return self._encode_greedily(wanted)
+        cut = _cut(text)
+        try:
+            return self.encode(text[:cut]) + self.encode(text[cut:])
+        except ValueError:  # a vocabulary without every byte: perhaps a longer token bridges the cut
+            return self._encode_greedily(wanted)
 
     def _tokenize_bare(self, text: str) -> list[int]:
         """Ids of the text without the tokenizer's leading space."""
         if not self.leading_space:
             return self._tokenize(text)
         ids = self._tokenize(_ANCHOR + text)
-        for n_anchor in range(1, min(4, len(ids)) + 1):
-            if self.decode(ids[:n_anchor]).endswith(_ANCHOR.encode()):
+        for n_anchor in range(1, min(3, len(ids)) + 1):
+            if self.decode(ids[:n_anchor]) in _ANCHORED:
                 return ids[n_anchor:]
         return ids
 
@@ -131,6 +145,16 @@ class Vocabulary:
             ids.append(match[0])
             at = match[1]
         return ids
+
+
+def _cut(text: str) -> int:
+    """Where to cut a text of two characters or more: before the blank nearest to its middle, or there.
+
+    Tokens that begin with a blank stay whole that way.
+    """
+    middle = len(text) // 2
+    before, after = text.rfind(" ", 1, middle + 1), text.find(" ", middle)
+    return min((at for at in (before, after) if at > 0), key=lambda at: abs(at - middle), default=middle)
 
 
 def _byte_level_alphabet() -> dict[str, int]:

@@ -1,0 +1,85 @@
+"""A model made of a function: the back end that drives the decoders' tests.
+
+It keeps the tokens of every slot for real, so a decoder that keeps one token too many gets other scores, as
+it would from a cache. It is not fast: every position's scores are computed over the whole vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..vocabulary import Vocabulary
+from .base import Scores, Step, check_prefix, check_steps, score_row
+
+Score = Callable[[tuple[int, ...]], NDArray[np.float32]]
+"""All tokens so far, prefix included -> float32 logits, shape (vocabulary,)."""
+
+
+def seeded_score(n_vocabulary: int, *, seed: int = 0, n_context: int = 4, scale: float = 4.0) -> Score:
+    """Random logits that depend on nothing but the seed and the last `n_context` ids."""
+
+    def score(ids: tuple[int, ...]) -> NDArray[np.float32]:
+        generator = np.random.default_rng([seed, *ids[-n_context:]])
+        row: NDArray[np.float32] = np.float32(scale) * generator.random(n_vocabulary, dtype=np.float32)
+        return row
+
+    return score
+
+
+class FakeBackend:
+    """A LogitsBackend whose logits are `score(all tokens so far)`.
+
+    n_passes, n_tokens: forward passes and tokens that they appended, since the beginning; n_prefilled: tokens
+        of prefixes. passes: per forward pass, its steps, for tests that look closely.
+    """
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        score: Score | None = None,
+        *,
+        context_length: int = 4096,
+        max_sequences: int = 4,
+        chat_template: str | None = None,
+    ) -> None:
+        self.vocabulary = vocabulary
+        self.context_length = context_length
+        self.max_sequences = max_sequences
+        self.chat_template = chat_template
+        self.description = {"name": "fake", "backend": "fake"}
+        self.score = score or seeded_score(len(vocabulary))
+        self.passes: list[list[Step]] = []
+        self.n_tokens = self.n_prefilled = 0
+        self._prefix: tuple[int, ...] = ()
+        self._slots: list[list[int]] = [[] for _ in range(max_sequences)]
+
+    @property
+    def n_passes(self) -> int:
+        return len(self.passes)
+
+    def prefill(self, prefix_ids: Sequence[int]) -> None:
+        check_prefix(prefix_ids, self.context_length)
+        self._prefix = tuple(prefix_ids)
+        self._slots = [[] for _ in range(self.max_sequences)]
+        self.n_prefilled += len(self._prefix)
+
+    def forward(self, steps: Sequence[Step]) -> list[list[Scores | None]]:
+        check_steps(steps, [len(slot) for slot in self._slots], len(self._prefix), self.context_length)
+        self.passes.append(list(steps))
+        self.n_tokens += sum(len(step.token_ids) for step in steps)
+        return [self._advance(step) for step in steps]
+
+    def _advance(self, step: Step) -> list[Scores | None]:
+        slot = self._slots[step.sequence]
+        del slot[step.keep :]
+        scores: list[Scores | None] = []
+        for token_id, watch in zip(step.token_ids, step.watch, strict=True):
+            slot.append(token_id)
+            scores.append(None if watch is None else score_row(self.score((*self._prefix, *slot)), watch))
+        return scores
+
+    def close(self) -> None:
+        self._slots = []
