@@ -1,0 +1,170 @@
+"""Scores of predicted mentions against gold ones: the official counts, averages and table.
+
+The official rules, which the numbers published for this task follow:
+
+- A prediction is right when sentence, offsets, name and type all equal those of a gold mention. The name
+  counts: where the gold name differs from the text at its offsets, only the gold name is right.
+- A repeated prediction counts once. So does a repeated gold mention.
+- Types are those of the gold. A prediction of another type is a false positive of the micro average, and
+  has no row of its own.
+- The macro average is the mean over the gold types of each figure, so its F1 is not made from its P and R.
+- "no class" ignores the type: two predictions that differ only in type count once.
+- A ratio over nothing is 0.
+
+Nothing here knows how predictions arose: all that goes in is (sentence id, mention).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Set
+from dataclasses import dataclass
+from typing import Any
+
+from .data import Mention
+
+_RULE = "-" * 78
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """True positives, false positives and false negatives, and the ratios made from them."""
+
+    tp: int
+    fp: int
+    fn: int
+
+    @property
+    def n_predicted(self) -> int:
+        return self.tp + self.fp
+
+    @property
+    def n_gold(self) -> int:
+        return self.tp + self.fn
+
+    @property
+    def precision(self) -> float:
+        return self.tp / self.n_predicted if self.n_predicted else 0.0
+
+    @property
+    def recall(self) -> float:
+        return self.tp / self.n_gold if self.n_gold else 0.0
+
+    @property
+    def f1(self) -> float:
+        # Through P and R, not 2tp / (2tp + fp + fn): the last bit can decide how a figure is rounded.
+        p, r = self.precision, self.recall
+        return 2 * p * r / (p + r) if p + r else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Averages:
+    """Mean precision, recall and F1 over the types."""
+
+    precision: float
+    recall: float
+    f1: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The outcome: counts by gold type, over all types (`micro`), and without regard to type (`no_class`)."""
+
+    by_type: dict[str, Counts]
+    micro: Counts
+    no_class: Counts
+
+    @property
+    def macro(self) -> Averages:
+        rows = self.by_type.values()
+        return Averages(
+            precision=_mean(row.precision for row in rows),
+            recall=_mean(row.recall for row in rows),
+            f1=_mean(row.f1 for row in rows),
+        )
+
+    def table(self) -> str:
+        """The official evaluator's table, byte for byte, ending in a line break."""
+        macro = self.macro
+        lines = [
+            f"{'':<17}  tp\t  fp\t  fn\t#pred\t#exp\tP\tR\tF1",
+            _RULE,
+            *(_row(name, counts) for name, counts in self.by_type.items()),
+            _RULE,
+            f"{'M.avg':<17}-\t-\t-\t-\t-\t{macro.precision:.1%}\t{macro.recall:.1%}\t{macro.f1:.1%}",
+            _RULE,
+            _row("m.avg", self.micro),
+            _row("m.avg(no class)", self.no_class),
+        ]
+        return "".join(line + "\n" for line in lines)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON: unrounded, counts and ratios of every row."""
+        macro = self.macro
+        return {
+            "by_type": {name: _plain(counts) for name, counts in self.by_type.items()},
+            "macro": {"precision": macro.precision, "recall": macro.recall, "f1": macro.f1},
+            "micro": _plain(self.micro),
+            "no_class": _plain(self.no_class),
+        }
+
+
+def evaluate(gold: Iterable[tuple[str, Mention]], predicted: Iterable[tuple[str, Mention]]) -> Evaluation:
+    """Score predictions against gold, both as pairs of sentence id and mention, in any order.
+
+    Example: evaluate(gold=[("s0", m)], predicted=[("s0", m), ("s0", m)]).micro -> Counts(tp=1, fp=0, fn=0)
+    """
+    gold_keys = {_key(sentence_id, mention) for sentence_id, mention in gold}
+    predicted_keys = {_key(sentence_id, mention) for sentence_id, mention in predicted}
+    types = sorted({type_name for _, type_name in gold_keys})
+    return Evaluation(
+        by_type={t: _count(_of_type(gold_keys, t), _of_type(predicted_keys, t)) for t in types},
+        micro=_count(gold_keys, predicted_keys),
+        no_class=_count({place for place, _ in gold_keys}, {place for place, _ in predicted_keys}),
+    )
+
+
+_Place = tuple[str, Hashable, str]  # sentence id, spans, name
+
+
+def _key(sentence_id: str, mention: Mention) -> tuple[_Place, str]:
+    # A predictions file cannot hold a line break inside a name, so none may make a difference.
+    name = mention.text.replace("\r", " ").replace("\n", " ")
+    return (sentence_id, mention.spans, name), mention.type
+
+
+def _of_type(keys: Iterable[tuple[_Place, str]], type_name: str) -> set[_Place]:
+    return {place for place, t in keys if t == type_name}
+
+
+def _count(gold: Set[Hashable], predicted: Set[Hashable]) -> Counts:
+    tp = len(gold & predicted)
+    return Counts(tp=tp, fp=len(predicted) - tp, fn=len(gold) - tp)
+
+
+def _mean(values: Iterable[float]) -> float:
+    # One addition after another, as the official evaluator does: sum() is more exact since Python 3.12,
+    # and the last bit can decide how a figure is rounded.
+    total, n = 0.0, 0
+    for value in values:
+        total, n = total + value, n + 1
+    return total / n if n else 0.0
+
+
+def _row(name: str, c: Counts) -> str:
+    return (
+        f"{name:<17}{c.tp:>4}\t{c.fp:>4}\t{c.fn:>4}\t{c.n_predicted:>4}\t{c.n_gold:>4}"
+        f"\t{c.precision:.1%}\t{c.recall:.1%}\t{c.f1:.1%}"
+    )
+
+
+def _plain(c: Counts) -> dict[str, int | float]:
+    return {
+        "tp": c.tp,
+        "fp": c.fp,
+        "fn": c.fn,
+        "n_predicted": c.n_predicted,
+        "n_gold": c.n_gold,
+        "precision": c.precision,
+        "recall": c.recall,
+        "f1": c.f1,
+    }
