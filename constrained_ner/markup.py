@@ -64,7 +64,12 @@ class Markup:
             if mention.discontinuous or mention.start < done:
                 raise ValueError(f"mention {mention.text!r} is discontinuous, overlapping or out of order")
             name = text[mention.start : mention.end]
-            parts += [text[done : mention.start], self.open_tag(mention.type), name, self.close_tag(mention.type)]
+            parts += [
+                text[done : mention.start],
+                self.open_tag(mention.type),
+                name,
+                self.close_tag(mention.type),
+            ]
             done = mention.end
         return "".join(parts) + text[done:]
 
