@@ -1,0 +1,114 @@
+"""Constrained greedy decoding with the sentence itself as the draft.
+
+Most of an answer is copied, and what would be copied is known. So the prompt and the whole untagged rest of
+the sentence go through the model in one pass. The draft is accepted as far as the best legal token agrees
+with it; where the model prefers a tag, the tag is taken, the rejected tail leaves the cache, and the rest of
+the sentence is drafted again. Inside a mention the draft also closes the tag at the end of the word. The
+answer equals that of `stepwise`, after at most about two passes a mention instead of one a token.
+
+This is speculative decoding (Leviathan et al. 2023) with greedy verification and a draft that costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ..backends.base import Scores
+from ..constraint import State
+from ..edges import CLOSE
+from ..legal import END, LegalTokens
+from .base import Answer, Choice, Decoder, Extend, check_room, choose, is_decision, only
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A drafted token, with the legal set that it is verified against."""
+
+    token_id: int
+    legal: Mapping[int, State]
+    decided: bool
+
+
+def copy_draft(prompt_ids: Sequence[int], legal_tokens: LegalTokens, room: int) -> Decoder:
+    """Decode one sentence, verifying drafts.
+
+    room: the most tokens that prompt and answer may have together; ContextOverflowError beyond it.
+    """
+    drafter = Drafter(legal_tokens)
+    state = legal_tokens.constraint.start
+    pending = list(prompt_ids)  # accepted, not yet in the cache
+    n_cached = n_passes = n_tokens = 0
+    token_ids: list[int] = []
+    choices: list[Choice | None] = []
+    while state != END:
+        draft = list(drafter.draft(state))
+        # What follows the last decision is forced: it needs no pass.
+        n_verified = max((i + 1 for i, proposal in enumerate(draft) if proposal.decided), default=0)
+        scores: Sequence[Scores | None] = ()
+        if n_verified:
+            verified = draft[:n_verified]
+            fed = (*pending, *(proposal.token_id for proposal in verified[:-1]))
+            check_room(n_cached + len(fed), room)
+            watch = [None] * (len(pending) - 1) + [tuple(p.legal) if p.decided else None for p in verified]
+            scores = (yield Extend(n_cached, fed, watch))[len(pending) - 1 :]
+            n_passes += 1
+            n_tokens += len(fed)
+        n_accepted = 0
+        for position, proposal in enumerate(draft):
+            choice = choose(proposal.legal, scores[position]) if proposal.decided else None
+            token_id = proposal.token_id if choice is None else choice.token_id
+            state = proposal.legal[token_id]
+            if state != END:
+                token_ids.append(token_id)
+                choices.append(choice)
+            if token_id != proposal.token_id:
+                n_accepted = position
+                break
+        n_cached += len(pending) + n_accepted
+        pending = token_ids[-1:]
+    return Answer(tuple(token_ids), tuple(choices), True, n_passes, n_tokens)
+
+
+class Drafter:
+    """Proposes the rest of an answer: copy, and close an open tag at the end of the word."""
+
+    def __init__(self, legal_tokens: LegalTokens) -> None:
+        self.legal_tokens = legal_tokens
+        self._proposals: dict[State, Proposal] = {}  # drafts are made again after every tag
+
+    def draft(self, state: State) -> Iterator[Proposal]:
+        """Proposals from the state to the stop token."""
+        while state != END:
+            proposal = self._proposals.get(state)
+            if proposal is None:
+                proposal = self._proposals[state] = self._propose(state)
+            yield proposal
+            state = proposal.legal[proposal.token_id]
+
+    def _propose(self, state: State) -> Proposal:
+        legal = self.legal_tokens.legal(state)
+        if not is_decision(legal):
+            return Proposal(only(legal), legal, decided=False)
+        token_id = self._closing(state, legal) if self._at_word_end(state) else None
+        if token_id is None:
+            copying = self.legal_tokens.copying_token(state)
+            token_id = copying[0] if copying and copying[0] in legal else next(iter(legal))
+        return Proposal(token_id, legal, decided=True)
+
+    def _at_word_end(self, state: State) -> bool:
+        """Whether a tag is open and may be closed before white space, closing punctuation or the end."""
+        constraint = self.legal_tokens.constraint
+        position, context = divmod(state[0], constraint.machine.n_contexts)
+        if context not in constraint.machine.inside_contexts or not constraint.edges[position] & CLOSE:
+            return False
+        return constraint.data[position : position + 1] in (b"", b" ", b".", b",", b";", b":", b")", b"]")
+
+    def _closing(self, state: State, legal: Mapping[int, State]) -> int | None:
+        """The token that begins (or is) the closing tag: it leaves the text's position where it is."""
+        n_contexts = self.legal_tokens.constraint.machine.n_contexts
+        position = state[0] // n_contexts
+        for token_id, after in legal.items():
+            if after != END and after[0] // n_contexts == position:
+                return token_id
+        return None

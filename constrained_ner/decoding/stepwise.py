@@ -1,0 +1,39 @@
+"""The reference: constrained greedy decoding, one token a forward pass.
+
+Slow and plain on purpose. Every other constrained decoder must give the same answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..legal import END, LegalTokens
+from .base import Answer, Choice, Decoder, Extend, check_room, choose, is_decision, only
+
+
+def stepwise(prompt_ids: Sequence[int], legal_tokens: LegalTokens, room: int) -> Decoder:
+    """Decode one sentence token by token.
+
+    room: the most tokens that prompt and answer may have together; ContextOverflowError beyond it.
+    """
+    state = legal_tokens.constraint.start
+    pending = list(prompt_ids)
+    n_cached = n_passes = 0
+    token_ids: list[int] = []
+    choices: list[Choice | None] = []
+    while True:
+        legal = legal_tokens.legal(state)
+        check_room(n_cached + len(pending), room)
+        watch: list[Sequence[int] | None] = [None] * len(pending)
+        watch[-1] = tuple(legal)
+        scores = yield Extend(n_cached, tuple(pending), watch)
+        n_passes += 1
+        n_cached += len(pending)
+        choice = choose(legal, scores[-1]) if is_decision(legal) else None
+        token_id = only(legal) if choice is None else choice.token_id
+        state = legal[token_id]
+        if state == END:
+            return Answer(tuple(token_ids), tuple(choices), True, n_passes, n_cached)
+        token_ids.append(token_id)
+        choices.append(choice)
+        pending = [token_id]
