@@ -1,0 +1,322 @@
+"""The library's front door: text in, sentences with mentions out.
+
+from constrained_ner import Annotator
+ner = Annotator.load()
+for mention in ner.annotate("Effect of aspirin on beta-blockers.").mentions:
+    print(mention.start, mention.end, mention.text, mention.type, mention.confidence)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from importlib import resources
+from itertools import accumulate
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+from .alignment import align
+from .backends import load_backend
+from .backends.base import LogitsBackend, Scores
+from .constraint import Constraint, TaggedSpan, TagMachine
+from .data import Mention, Sentence
+from .decoding.base import Answer, ContextOverflowError, Decoder, Extend
+from .decoding.copy_draft import copy_draft
+from .decoding.scheduler import run_all
+from .decoding.stepwise import stepwise
+from .decoding.unconstrained import unconstrained
+from .edges import CLOSE, OPEN, Boundary, edges
+from .errors import ModelError, SentenceError
+from .legal import LegalTokens, Rule, TagTokens
+from .markup import Markup
+from .prompts import PromptEncoder, PromptFile, Prompts
+from .schema import DDI, Schema
+
+DecoderName = Literal["copy-draft", "stepwise", "unconstrained"]
+
+DECODERS: dict[DecoderName, Callable[[Sequence[int], LegalTokens, int], Decoder]] = {
+    "copy-draft": copy_draft,
+    "stepwise": stepwise,
+    "unconstrained": unconstrained,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """What annotating took. Adds up over windows and sentences.
+
+    n_decisions: tokens that the model decided; legal_mass: the sum of their legal shares of probability.
+    n_unfinished: free answers that ran into their length limit.
+    """
+
+    n_passes: int = 0
+    n_tokens: int = 0
+    n_decisions: int = 0
+    legal_mass: float = 0.0
+    n_unfinished: int = 0
+    n_windows: int = 0
+
+    def __add__(self, other: Effort) -> Effort:
+        return Effort(
+            self.n_passes + other.n_passes,
+            self.n_tokens + other.n_tokens,
+            self.n_decisions + other.n_decisions,
+            self.legal_mass + other.legal_mass,
+            self.n_unfinished + other.n_unfinished,
+            self.n_windows + other.n_windows,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Annotated:
+    """A sentence as it came back.
+
+    failure: why there are no mentions, None if all went well.
+    problems: parts of a free answer that could not be used: unknown tags, names that are not in the text.
+    verbatim: whether the answer, tags removed, was the sentence (always, under the constraint).
+    """
+
+    sentence: Sentence
+    effort: Effort = Effort()
+    failure: str | None = None
+    problems: tuple[str, ...] = ()
+    verbatim: bool = True
+
+
+class Annotator:
+    """Finds the names in texts with one model.
+
+    decoder: copy-draft and stepwise are constrained and give the same answer; unconstrained generates freely
+        and aligns the answer with the text.
+    rule: which tokenisations of a legal answer are allowed (see `legal`).
+    boundary: where a mention may start and end (see `edges`).
+    examples: sentences with mentions to show in the prompt; as many as fit the context are kept.
+    """
+
+    def __init__(
+        self,
+        backend: LogitsBackend,
+        *,
+        schema: Schema = DDI,
+        prompt: PromptFile | None = None,
+        examples: Sequence[Sentence] = (),
+        decoder: DecoderName = "copy-draft",
+        rule: Rule = "canonical",
+        boundary: Boundary = "word",
+    ) -> None:
+        self.backend = backend
+        self.schema = schema
+        self.prompt = prompt or PromptFile.built_in()
+        self.decoder: DecoderName = decoder
+        self.rule: Rule = rule
+        self.boundary: Boundary = boundary
+        self.markup = Markup(schema)
+        self._machine = TagMachine(self.markup)
+        self._tag_tokens = TagTokens(self._machine, backend.vocabulary)
+        self._prompt = self._encode_prompt(examples)
+        self._room = backend.context_length - len(self._prompt.prefix_ids)
+        backend.prefill(self._prompt.prefix_ids)
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path | None = None,
+        *,
+        schema: Schema = DDI,
+        prompt: PromptFile | None = None,
+        examples: Sequence[Sentence] = (),
+        decoder: DecoderName = "copy-draft",
+        rule: Rule = "canonical",
+        boundary: Boundary = "word",
+        **backend_options: Any,
+    ) -> Annotator:
+        """Load a model: None for the embedded one, a GGUF file, a folder of transformers, or a hub's id.
+
+        backend_options: adapter, quantize, device, ... (see the back ends). Raises ModelError.
+        """
+        backend = load_backend(str(model or embedded_model()), **backend_options)
+        return cls(
+            backend,
+            schema=schema,
+            prompt=prompt,
+            examples=examples,
+            decoder=decoder,
+            rule=rule,
+            boundary=boundary,
+        )
+
+    def annotate(self, text: str) -> Sentence:
+        """The text as a sentence with its mentions. Raises SentenceError if it cannot be annotated."""
+        return next(self.annotate_many([text]))
+
+    def annotate_many(self, texts: Iterable[str]) -> Iterator[Sentence]:
+        """The texts as sentences, in order, several under way at once; ids count from 0.
+
+        Raises SentenceError at the first text that cannot be annotated; `run` goes on instead.
+        """
+        for annotated in self.run(Sentence(str(n), text) for n, text in enumerate(texts)):
+            if annotated.failure is not None:
+                raise SentenceError(f"sentence {annotated.sentence.id}: {annotated.failure}")
+            yield annotated.sentence
+
+    def run(self, sentences: Iterable[Sentence]) -> Iterator[Annotated]:
+        """Annotate sentences (their own mentions are ignored), in order; failures are reported, not raised."""
+        return run_all((self._annotate(sentence) for sentence in sentences), self.backend)
+
+    def close(self) -> None:
+        """Give back the model's memory."""
+        self.backend.close()
+
+    def __enter__(self) -> Annotator:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ---- one sentence
+
+    def _annotate(self, sentence: Sentence) -> Generator[Extend, Sequence[Scores | None], Annotated]:
+        try:
+            annotated = yield from self._annotate_window(sentence.text)
+        except SentenceError as error:
+            return Annotated(sentence.with_mentions(()), failure=str(error))
+        return replace(annotated, sentence=sentence.with_mentions(annotated.sentence.mentions))
+
+    def _annotate_window(self, text: str) -> Generator[Extend, Sequence[Scores | None], Annotated]:
+        """Annotate a text; where it does not fit the context, its halves, cut at white space."""
+        constraint = self._constraint(text)
+        legal_tokens = LegalTokens(constraint, self._tag_tokens, self.rule)
+        try:
+            answer = yield from DECODERS[self.decoder](self._prompt.ids(text), legal_tokens, self._room)
+        except ContextOverflowError:
+            cut = _cut_near_middle(text)
+            if cut is None:
+                raise
+            left = yield from self._annotate_window(text[:cut])
+            right = yield from self._annotate_window(text[cut:])
+            return _joined(left, right, cut)
+        effort = _effort(answer)
+        if self.decoder == "unconstrained":
+            return self._read_free_answer(text, constraint, answer, effort)
+        tagged = constraint.read(self.backend.vocabulary.decode(answer.token_ids))
+        if tagged is None:
+            raise AssertionError(f"the decoder wrote an illegal answer for {text!r}")
+        confidences = self._confidences(tagged, answer)
+        mentions = [
+            Mention((t.span,), t.type, text[t.span.start : t.span.end], confidence, "constrained")
+            for t, confidence in zip(tagged, confidences, strict=True)
+        ]
+        return Annotated(Sentence("", text).with_mentions(mentions), effort)
+
+    def _constraint(self, text: str) -> Constraint:
+        leading_space = self.backend.vocabulary.leading_space
+        return Constraint(text, self._machine, boundary=self.boundary, leading_space=leading_space)
+
+    def _confidences(self, tagged: Sequence[TaggedSpan], answer: Answer) -> list[float]:
+        """Per mention, the probability that the model writes just this one here, given what came before.
+
+        It is the product of the choices from the opening tag to the closing one: that a tag opens here, of
+        this type, that it does not close before, and that it closes there.
+        """
+        sizes = [len(self.backend.vocabulary.token_bytes[i]) for i in answer.token_ids]
+        ends = list(accumulate(sizes))
+        return [
+            math.exp(
+                sum(
+                    choice.log_probability
+                    for size, end, choice in zip(sizes, ends, answer.choices, strict=True)
+                    if choice is not None and end > t.opens_at_byte and end - size < t.closes_at_byte
+                )
+            )
+            for t in tagged
+        ]
+
+    def _read_free_answer(
+        self, text: str, constraint: Constraint, answer: Answer, effort: Effort
+    ) -> Annotated:
+        """The mentions of an answer that may be anything: exact if it is a legal one, aligned if not."""
+        vocabulary = self.backend.vocabulary
+        shown = [
+            i for i in answer.token_ids if i not in vocabulary.control_ids or i in self._tag_tokens.controls
+        ]
+        written = vocabulary.decode(shown)
+        tagged = constraint.read(written)
+        problems: tuple[str, ...] = () if answer.finished else ("the answer is unfinished",)
+        if tagged is not None:
+            mentions = [
+                Mention((t.span,), t.type, text[t.span.start : t.span.end], provenance="exact")
+                for t in tagged
+            ]
+            return Annotated(Sentence("", text).with_mentions(mentions), effort, problems=problems)
+        parsed = self.markup.parse(written.decode(errors="replace"))
+        alignment = align(parsed.plain, parsed.mentions, text)
+        problems += parsed.problems + tuple(
+            f"{unaligned.text!r} ({unaligned.type}): {unaligned.reason}" for unaligned in alignment.unaligned
+        )
+        sentence = Sentence("", text).with_mentions(alignment.mentions)
+        return Annotated(sentence, effort, problems=problems, verbatim=parsed.plain.strip() == text.strip())
+
+    # ---- the prompt
+
+    def _encode_prompt(self, examples: Sequence[Sentence]) -> PromptEncoder:
+        return PromptEncoder(
+            Prompts(self.prompt, self.markup, examples),
+            self.backend.vocabulary,
+            self.backend.chat_template,
+            self._answer_ids,
+        )
+
+    def _answer_ids(self, example: Sentence) -> list[int]:
+        """An example's answer, tokenised as decoding would have written it, without the stop token."""
+        kept, _ = self.markup.expressible(example, self.boundary)
+        legal_tokens = LegalTokens(self._constraint(example.text), self._tag_tokens, self.rule)
+        return [token_id for token_id, _ in legal_tokens.encode(kept)][:-1]
+
+
+def embedded_model() -> Path:
+    """The model that ships with the package."""
+    folder = resources.files(__package__) / "embedded"
+    found = sorted(Path(str(folder)).glob("*.gguf"))
+    if not found:
+        raise ModelError(f"{folder}: the embedded model is missing; name a model with --model")
+    return found[0]
+
+
+def _effort(answer: Answer) -> Effort:
+    decided = [choice for choice in answer.choices if choice is not None]
+    return Effort(
+        n_passes=answer.n_passes,
+        n_tokens=answer.n_tokens,
+        n_decisions=len(decided),
+        legal_mass=sum(choice.legal_mass for choice in decided),
+        n_unfinished=int(not answer.finished),
+        n_windows=1,
+    )
+
+
+def _cut_near_middle(text: str) -> int | None:
+    """Where to cut a text in two: after the white space nearest to the middle, else where a tag may stand.
+
+    None for a single character.
+    """
+    middle = len(text) // 2
+    after_space = [n + 1 for n, character in enumerate(text[:-1]) if character.isspace()]
+    places = edges(text)
+    at_edge = [n for n in range(1, len(text)) if places[n] & (OPEN | CLOSE)]
+    candidates = after_space or at_edge or range(1, len(text))
+    return min(candidates, key=lambda n: abs(n - middle), default=None)
+
+
+def _joined(left: Annotated, right: Annotated, cut: int) -> Annotated:
+    moved = [mention.moved(cut) for mention in right.sentence.mentions]
+    text = left.sentence.text + right.sentence.text
+    return Annotated(
+        Sentence("", text).with_mentions([*left.sentence.mentions, *moved]),
+        left.effort + right.effort,
+        problems=left.problems + right.problems,
+        verbatim=left.verbatim and right.verbatim,
+    )
