@@ -3,8 +3,13 @@
 Most of an answer is copied, and what would be copied is known. So the prompt and the whole untagged rest of
 the sentence go through the model in one pass. The draft is accepted as far as the best legal token agrees
 with it; where the model prefers a tag, the tag is taken, the rejected tail leaves the cache, and the rest of
-the sentence is drafted again. Inside a mention the draft also closes the tag at the end of the word. The
-answer equals that of `stepwise`, after at most about two passes a mention instead of one a token.
+the sentence is drafted again. The answer equals that of `stepwise`.
+
+Drafting the plain copy costs two passes a mention and one more: one finds where it opens, one where it
+closes. So inside a mention the draft also guesses that the tag closes at the end of the word: right, it saves
+a pass; wrong, it costs one. A guess is made only while passes saved before (and one in advance) pay for it,
+so that no sentence takes more than two passes a mention and two. (Where a tag is several tokens that differ
+by type, each further choice among types may add one.)
 
 This is speculative decoding (Leviathan et al. 2023) with greedy verification and a draft that costs nothing.
 """
@@ -23,11 +28,15 @@ from .base import Answer, Choice, Decoder, Extend, check_room, choose, is_decisi
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A drafted token, with the legal set that it is verified against."""
+    """A drafted token, with the legal set that it is verified against.
+
+    decided: the model has a say here. closes: this is the guess that an open tag closes.
+    """
 
     token_id: int
     legal: Mapping[int, State]
     decided: bool
+    closes: bool = False
 
 
 def copy_draft(prompt_ids: Sequence[int], legal_tokens: LegalTokens, room: int) -> Decoder:
@@ -41,8 +50,9 @@ def copy_draft(prompt_ids: Sequence[int], legal_tokens: LegalTokens, room: int) 
     n_cached = n_passes = n_tokens = 0
     token_ids: list[int] = []
     choices: list[Choice | None] = []
+    n_spare = 1  # passes that guesses may still cost
     while state != END:
-        draft = list(drafter.draft(state))
+        draft = list(drafter.draft(state, guess=n_spare > 0))
         # What follows the last decision is forced: it needs no pass.
         n_verified = max((i + 1 for i, proposal in enumerate(draft) if proposal.decided), default=0)
         scores: Sequence[Scores | None] = ()
@@ -62,7 +72,10 @@ def copy_draft(prompt_ids: Sequence[int], legal_tokens: LegalTokens, room: int) 
             if state != END:
                 token_ids.append(token_id)
                 choices.append(choice)
-            if token_id != proposal.token_id:
+            accepted = token_id == proposal.token_id
+            if proposal.closes:
+                n_spare += 1 if accepted else -1
+            if not accepted:
                 n_accepted = position
                 break
         n_cached += len(pending) + n_accepted
@@ -71,29 +84,30 @@ def copy_draft(prompt_ids: Sequence[int], legal_tokens: LegalTokens, room: int) 
 
 
 class Drafter:
-    """Proposes the rest of an answer: copy, and close an open tag at the end of the word."""
+    """Proposes the rest of an answer: copy on, or (a guess) close an open tag at the end of the word."""
 
     def __init__(self, legal_tokens: LegalTokens) -> None:
         self.legal_tokens = legal_tokens
-        self._proposals: dict[State, Proposal] = {}  # drafts are made again after every tag
+        self._proposals: dict[tuple[State, bool], Proposal] = {}  # drafts are made again after every tag
 
-    def draft(self, state: State) -> Iterator[Proposal]:
+    def draft(self, state: State, *, guess: bool) -> Iterator[Proposal]:
         """Proposals from the state to the stop token."""
         while state != END:
-            proposal = self._proposals.get(state)
+            proposal = self._proposals.get((state, guess))
             if proposal is None:
-                proposal = self._proposals[state] = self._propose(state)
+                proposal = self._proposals[state, guess] = self._propose(state, guess)
             yield proposal
             state = proposal.legal[proposal.token_id]
 
-    def _propose(self, state: State) -> Proposal:
+    def _propose(self, state: State, guess: bool) -> Proposal:
         legal = self.legal_tokens.legal(state)
         if not is_decision(legal):
             return Proposal(only(legal), legal, decided=False)
-        token_id = self._closing(state, legal) if self._at_word_end(state) else None
-        if token_id is None:
-            copying = self.legal_tokens.copying_token(state)
-            token_id = copying[0] if copying and copying[0] in legal else next(iter(legal))
+        closing = self._closing(state, legal) if guess and self._at_word_end(state) else None
+        if closing is not None:
+            return Proposal(closing, legal, decided=True, closes=True)
+        copying = self.legal_tokens.copying_token(state)
+        token_id = copying[0] if copying and copying[0] in legal else next(iter(legal))
         return Proposal(token_id, legal, decided=True)
 
     def _at_word_end(self, state: State) -> bool:

@@ -28,9 +28,9 @@ def unconstrained(prompt_ids: Sequence[int], legal_tokens: LegalTokens, room: in
     pending = list(prompt_ids)
     n_cached = n_passes = n_tokens = 0
     token_ids: list[int] = []
-    limit = 2 * sum(1 for _ in drafter.draft(state)) + 64
+    limit = 2 * sum(1 for _ in drafter.draft(state, guess=True)) + 64
     while len(token_ids) < limit:
-        proposals = drafter.draft(state) if state != DEAD else ()
+        proposals = drafter.draft(state, guess=True) if state != DEAD else ()
         draft = [proposal.token_id for proposal in proposals][: limit - len(token_ids)]
         fed = (*pending, *draft[:-1])
         if token_ids and n_cached + len(fed) > room:

@@ -1,0 +1,51 @@
+"""Small vocabularies of every kind, for tests that need no model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tiny_models import byte_level_tokenizer
+from tokenizers import Tokenizer
+
+from constrained_ner.markup import Markup
+from constrained_ner.schema import DDI
+from constrained_ner.vocabulary import Vocabulary, bytes_of_byte_level
+
+
+def byte_vocabulary() -> Vocabulary:
+    """One token per byte, and an end."""
+    pieces = [bytes([byte]) for byte in range(256)] + [b"<end>"]
+    return Vocabulary(pieces, control_ids=[256], stop_ids=[256], tokenize=lambda text: list(text.encode()))
+
+
+def byte_level_vocabulary() -> Vocabulary:
+    """GPT-2's kind, 400 tokens."""
+    return _of(byte_level_tokenizer(), [])
+
+
+def tag_token_vocabulary() -> Vocabulary:
+    """The same, with control tokens that stand for the tags, as a model trained for this task has them."""
+    markup = Markup(DDI)
+    tags = [
+        spelling
+        for name in markup.types
+        for spelling in (" " + markup.open_tag(name), markup.open_tag(name), markup.close_tag(name))
+    ]
+    return _of(byte_level_tokenizer(), tags)
+
+
+def _of(tokenizer: Tokenizer, tags: Sequence[str]) -> Vocabulary:
+    added = {i: token.content for i, token in tokenizer.get_added_tokens_decoder().items()}
+    n_tokens = tokenizer.get_vocab_size()
+    pieces = [
+        added[i].encode() if i in added else bytes_of_byte_level(str(tokenizer.id_to_token(i)))
+        for i in range(n_tokens)
+    ]
+    controls = [i for i, content in added.items() if content.startswith("<|")]
+    stop_id = next(i for i, content in added.items() if content == "<|im_end|>")
+    return Vocabulary(
+        [*pieces, *(tag.encode() for tag in tags)],
+        control_ids=[*controls, *range(n_tokens, n_tokens + len(tags))],
+        stop_ids=[stop_id],
+        tokenize=lambda text: list(tokenizer.encode(text, add_special_tokens=False).ids),
+    )
