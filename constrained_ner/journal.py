@@ -180,13 +180,15 @@ class Journal:
 def require_writable(path: str | Path) -> None:
     """Raise OutputError if a file at `path` could not be written, as far as can be told without writing."""
     path = Path(path)
-    if path.is_dir():
+    # os.path, because the methods of Path raise where a folder above may not be read.
+    if os.path.isdir(path):
         raise OutputError(f"{path}: cannot be written: it is a folder")
-    if path.exists() and not path.is_file():
+    exists = os.path.exists(path)
+    if exists and not os.path.isfile(path):
         raise OutputError(f"{path}: cannot be written: it is not a regular file")
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         raise OutputError(f"{path}: cannot be written: there is no folder {path.parent}")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
+    if not os.access(path if exists else path.parent, os.W_OK):
         raise OutputError(f"{path}: cannot be written: Permission denied")
 
 

@@ -13,6 +13,7 @@ Source of the format: Herrero-Zazo et al. 2013, and the SemEval-2013 task 9.1 th
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -119,9 +120,9 @@ def _parse_line(line: str, place: str) -> tuple[str, Mention]:
 
 
 def _xml_files(path: Path) -> list[Path]:
-    if not path.exists():
+    if not os.path.exists(path):  # the method of Path raises where a folder above may not be read
         raise InputError(f"{path}: no such file or folder")
-    if not path.is_dir():
+    if not os.path.isdir(path):
         return [path]
     files = [
         file
@@ -154,7 +155,10 @@ def _parse_file(path: Path) -> Element:
     try:
         root = parse_xml(path).getroot()
     except DefusedXmlException as error:
-        raise InputError(f"{path}: XML entities and external references are refused: {error}") from None
+        name = getattr(error, "name", None) or getattr(error, "sysid", None)
+        raise InputError(
+            f"{path}: XML entities and external references are refused (got {name!r:.80})"
+        ) from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except (ParseError, ValueError, LookupError) as error:  # the last two: encodings expat does not know
