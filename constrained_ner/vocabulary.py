@@ -7,12 +7,16 @@ Gemma).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cached_property
 
 ROOT = 0
 _ANCHOR = "\n"  # never merges with what follows it in a SentencePiece vocabulary: it is a byte token there
 _ANCHORED = (_ANCHOR.encode(), b" " + _ANCHOR.encode())
+_CONTROL_SPELLING = re.compile(
+    rb"<(\||\xef\xbd\x9c).*|.*(\||\xef\xbd\x9c)>|\[PAD\d+\]|<pad>|<mask>", re.DOTALL
+)
 
 
 class Trie:
@@ -145,6 +149,18 @@ class Vocabulary:
             ids.append(match[0])
             at = match[1]
         return ids
+
+
+def looks_like_control(spelling: bytes, chat_template: str | None) -> bool:
+    """Whether a token that its tokenizer finds in plain text is one of a chat's control strings all the same.
+
+    True for `<|im_start|>` and its kin, for paddings such as `[PAD151646]`, and for bracketed strings that
+    the model's own chat template writes (`<think>`, `<tool_call>`). False for `<td>`, blanks, words.
+    """
+    if _CONTROL_SPELLING.fullmatch(spelling):
+        return True
+    bracketed = spelling[:1] in (b"<", b"[") and spelling[-1:] in (b">", b"]") and len(spelling) > 2
+    return bracketed and chat_template is not None and spelling.decode(errors="replace") in chat_template
 
 
 def _cut(text: str) -> int:

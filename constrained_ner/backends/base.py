@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import ModelError
 from ..vocabulary import Vocabulary
+
+_CACHED_NUMBERS = 1 << 17  # 512 KiB of float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +90,31 @@ class LogitsBackend(Protocol):
         """Give back the memory."""
 
 
-def score_row(row: NDArray[np.float32], watch: Sequence[int]) -> Scores:
-    """The scores of one position. row: logits over the whole vocabulary, shape (vocabulary,)."""
-    best = int(row.argmax())
-    peak = row[best]
-    # numpy sums pairwise, so float32 is exact to about 1e-6 here, and half the memory traffic of float64
-    logsumexp = float(peak) + float(np.log(np.exp(row - peak).sum()))
-    return Scores(logits=row[np.asarray(watch, dtype=np.intp)], logsumexp=logsumexp, best=best)
+def score_rows(rows: NDArray[np.float32], watches: Sequence[Sequence[int]]) -> list[Scores]:
+    """The scores of some positions. rows: logits over the whole vocabulary, shape (positions, vocabulary).
+
+    Raises ModelError where they are not numbers.
+    """
+    best = rows.argmax(axis=1)
+    peaks = rows[np.arange(len(rows)), best]
+    sums = np.empty(len(rows), dtype=np.float32)
+    n_block = max(1, _CACHED_NUMBERS // rows.shape[1])  # the scratch array stays in the processor's cache
+    for start in range(0, len(rows), n_block):
+        block = rows[start : start + n_block] - peaks[start : start + n_block, None]
+        np.exp(block, out=block)
+        block.sum(axis=1, out=sums[start : start + n_block])  # numpy sums pairwise: exact to about 1e-6
+    logsumexps = peaks + np.log(sums)
+    if not np.isfinite(logsumexps).all():
+        raise ModelError("the model's logits are not numbers: its weights are damaged, or overflow")
+    lengths = [len(watch) for watch in watches]
+    columns = np.fromiter(chain.from_iterable(watches), dtype=np.intp, count=sum(lengths))
+    logits = rows[np.repeat(np.arange(len(rows)), lengths), columns]
+    scores = []
+    end = 0
+    for n_ids, logsumexp, top in zip(lengths, logsumexps.tolist(), best.tolist(), strict=True):
+        scores.append(Scores(logits[end : end + n_ids], logsumexp, top))
+        end += n_ids
+    return scores
 
 
 def check_prefix(prefix_ids: Sequence[int], context_length: int) -> None:

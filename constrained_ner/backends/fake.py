@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..vocabulary import Vocabulary
-from .base import Scores, Step, check_prefix, check_steps, score_row
+from .base import Scores, Step, check_prefix, check_steps, score_rows
 
 Score = Callable[[tuple[int, ...]], NDArray[np.float32]]
 """All tokens so far, prefix included -> float32 logits, shape (vocabulary,)."""
@@ -78,8 +78,12 @@ class FakeBackend:
         scores: list[Scores | None] = []
         for token_id, watch in zip(step.token_ids, step.watch, strict=True):
             slot.append(token_id)
-            scores.append(None if watch is None else score_row(self.score((*self._prefix, *slot)), watch))
+            scores.append(None if watch is None else self._score(slot, watch))
         return scores
+
+    def _score(self, slot: list[int], watch: Sequence[int]) -> Scores:
+        row = self.score((*self._prefix, *slot))
+        return score_rows(row[None, :], [watch])[0]
 
     def close(self) -> None:
         self._slots = []
