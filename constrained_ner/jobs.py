@@ -1,0 +1,141 @@
+"""A whole file, end to end: read, annotate, keep a journal, put the output in place, leave a record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from .annotate import Annotated, Annotator
+from .corpora.ddi import evaluator_lines, read_ddi
+from .data import Sentence
+from .errors import OutputError
+from .journal import Journal, SentenceResult, fingerprint, require_writable
+from .progress import Progress
+from .runs import RunRecord, record_path
+
+_INEXACT = ("normalised", "fuzzy")
+
+
+def annotate_file(
+    input: Path,
+    output: Path,
+    load: Callable[[], Annotator],
+    *,
+    limit: int | None = None,
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> RunRecord:
+    """Annotate a DDI file or folder into evaluator lines, and return the run's record.
+
+    load: makes the annotator; called when input and output are known to be usable.
+    limit: annotate the first so many sentences alone.
+    strict: drop mentions whose offsets were not exact, with a note in the record.
+
+    A sentence that fails is reported and has no lines. A run that is stopped goes on from where it was when
+    it is started again with the same input, model and options. Raises UserError.
+    """
+    progress = progress or Progress(quiet=True)
+    sentences = [sentence for document in read_ddi(input) for sentence in document][:limit]
+    require_writable(output)
+    require_writable(record_path(output))
+    if output.exists() and input.exists() and output.samefile(input):
+        raise OutputError(f"{output}: is the input; it would be overwritten")
+    started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    with load() as annotator:
+        options = {**options_of(annotator), "limit": limit, "strict": strict}
+        same_run = {**options, "model": {**options["model"], "path": None}}  # a model may be moved
+        with Journal(output, fingerprint(same_run, sentences)) as journal:
+            n_resumed = len(journal.finished)
+            if n_resumed:
+                progress.say(f"going on after {n_resumed} sentences that an earlier run has done")
+            began_s = time.perf_counter()
+            _annotate_into(journal, annotator, sentences[n_resumed:], strict, progress, len(sentences))
+            record = RunRecord.of(
+                journal.results(),
+                started=started,
+                input=input,
+                output=output,
+                options=options,
+                schema_hash=annotator.schema.hash(),
+                prompt_hash=annotator.prompt.hash(),
+                model_hash=annotator.backend.description.get("sha256"),
+                elapsed_s=round(time.perf_counter() - began_s, 3),
+                n_resumed=n_resumed,
+            )
+            journal.finish()
+            record.save(record_path(output))
+    _summarise(record, progress)
+    return record
+
+
+def options_of(annotator: Annotator) -> dict[str, Any]:
+    """All that was chosen, as plain data: what has to be equal for two runs to give the same output."""
+    return {
+        "model": annotator.backend.description,
+        "schema": annotator.schema.name,
+        "schema_hash": annotator.schema.hash(),
+        "prompt_hash": annotator.prompt.hash(),
+        "decoder": annotator.decoder,
+        "rule": annotator.rule,
+        "boundary": annotator.boundary,
+        "context_length": annotator.backend.context_length,
+    }
+
+
+def _annotate_into(
+    journal: Journal,
+    annotator: Annotator,
+    sentences: Sequence[Sentence],
+    strict: bool,
+    progress: Progress,
+    n_total: int,
+) -> None:
+    with progress.start(n_total, n_total - len(sentences)):
+        for annotated in annotator.run(sentences):
+            if strict:
+                annotated = _exact_alone(annotated)
+            if annotated.failure is not None:
+                progress.say(f"sentence {annotated.sentence.id}: {annotated.failure}")
+            journal.append(
+                SentenceResult.of(
+                    annotated.sentence,
+                    evaluator_lines(annotated.sentence),
+                    effort={**asdict(annotated.effort), "n_verbatim": int(annotated.verbatim)},
+                    failure=annotated.failure,
+                    problems=annotated.problems,
+                )
+            )
+            progress.advance()
+
+
+def _exact_alone(annotated: Annotated) -> Annotated:
+    """The result without mentions whose offsets are a guess, each named among the problems."""
+    mentions = annotated.sentence.mentions
+    dropped = tuple(
+        f"{m.text!r} ({m.type}): {m.provenance} offsets refused by --strict"
+        for m in mentions
+        if m.provenance in _INEXACT
+    )
+    kept = annotated.sentence.with_mentions(m for m in mentions if m.provenance not in _INEXACT)
+    return replace(annotated, sentence=kept, problems=annotated.problems + dropped)
+
+
+def _summarise(record: RunRecord, progress: Progress) -> None:
+    n_annotated = record.n_sentences - record.n_resumed
+    by_type = ", ".join(f"{n} {name}" for name, n in record.n_mentions_by_type.items())
+    progress.say(
+        f"{record.output}: {record.n_mentions} mentions in {record.n_sentences} sentences"
+        + (f" ({by_type})" if by_type else "")
+    )
+    speed = f", {n_annotated / record.elapsed_s:.1f} sentences/s" if record.elapsed_s else ""
+    share = "" if record.legal_share is None else f", {record.legal_share:.1%} of probability on legal tokens"
+    progress.say(
+        f"{record.elapsed_s:.1f} s{speed}, {record.n_passes / max(1, record.n_sentences):.2f} forward passes "
+        f"a sentence{share}"
+    )
+    if record.failures:
+        progress.say(f"{len(record.failures)} sentences failed; {record_path(record.output)} names them")
