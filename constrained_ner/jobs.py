@@ -66,8 +66,8 @@ def annotate_file(
                 elapsed_s=round(time.perf_counter() - began_s, 3),
                 n_resumed=n_resumed,
             )
-            journal.finish()
             record.save(record_path(output))
+            journal.finish()
     _summarise(record, progress)
     return record
 
