@@ -34,7 +34,14 @@ def backend(model_path: Path) -> LlamaCppBackend:
 def from_scratch(model_path: Path) -> Callable[[tuple[int, ...]], np.ndarray]:
     """The same file through llama-cpp-python's own high-level class, from an empty cache every time."""
     llama = llama_cpp.Llama(
-        str(model_path), n_ctx=512, logits_all=True, verbose=False, n_threads=1, type_k=0, type_v=0
+        str(model_path),
+        n_ctx=512,
+        logits_all=True,
+        verbose=False,
+        n_threads=1,
+        n_threads_batch=1,  # waiting threads spin: dear on a busy machine
+        type_k=0,
+        type_v=0,
     )
 
     def row(ids: tuple[int, ...]) -> np.ndarray:

@@ -100,7 +100,7 @@ def write_sentencepiece_gguf(path: Path) -> Path:
     """A vocabulary of the Llama 2 kind: scores, a leading space, byte tokens. No weights."""
     pieces = {"<unk>": gguf.TokenType.UNKNOWN, "<s>": gguf.TokenType.CONTROL, "</s>": gguf.TokenType.CONTROL}
     pieces |= {f"<0x{byte:02X}>": gguf.TokenType.BYTE for byte in range(256)}
-    words = "\u2581 \u2581a as \u2581as pi ri rin pirin \u2581aspirin \u2581\u2581 é".split(" ")
+    words = ["▁", "▁a", "as", "▁as", "pi", "ri", "rin", "pirin", "▁aspirin", "▁▁", "é"]
     letters = [chr(letter) for letter in range(33, 127)]
     pieces |= dict.fromkeys([*words, *letters], gguf.TokenType.NORMAL)
     pieces["<|user|>"] = gguf.TokenType.USER_DEFINED
