@@ -1,6 +1,14 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+from constrained_ner.corpora.ddi import read_ddi
+from constrained_ner.data import Sentence
+
+# The same examples on every machine, and no deadline: continuous integration may be slow, never undecided.
+settings.register_profile("constrained-ner", deadline=None, derandomize=True)
+settings.load_profile("constrained-ner")
 
 
 @pytest.fixture(scope="session")
@@ -10,3 +18,16 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"needs the corpora in {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def gold(shared: Path) -> dict[str, list[Sentence]]:
+    """The sentences of the DDI corpus with their mentions: "train" and "devel"."""
+    return {
+        name: [
+            sentence
+            for document in read_ddi(shared / "data" / "ddi" / f"{name}.xml")
+            for sentence in document
+        ]
+        for name in ("train", "devel")
+    }

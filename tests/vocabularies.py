@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
-from tiny_models import byte_level_tokenizer
-from tokenizers import Tokenizer
+from tiny_models import SENTENCES, byte_level_tokenizer
+from tokenizers import Tokenizer, models, normalizers, trainers
 
 from constrained_ner.markup import Markup
 from constrained_ner.schema import DDI
-from constrained_ner.vocabulary import Vocabulary, bytes_of_byte_level
+from constrained_ner.vocabulary import Vocabulary, bytes_of_byte_level, bytes_of_sentencepiece
 
 
 def byte_vocabulary() -> Vocabulary:
@@ -49,3 +50,28 @@ def _of(tokenizer: Tokenizer, tags: Sequence[str]) -> Vocabulary:
         stop_ids=[stop_id],
         tokenize=lambda text: list(tokenizer.encode(text, add_special_tokens=False).ids),
     )
+
+
+def sentencepiece_vocabulary() -> Vocabulary:
+    """Llama 2's kind: blanks are part of the pieces, a leading blank of its own, byte tokens for the rest."""
+    tokenizer = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>"))
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")]
+    )
+    specials = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    trainer = trainers.BpeTrainer(vocab_size=600, special_tokens=specials, show_progress=False)
+    tokenizer.train_from_iterator(SENTENCES, trainer)
+    # A trainer adds the byte tokens as special ones, which would then be found in text.
+    tokenizer = Tokenizer.from_str(_without_added_tokens(tokenizer.to_str()))
+    spelt = [str(tokenizer.id_to_token(i)) for i in range(tokenizer.get_vocab_size())]
+    return Vocabulary(
+        [b"", b"<s>", b"</s>", *map(bytes_of_sentencepiece, spelt[3:])],
+        control_ids=[0, 1, 2],
+        stop_ids=[2],
+        tokenize=lambda text: list(tokenizer.encode(text, add_special_tokens=False).ids),
+        leading_space=True,
+    )
+
+
+def _without_added_tokens(content: str) -> str:
+    return json.dumps({**json.loads(content), "added_tokens": []})
