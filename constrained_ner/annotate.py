@@ -42,6 +42,8 @@ DECODERS: dict[DecoderName, Callable[[Sequence[int], LegalTokens, int], Decoder]
     "unconstrained": unconstrained,
 }
 
+_LEAST_ROOM = 32  # tokens for a sentence and its answer; longer ones are split
+
 
 @dataclass(frozen=True, slots=True)
 class Effort:
@@ -116,7 +118,13 @@ class Annotator:
         self._machine = TagMachine(self.markup)
         self._tag_tokens = TagTokens(self._machine, backend.vocabulary)
         self._prompt = self._encode_prompt(examples)
-        self._room = backend.context_length - len(self._prompt.prefix_ids)
+        n_prefix = len(self._prompt.prefix_ids)
+        self._room = backend.context_length - n_prefix
+        if self._room < _LEAST_ROOM:
+            raise ModelError(
+                f"the prompt's {n_prefix} tokens leave no room for a sentence in the model's context of "
+                f"{backend.context_length}: shorten the prompt or raise --context"
+            )
         backend.prefill(self._prompt.prefix_ids)
 
     @classmethod
@@ -162,7 +170,7 @@ class Annotator:
             yield annotated.sentence
 
     def run(self, sentences: Iterable[Sentence]) -> Iterator[Annotated]:
-        """Annotate sentences (their own mentions are ignored), in order; failures are reported, not raised."""
+        """Annotate sentences, in order, whatever mentions they have; failures are reported, not raised."""
         return run_all((self._annotate(sentence) for sentence in sentences), self.backend)
 
     def close(self) -> None:

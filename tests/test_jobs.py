@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from constrained_ner.annotate import Annotator, DecoderName
 from constrained_ner.backends.base import Scores, Step
 from constrained_ner.backends.fake import FakeBackend, seeded_score
 from constrained_ner.corpora.ddi import read_ddi, read_predictions
-from constrained_ner.errors import InputError, OutputError
+from constrained_ner.data import Sentence
+from constrained_ner.errors import InputError, OutputError, SentenceError
 from constrained_ner.jobs import annotate_file
 from constrained_ner.runs import RunRecord, record_path
 
@@ -113,14 +115,21 @@ def test_a_long_sentence_is_split_and_comes_back_whole(tmp_path: Path) -> None:
 
 
 def test_a_sentence_that_cannot_be_annotated_is_reported_and_the_run_goes_on(tmp_path: Path) -> None:
-    short = annotator(context_length=2)
-    results = list(short.run(sentence for document in read_ddi(SAMPLE) for sentence in document))
-    assert len(results) == 42
-    failed = [result for result in results if result.failure]
-    assert failed
-    assert all("do not fit" in str(result.failure) for result in failed)
-    empty = next(result for result in results if not result.sentence.text)
-    assert empty.failure is None
+    sentences = [sentence for document in read_ddi(SAMPLE) for sentence in document]
+    broken = replace(sentences[1], text="a lone \ud800 surrogate")
+    results = list(annotator().run([sentences[0], broken, *sentences[2:]]))
+    assert [result.sentence.id for result in results] == [sentence.id for sentence in sentences]
+    assert [n for n, result in enumerate(results) if result.failure] == [1]
+    assert "lone surrogate" in str(results[1].failure)
+
+
+def test_one_character_that_does_not_fit_the_context_is_a_failure() -> None:
+    ner = annotator(context_length=64)
+    ner._room = 1
+    (result,) = ner.run([Sentence("s", "aspirin and iron")])
+    assert "do not fit" in str(result.failure)
+    with pytest.raises(SentenceError, match="do not fit"):
+        ner.annotate("aspirin and iron")
 
 
 def test_an_unconstrained_run_says_where_its_offsets_come_from(tmp_path: Path) -> None:
