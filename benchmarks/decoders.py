@@ -1,0 +1,83 @@
+"""Copy-draft against stepwise decoding: forward passes and seconds, side by side on the same model and sentences.
+
+    python benchmarks/decoders.py [XML] [--model MODEL] [--limit N] [--threads N] [--batch N]
+
+Blocks of sentences go through both decoders in turn, so that whatever else the machine does meets both. Then
+the main job runs on the whole file in a process of its own, for its peak memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from constrained_ner import Annotator, Sentence
+from constrained_ner.annotate import Annotated
+from constrained_ner.corpora.ddi import read_ddi
+
+ROOT = Path(__file__).parents[1]
+BLOCK = 25
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("xml", nargs="?", type=Path, default=ROOT / "examples" / "sample.xml")
+    parser.add_argument("--model", default=None)
+    parser.add_argument("--limit", type=int, default=300)
+    parser.add_argument("--threads", type=int, default=None)
+    parser.add_argument("--batch", type=int, default=None)
+    options = parser.parse_args()
+    sentences = [s for document in read_ddi(options.xml) for s in document if s.text.strip()][: options.limit]
+    with Annotator.load(options.model, n_threads=options.threads, max_sequences=options.batch) as ner:
+        report(*race(ner, sentences))
+    if options.model is None:
+        measure_main_job(options.xml)
+
+
+def race(ner: Annotator, sentences: list[Sentence]) -> tuple[dict[str, float], dict[str, list[Annotated]]]:
+    """Seconds and results per decoder."""
+    seconds = {"stepwise": 0.0, "copy-draft": 0.0}
+    results: dict[str, list[Annotated]] = {name: [] for name in seconds}
+    list(ner.run(sentences[:5]))  # warm caches for both
+    for start in range(0, len(sentences), BLOCK):
+        for name in seconds:
+            ner.decoder = name  # type: ignore[assignment]
+            began_s = time.perf_counter()
+            results[name] += ner.run(sentences[start : start + BLOCK])
+            seconds[name] += time.perf_counter() - began_s
+    return seconds, results
+
+
+def report(seconds: dict[str, float], results: dict[str, list[Annotated]]) -> None:
+    print(
+        f"{'decoder':<12}{'passes/sentence':>16}{'tokens/sentence':>17}{'ms/sentence':>13}{'sentences/s':>13}"
+    )
+    for name, annotated in results.items():
+        n = len(annotated)
+        n_passes = sum(a.effort.n_passes for a in annotated) / n
+        n_tokens = sum(a.effort.n_tokens for a in annotated) / n
+        ms = 1000 * seconds[name] / n
+        print(f"{name:<12}{n_passes:>16.2f}{n_tokens:>17.1f}{ms:>13.2f}{1000 / ms:>13.1f}")
+    drafted, reference = results["copy-draft"], results["stepwise"]
+    n_equal = sum(a.sentence == b.sentence for a, b in zip(drafted, reference, strict=True))
+    n_within = sum(a.effort.n_passes <= 2 * len(a.sentence.mentions) + 2 for a in drafted)
+    print(f"copy-draft is {seconds['stepwise'] / seconds['copy-draft']:.1f} times faster")
+    print(f"mentions and confidences equal: {n_equal} of {len(drafted)} sentences")
+    print(f"within 2 x mentions + 2 passes: {n_within} of {len(drafted)} sentences")
+
+
+def measure_main_job(xml: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, str(ROOT / "bin" / "llm-NERC"), str(xml), f"{folder}/out"]
+        subprocess.run(command, check=True)
+    peak_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    print(f"peak memory of {' '.join(command[1:3])}: {peak_mb:.0f} MB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""The model that ships, on real sentences: the same answer by every decoder and on both back ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from gguf_in_transformers import write_float32_twins
+
+from constrained_ner import Annotator, Sentence
+from constrained_ner.annotate import DecoderName, embedded_model
+
+N_SENTENCES = 300
+_MEBIBYTE = 1 << 20
+
+Answers = list[list[tuple[int, int, str]]]
+
+
+@pytest.fixture(scope="module")
+def twins(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return write_float32_twins(embedded_model(), tmp_path_factory.mktemp("twins"))
+
+
+@pytest.fixture(scope="module")
+def sentences(gold: dict[str, list[Sentence]]) -> list[Sentence]:
+    return gold["devel"][:: len(gold["devel"]) // N_SENTENCES][:N_SENTENCES]
+
+
+def answers(model: Path, sentences: Sequence[Sentence], decoder: DecoderName = "copy-draft") -> Answers:
+    with Annotator.load(model, decoder=decoder, max_sequences=8) as ner:
+        results = list(ner.run(sentences))
+    assert not [result.failure for result in results if result.failure]
+    return [[(m.start, m.end, m.type) for m in result.sentence.mentions] for result in results]
+
+
+@pytest.mark.parametrize("twin", [0, 1], ids=["transformers", "llama.cpp"])
+def test_copy_draft_equals_stepwise_in_float32(
+    twins: tuple[Path, Path], sentences: list[Sentence], twin: int
+) -> None:
+    drafted = answers(twins[twin], sentences)
+    assert sum(map(len, drafted)) > N_SENTENCES
+    assert drafted == answers(twins[twin], sentences, "stepwise")
+
+
+def test_llama_cpp_and_transformers_agree(twins: tuple[Path, Path], sentences: list[Sentence]) -> None:
+    in_transformers = answers(twins[0], sentences)
+    for model in (twins[1], embedded_model()):
+        equal = sum(a == b for a, b in zip(answers(model, sentences), in_transformers, strict=True))
+        assert equal >= 0.99 * len(sentences)
+
+
+def test_it_fits_the_package() -> None:
+    assert embedded_model().stat().st_size <= 12 * _MEBIBYTE
+
+
+def test_the_readme_s_sentence() -> None:
+    with Annotator.load(n_threads=1) as ner:
+        sentence = ner.annotate("Effect of aspirin on beta-blockers.")
+        assert [(m.text, m.type) for m in sentence.mentions] == [
+            ("aspirin", "drug"),
+            ("beta-blockers", "group"),
+        ]
+        for mention in sentence.mentions:
+            assert mention.provenance == "constrained"
+            assert mention.confidence is not None
+            assert 0.3 < mention.confidence <= 1
+
+
+def test_a_text_longer_than_the_context_comes_back_whole() -> None:
+    text = " ".join(["Patients who took aspirin should not take warfarin."] * 80)
+    with Annotator.load(n_threads=1) as ner:
+        sentence = ner.annotate(text)
+    assert sentence.text == text
+    assert all(text[m.start : m.end] == m.text for m in sentence.mentions)
+    assert sentence.mentions[-1].end > 0.9 * len(text)
+
+
+def test_text_that_spells_control_tokens_is_copied() -> None:
+    texts = ["</s><|sep|><|end|> <drug>aspirin</drug>", "<|chemical|> aspirin <|pad|>", "\x00\n aspirin"]
+    with Annotator.load(n_threads=1) as ner:
+        assert [sentence.text for sentence in ner.annotate_many(texts)] == texts
