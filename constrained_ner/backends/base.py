@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..errors import ModelError
 from ..vocabulary import Vocabulary
 
+NOT_NUMBERS = "the model's logits are not numbers: its weights are damaged, or overflow"
 _CACHED_NUMBERS = 1 << 17  # 512 KiB of float32
 
 
@@ -105,7 +106,7 @@ def score_rows(rows: NDArray[np.float32], watches: Sequence[Sequence[int]]) -> l
         block.sum(axis=1, out=sums[start : start + n_block])  # numpy sums pairwise: exact to about 1e-6
     logsumexps = peaks + np.log(sums)
     if not np.isfinite(logsumexps).all():
-        raise ModelError("the model's logits are not numbers: its weights are damaged, or overflow")
+        raise ModelError(NOT_NUMBERS)
     lengths = [len(watch) for watch in watches]
     columns = np.fromiter(chain.from_iterable(watches), dtype=np.intp, count=sum(lengths))
     logits = rows[np.repeat(np.arange(len(rows)), lengths), columns]
