@@ -1,0 +1,139 @@
+"""`bin/train-embedded`: the embedded model from files to GGUF, in stages, stopped and resumed at will."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import torch
+import typer
+
+from ..corpora.ddi import read_ddi
+from ..data import Sentence
+from ..errors import OutputError, UserError
+from .corpus import Corpus, read_corpus, tokenizer_texts
+from .export import export_gguf, export_transformers
+from .greedy import measure
+from .loop import Stage, Trainer
+from .losses import Weights
+from .model import ModelSize, new_model
+from .sources import Copying, mixture
+from .tokenizer import ModelTokenizer, train_tokenizer
+
+MODEL_FILE = "constrained-ner-embedded.gguf"
+
+
+def train(
+    data: Annotated[Path, typer.Option(help="Folder with ddi/, text/, ner/ and lexicon/.")],
+    out: Annotated[Path, typer.Option(help="Folder for tokenizer, checkpoint, log and models.")],
+    minutes: Annotated[
+        tuple[float, float, float], typer.Option(help="Minutes of copying, of the mixture, of gold alone.")
+    ] = (10.0, 60.0, 30.0),
+    tokens: Annotated[
+        Optional[tuple[int, int, int]],  # noqa: UP045 (typer on Python 3.10)
+        typer.Option(help="Tokens a stage instead of minutes: the same result on every run."),
+    ] = None,
+    devel: Annotated[Optional[Path], typer.Option(help="DDI XML to measure on, never to learn from.")] = None,  # noqa: UP045
+    n_measured: Annotated[int, typer.Option(help="Sentences of it to measure on, 0 for all.")] = 300,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the checkpoint in the folder.")
+    ] = False,
+    device: str = "cpu",
+    threads: int = 2,
+    seed: int = 0,
+) -> None:
+    """Train the embedded model from scratch and export it."""
+    torch.set_num_threads(threads)
+    checkpoint = out / "checkpoint.pt"
+    if checkpoint.exists() and not resume:
+        raise OutputError(f"{checkpoint}: exists; --resume goes on from it, another --out starts afresh")
+    out.mkdir(parents=True, exist_ok=True)
+    log = Log(out / "train.log")
+    tokenizer = _tokenizer(data, out)
+    torch.manual_seed(seed)
+    model = new_model(ModelSize(), tokenizer).to(device)
+    log(f"parameters {sum(p.numel() for p in model.parameters())}, tokens {tokenizer.n_tokens}")
+    stages = make_stages(tokenizer, read_corpus(data, seed=seed), minutes, tokens)
+    measured = _measured(devel, n_measured)
+
+    def after_stage(stage: Stage) -> None:
+        export(model, tokenizer, out)
+        if measured and stage.weights.decision:
+            log(f"after {stage.name}:\n{measure(model, tokenizer, measured).table()}")
+
+    trainer = Trainer(model, tokenizer.pad, seed=seed, checkpoint=checkpoint, log=log)
+    trainer.run(stages, after_stage)
+    log(f"written: {out / MODEL_FILE}")
+
+
+def make_stages(
+    tokenizer: ModelTokenizer,
+    corpus: Corpus,
+    minutes: tuple[float, float, float],
+    tokens: tuple[int, int, int] | None,
+) -> list[Stage]:
+    """Copying, then everything, then gold alone."""
+    sources = (
+        Copying(tokenizer),
+        mixture(tokenizer, corpus, gold=0.32, tagged=0.45, chemical=0.13, swapped=0.5, copies=0.3),
+        mixture(tokenizer, corpus, gold=1.0, tagged=0.0, chemical=0.0, swapped=1 / 3),
+    )
+    budgets: list[dict[str, Any]] = [
+        {"n_tokens": tokens[i]} if tokens else {"minutes": minutes[i]} for i in range(len(sources))
+    ]
+    copying_only = Weights(decision=0.0, prompt=0.0, answer=1.0, share=1.0)
+    return [
+        Stage("copying", sources[0], **budgets[0], weights=copying_only, rate=1.5e-3, batch_tokens=1500),
+        Stage("mixture", sources[1], **budgets[1], rate=2e-3, last=0.7),
+        Stage("gold", sources[2], **budgets[2], rate=2e-3, last=0.02, dropout=0.1, batch_tokens=2500),
+    ]
+
+
+class Log:
+    """Lines to the terminal and to a file, each with the time since the start."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.began = time.monotonic()
+
+    def __call__(self, line: str) -> None:
+        stamped = f"[{time.monotonic() - self.began:.0f}s] {line}"
+        print(stamped, flush=True)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(stamped + "\n")
+
+
+def export(model: Any, tokenizer: ModelTokenizer, out: Path) -> None:
+    """The GGUF in Q8_0 and float32, and the folder for transformers."""
+    export_gguf(model, tokenizer, out / MODEL_FILE)
+    export_gguf(model, tokenizer, out / "f32.gguf", precision="f32")
+    export_transformers(model, tokenizer, out / "transformers")
+
+
+def _tokenizer(data: Path, out: Path) -> ModelTokenizer:
+    path = out / "tokenizer.json"
+    if not path.exists():
+        train_tokenizer(tokenizer_texts(data)).save(path)
+    return ModelTokenizer.load(path)
+
+
+def _measured(devel: Path | None, n: int) -> list[Sentence]:
+    """Every k-th sentence, so that all documents are there."""
+    if devel is None:
+        return []
+    sentences = [s for document in read_ddi(devel) for s in document]
+    return sentences[:: max(1, len(sentences) // n)] if n else sentences
+
+
+def main() -> None:
+    """The launcher's entry: a user's mistake is one line and exit code 2."""
+    try:
+        typer.run(train)
+    except UserError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()

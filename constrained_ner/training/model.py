@@ -1,0 +1,41 @@
+"""The embedded model's shape: a small Llama, so that every engine runs it as it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from .tokenizer import ModelTokenizer
+
+
+@dataclass(frozen=True)
+class ModelSize:
+    """Sizes of the network. The default has 7.2M parameters, embeddings shared with the output layer."""
+
+    n_hidden: int = 256
+    n_layers: int = 6
+    n_heads: int = 4
+    n_feed_forward: int = 768
+    n_context: int = 1024
+
+
+def new_model(size: ModelSize, tokenizer: ModelTokenizer, *, attention: str = "eager") -> Any:
+    """A LlamaForCausalLM with random weights (seed torch first). Eager attention is faster on CPU here."""
+    config = LlamaConfig(
+        vocab_size=tokenizer.n_tokens,
+        hidden_size=size.n_hidden,
+        num_hidden_layers=size.n_layers,
+        num_attention_heads=size.n_heads,
+        num_key_value_heads=size.n_heads,
+        intermediate_size=size.n_feed_forward,
+        max_position_embeddings=size.n_context,
+        tie_word_embeddings=True,
+        rms_norm_eps=1e-5,
+        bos_token_id=None,
+        eos_token_id=tokenizer.end,
+        pad_token_id=tokenizer.pad,
+    )
+    config._attn_implementation = attention
+    return LlamaForCausalLM(config)
