@@ -88,7 +88,7 @@ def test_real_vocabularies_are_verbatim_on_hard_texts(shared: Path, name: str) -
 
 
 @pytest.mark.parametrize("name", REAL)
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(text=TEXTS)
 def test_real_vocabularies_are_verbatim_on_any_text(shared: Path, name: str, text: str) -> None:
     check_verbatim(real_vocabulary(shared, name), text)
@@ -147,7 +147,7 @@ def sentencepiece(tmp_path_factory: pytest.TempPathFactory) -> Vocabulary:
     return load_vocabulary(write_sentencepiece_gguf(tmp_path_factory.mktemp("vocabulary") / "spm.gguf"))
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(text=TEXTS)
 @example(text="<|user|>aspirin<|user|>")
 def test_sentencepiece_is_verbatim(sentencepiece: Vocabulary, text: str) -> None:

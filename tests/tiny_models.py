@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
@@ -132,3 +133,40 @@ def _write(writer: gguf.GGUFWriter) -> None:
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def write_transformers(folder: Path, kind: str, tokenizer: Tokenizer | None = None, **changes: Any) -> Path:
+    """A folder of transformers with random weights: 2 layers, 4 heads, hidden size 32.
+
+    kind: "llama", "mistral" (every layer sees 5 tokens), "gemma2" (every other one does, logits are capped)
+    or "gpt2".
+    """
+    import torch
+    import transformers
+    from transformers.utils import logging
+
+    tokenizer = tokenizer or byte_level_tokenizer()
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    sizes |= {"num_key_value_heads": 2, "max_position_embeddings": 256}
+    sizes |= {"bos_token_id": None, "eos_token_id": tokenizer.token_to_id("<|im_end|>"), "pad_token_id": None}
+    sizes |= {"vocab_size": tokenizer.get_vocab_size()}
+    caps = {"head_dim": 8, "final_logit_softcapping": 2.0, "attn_logit_softcapping": 5.0, "sliding_window": 5}
+    config = {
+        "llama": lambda: transformers.LlamaConfig(**sizes | changes),
+        "mistral": lambda: transformers.MistralConfig(**sizes | {"sliding_window": 5} | changes),
+        "gemma2": lambda: transformers.Gemma2Config(**sizes | caps | changes),
+        "gpt2": lambda: transformers.GPT2Config(**sizes | changes),
+    }[kind]()
+    torch.manual_seed(0)
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    model = transformers.AutoModelForCausalLM.from_config(config)
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights.mul_(5 if weights.ndim > 1 else 1)  # far enough from uniform for a mistake to show
+    model.save_pretrained(folder)
+    wrapped = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="<|im_end|>", chat_template=CHAT_TEMPLATE
+    )
+    wrapped.save_pretrained(folder)
+    return folder

@@ -98,13 +98,8 @@ def score_rows(rows: NDArray[np.float32], watches: Sequence[Sequence[int]]) -> l
     """
     best = rows.argmax(axis=1)
     peaks = rows[np.arange(len(rows)), best]
-    sums = np.empty(len(rows), dtype=np.float32)
-    n_block = max(1, _CACHED_NUMBERS // rows.shape[1])  # the scratch array stays in the processor's cache
-    for start in range(0, len(rows), n_block):
-        block = rows[start : start + n_block] - peaks[start : start + n_block, None]
-        np.exp(block, out=block)
-        block.sum(axis=1, out=sums[start : start + n_block])  # numpy sums pairwise: exact to about 1e-6
-    logsumexps = peaks + np.log(sums)
+    with np.errstate(invalid="ignore"):  # infinite logits: told of below
+        logsumexps = peaks + np.log(_sums_of_exponentials(rows, peaks))
     if not np.isfinite(logsumexps).all():
         raise ModelError(NOT_NUMBERS)
     lengths = [len(watch) for watch in watches]
@@ -116,6 +111,17 @@ def score_rows(rows: NDArray[np.float32], watches: Sequence[Sequence[int]]) -> l
         scores.append(Scores(logits[end : end + n_ids], logsumexp, top))
         end += n_ids
     return scores
+
+
+def _sums_of_exponentials(rows: NDArray[np.float32], peaks: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Per row, the sum of exp(logit - peak)."""
+    sums = np.empty(len(rows), dtype=np.float32)
+    n_block = max(1, _CACHED_NUMBERS // rows.shape[1])  # the scratch array stays in the processor's cache
+    for start in range(0, len(rows), n_block):
+        block = rows[start : start + n_block] - peaks[start : start + n_block, None]
+        np.exp(block, out=block)
+        block.sum(axis=1, out=sums[start : start + n_block])  # numpy sums pairwise: exact to about 1e-6
+    return sums
 
 
 def check_prefix(prefix_ids: Sequence[int], context_length: int) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,12 +140,8 @@ class LlamaCppBackend:
     def close(self) -> None:
         """Free the context. The vocabulary goes on working: it holds the model."""
         if self._context is not None:
-            llama_cpp.llama_free(self._context)
+            self._freeing()
             self._context = None
-
-    def __del__(self) -> None:
-        if getattr(self, "_context", None) is not None:
-            self.close()
 
     # The cache
 
@@ -180,6 +177,8 @@ class LlamaCppBackend:
             self._context = None
             reason = first_error("llama.cpp gives no reason")
             raise ModelError(f"{self.model.path}: no memory for {n_cells} tokens of context: {reason}")
+        self._freeing = weakref.finalize(self, _free_context, self._context, self.model)
+        self._freeing.atexit = False
         self._memory = llama_cpp.llama_get_memory(self._context)
         self._n_cells = n_cells
 
@@ -261,10 +260,15 @@ def check_architecture(model: LlamaModel) -> None:
     if llama_cpp.llama_model_is_recurrent(pointer) or llama_cpp.llama_model_is_hybrid(pointer):
         raise ModelError(
             f"{model.path}: a recurrent model ({model.summary}) cannot take back rejected tokens; "
-            "load its original weights with transformers, or choose an attention-only model"
+            "choose one with attention in every layer"
         )
     if llama_cpp.llama_model_is_diffusion(pointer):
         raise ModelError(f"{model.path}: a diffusion model ({model.summary}) does not write left to right")
+
+
+def _free_context(context: Any, _model: LlamaModel) -> None:
+    """The model comes along so that it is freed after its context."""
+    llama_cpp.llama_free(context)
 
 
 def _silent_rows(token_ids: Iterable[int], sequence: int, start: int) -> list[_Row]:

@@ -74,7 +74,8 @@ class LlamaModel:
             if _DAMAGED.search(reason):
                 raise ModelError(f"{self.path}: the GGUF file is cut off or damaged: {reason}")
             raise ModelError(f"{self.path}: llama.cpp cannot load this model: {reason}")
-        weakref.finalize(self, llama_cpp.llama_model_free, self.pointer)
+        freeing = weakref.finalize(self, llama_cpp.llama_model_free, self.pointer)
+        freeing.atexit = False  # a context may still use it then, and the process is ending anyway
         self.vocab: Any = llama_cpp.llama_model_get_vocab(self.pointer)
         if llama_cpp.llama_vocab_type(self.vocab) == llama_cpp.LLAMA_VOCAB_TYPE_NONE:
             raise ModelError(f"{self.path}: the model has no tokenizer")

@@ -104,7 +104,7 @@ class TransformersBackend:
         about = {
             "backend": "transformers",
             "name": self.loaded.name,
-            "hash": self.loaded.hash(),
+            **self.loaded.identity(),
             "precision": self.loaded.precision,
             "device": name,
             "version": f"transformers {transformers.__version__}, torch {torch.__version__}",

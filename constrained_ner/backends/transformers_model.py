@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,12 +36,13 @@ class LoadedModel:
     device: torch.device
     precision: str
 
-    def hash(self) -> str:
-        """The hub's commit, or SHA-256 over the configuration and the weights of a folder (and adapter)."""
-        hashes = [getattr(self.config, "_commit_hash", None) or hash_of_folder(Path(self.name))]
+    def identity(self) -> dict[str, str]:
+        """What tells these weights from others: a folder's `sha256`, or the hub's `commit`; the adapter's."""
+        commit = getattr(self.config, "_commit_hash", None)
+        about = {"commit": str(commit)} if commit else {"sha256": hash_of_folder(Path(self.name))}
         if self.adapter is not None and Path(self.adapter).is_dir():
-            hashes.append(hash_of_folder(Path(self.adapter)))
-        return "+".join(hashes)
+            about["adapter_sha256"] = hash_of_folder(Path(self.adapter))
+        return about
 
 
 def load_model(
@@ -226,13 +228,15 @@ def _tokenizer_folder(name: str, adapter: str | None) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No progress bars and no reports from transformers; what matters comes as an error."""
+    """No progress bars, no reports, no deprecations among libraries; what matters comes as an error."""
     log: Any = transformers.utils.logging
     level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
     log.set_verbosity_error()
     log.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
     finally:
         log.set_verbosity(level)
         if bars:

@@ -61,7 +61,7 @@ def vocabulary_of_tokenizer(
         controls.add(unknown)
     ends = {tokenizer.convert_tokens_to_ids(text) for text in _ENDS_OF_TURN} & controls - {unknown}
     own_end = tokenizer.eos_token_id
-    reader = _Reader(content, controls)
+    reader = _Reader(content)
     probe = b"".join(spelt.get(i, b"") for i in reader.tokenize("a"))
     return Vocabulary(
         [spelt.get(token_id, b"") for token_id in range(n_rows)],
@@ -83,26 +83,27 @@ def template_of(tokenizer: Any) -> str | None:
 
 
 class _Reader:
-    """The tokenizer's own rules, read in two ways: control tokens recognised, or taken as the text they are.
+    """The tokenizer's own rules, read in two ways: special tokens recognised, or taken as the text they are.
 
-    A copy: whoever else holds the tokenizer does not see our switch, our truncation or our padding.
+    Added tokens that are not special are recognised either way, as llama.cpp does with user-defined ones, so
+    that both give the same ids: `Vocabulary.encode` takes care of those that are a chat's control strings.
+    A copy: whoever else holds the tokenizer does not see our switch, or miss its truncation and padding.
     """
 
-    def __init__(self, content: dict[str, Any], controls: Collection[int]) -> None:
-        added = [{**t, "special": t["special"] or t["id"] in controls} for t in content["added_tokens"]]
-        copy = {**content, "added_tokens": added, "truncation": None, "padding": None, "post_processor": None}
+    def __init__(self, content: dict[str, Any]) -> None:
+        copy = {**content, "truncation": None, "padding": None, "post_processor": None}
         self._tokenizer = Tokenizer.from_str(json.dumps(copy))
         self._lock = Lock()
 
     def tokenize(self, text: str) -> list[int]:
-        return self._encode(text, controls_are_text=True)
+        return self._encode(text, specials_are_text=True)
 
     def tokenize_template(self, text: str) -> list[int]:
-        return self._encode(text, controls_are_text=False)
+        return self._encode(text, specials_are_text=False)
 
-    def _encode(self, text: str, *, controls_are_text: bool) -> list[int]:
+    def _encode(self, text: str, *, specials_are_text: bool) -> list[int]:
         with self._lock:
-            self._tokenizer.encode_special_tokens = controls_are_text
+            self._tokenizer.encode_special_tokens = specials_are_text
             return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
 
