@@ -17,8 +17,8 @@ import time
 from pathlib import Path
 
 from constrained_ner import Annotator, Sentence
-from constrained_ner.annotate import Annotated
 from constrained_ner.corpora.ddi import read_ddi
+from constrained_ner.results import Annotated
 
 ROOT = Path(__file__).parents[1]
 BLOCK = 25

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import resources
 from itertools import accumulate
 from pathlib import Path
@@ -32,6 +32,7 @@ from .errors import ModelError, SentenceError
 from .legal import LegalTokens, Rule, TagTokens
 from .markup import Markup
 from .prompts import PromptEncoder, PromptFile, Prompts
+from .results import Annotated, Effort
 from .schema import DDI, Schema
 
 DecoderName = Literal["copy-draft", "stepwise", "unconstrained"]
@@ -43,48 +44,6 @@ DECODERS: dict[DecoderName, Callable[[Sequence[int], LegalTokens, int], Decoder]
 }
 
 _LEAST_ROOM = 32  # tokens for a sentence and its answer; longer ones are split
-
-
-@dataclass(frozen=True, slots=True)
-class Effort:
-    """What annotating took. Adds up over windows and sentences.
-
-    n_decisions: tokens that the model decided; legal_mass: the sum of their legal shares of probability.
-    n_unfinished: free answers that ran into their length limit.
-    """
-
-    n_passes: int = 0
-    n_tokens: int = 0
-    n_decisions: int = 0
-    legal_mass: float = 0.0
-    n_unfinished: int = 0
-    n_windows: int = 0
-
-    def __add__(self, other: Effort) -> Effort:
-        return Effort(
-            self.n_passes + other.n_passes,
-            self.n_tokens + other.n_tokens,
-            self.n_decisions + other.n_decisions,
-            self.legal_mass + other.legal_mass,
-            self.n_unfinished + other.n_unfinished,
-            self.n_windows + other.n_windows,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Annotated:
-    """A sentence as it came back.
-
-    failure: why there are no mentions, None if all went well.
-    problems: parts of a free answer that could not be used: unknown tags, names that are not in the text.
-    verbatim: whether the answer, tags removed, was the sentence (always, under the constraint).
-    """
-
-    sentence: Sentence
-    effort: Effort = Effort()
-    failure: str | None = None
-    problems: tuple[str, ...] = ()
-    verbatim: bool = True
 
 
 class Annotator:
@@ -206,8 +165,8 @@ class Annotator:
                 raise
             left = yield from self._annotate_window(text[:cut])
             right = yield from self._annotate_window(text[cut:])
-            return _joined(left, right, cut)
-        effort = _effort(answer)
+            return left.followed_by(right)
+        effort = Effort.of(answer)
         if self.decoder == "unconstrained":
             return self._read_free_answer(text, constraint, answer, effort)
         tagged = constraint.read(self.backend.vocabulary.decode(answer.token_ids))
@@ -294,18 +253,6 @@ def embedded_model() -> Path:
     return found[0]
 
 
-def _effort(answer: Answer) -> Effort:
-    decided = [choice for choice in answer.choices if choice is not None]
-    return Effort(
-        n_passes=answer.n_passes,
-        n_tokens=answer.n_tokens,
-        n_decisions=len(decided),
-        legal_mass=sum(choice.legal_mass for choice in decided),
-        n_unfinished=int(not answer.finished),
-        n_windows=1,
-    )
-
-
 def _cut_near_middle(text: str) -> int | None:
     """Where to cut a text in two: after the white space nearest to the middle, else where a tag may stand.
 
@@ -317,14 +264,3 @@ def _cut_near_middle(text: str) -> int | None:
     at_edge = [n for n in range(1, len(text)) if places[n] & (OPEN | CLOSE)]
     candidates = after_space or at_edge or range(1, len(text))
     return min(candidates, key=lambda n: abs(n - middle), default=None)
-
-
-def _joined(left: Annotated, right: Annotated, cut: int) -> Annotated:
-    moved = [mention.moved(cut) for mention in right.sentence.mentions]
-    text = left.sentence.text + right.sentence.text
-    return Annotated(
-        Sentence("", text).with_mentions([*left.sentence.mentions, *moved]),
-        left.effort + right.effort,
-        problems=left.problems + right.problems,
-        verbatim=left.verbatim and right.verbatim,
-    )

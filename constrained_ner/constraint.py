@@ -33,8 +33,9 @@ _NO_COPY = -1
 class TagMachine:
     """The contexts that the tags of a schema make, for every sentence.
 
-    Contexts: START (before anything, where a tokenizer's own leading space may come), OUTSIDE, per type a
-    FRESH one (tag just opened, nothing copied yet) and an INSIDE one, and one for each proper prefix of a tag.
+    Contexts: START (before anything, where a tokenizer's own leading space may come), OUTSIDE, for each type
+    a FRESH one (tag just opened, nothing copied yet) and an INSIDE one, and one for each proper prefix of a
+    tag.
 
     copies: context -> the context after copying one byte of the sentence, or -1.
     tags: context -> {byte of a tag: (context after it, what the place must allow: OPEN, CLOSE or 0)}.
@@ -201,7 +202,7 @@ class Constraint:
                 ((item, walk),) = walks.items()
                 skip = _until_tag(answer, at, machine)
                 if skip > at and machine.copies[item % n] != _NO_COPY and item % n != TagMachine.START:
-                    walks = {after: walk for after in self._copy(item, answer[at:skip])}
+                    walks = dict.fromkeys(self._copy(item, answer[at:skip]), walk)
                     at = skip
                     continue
             after_byte: dict[int, tuple[int, ...]] = {}

@@ -9,12 +9,13 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from .annotate import Annotated, Annotator
+from .annotate import Annotator
 from .corpora.ddi import evaluator_lines, read_ddi
 from .data import Sentence
 from .errors import OutputError
 from .journal import Journal, SentenceResult, fingerprint, require_writable
 from .progress import Progress
+from .results import Annotated
 from .runs import RunRecord, record_path
 
 _INEXACT = ("normalised", "fuzzy")
