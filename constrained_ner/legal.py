@@ -30,12 +30,15 @@ END: State = (-1,)
 """The state after a stop token."""
 
 _SPACE = ord(" ")
+_OPENS = bytes(flags & OPEN == OPEN for flags in range(256))
+_CLOSES = bytes(flags & CLOSE == CLOSE for flags in range(256))
 _START, _OUTSIDE = TagMachine.START, TagMachine.OUTSIDE
 
 
 class TagTokens:
     """How one vocabulary spells the tags of one schema. Shared by all sentences.
 
+    needed: context -> what a place must allow for the first of them: OPEN, CLOSE or 0.
     after: context -> [(token id, context after it)] for tokens that hold bytes of tags alone.
     after_space: the same from OUTSIDE, for tokens that begin with one space of the sentence.
     controls: token id -> tag, for control tokens that stand for a tag (with or without a space).
@@ -45,6 +48,10 @@ class TagTokens:
         self.machine = machine
         self.vocabulary = vocabulary
         self.controls: dict[int, bytes] = {}
+        self.needed = [
+            OPEN if context <= _OUTSIDE else CLOSE if context in machine.inside_contexts else 0
+            for context in range(machine.n_contexts)
+        ]
         self.after: list[list[tuple[int, int]]] = [[] for _ in range(machine.n_contexts)]
         self.after_space: list[tuple[int, int]] = []
         for entity_type in machine.markup.types:
@@ -96,8 +103,13 @@ class LegalTokens:
         self.vocabulary = tag_tokens.vocabulary
         self.rule = rule
         self._path: dict[int, tuple[int, int]] = {}  # position -> the token that copies on from it, its end
+        self._opens, self._closes = constraint.edges.translate(_OPENS), constraint.edges.translate(_CLOSES)
+        self._space_in_tag = bool(tag_tokens.after_space)
         # Without the first byte of a tag in the sentence, no state ever has two items.
         self._unambiguous = constraint.machine.tag_starts.isdisjoint(constraint.data)
+        # Except at the start: a space may be the tokenizer's own, or the sentence's.
+        forks = constraint.start[0] == _START and constraint.data.startswith(b" ")
+        self._fork: State = constraint.start if forks else DEAD
 
     def legal(self, state: State) -> dict[int, State]:
         """The legal token ids with the state that each leads to. Never empty for a state that can be reached.
@@ -114,30 +126,32 @@ class LegalTokens:
         return found
 
     def copying_token(self, state: State) -> tuple[int, State] | None:
-        """The token that goes on copying, as the model itself would tokenise the text; None where none can."""
-        for item in state:
-            for token_id in self._copying(item):
+        """The token that goes on copying, as the model itself would tokenise the text; None at the end."""
+        if self.constraint.accepts(state):
+            return None
+        for item in reversed(state):  # where the sentence spells a tag: it was copied rather than placed
+            for token_id, _ in self._copying(item):
                 if after := self.constraint.advance(state, self.vocabulary.token_bytes[token_id]):
                     return token_id, after
         return None
 
+    def _stays_single(self, state: State) -> bool:
+        """Whether the state has one item, and so has every state after it: no need for sets of items."""
+        return len(state) == 1 and self._unambiguous and state != self._fork
+
     # ---- canonical
 
     def _canonical(self, state: State) -> dict[int, State]:
-        token_bytes = self.vocabulary.token_bytes
-        if len(state) == 1 and self._unambiguous:
-            found: dict[int, State] = {}
-            for token_id in self._copying(state[0]):
-                after = self.constraint.advance(state, token_bytes[token_id])
-                if after:
-                    found[token_id] = after
-            for token_id, item in self._tagging(state[0]):
-                found[token_id] = (item,)
+        if self._stays_single(state):
+            item = state[0]
+            n, copies = self.constraint.machine.n_contexts, self.constraint.machine.copies
+            copied = copies[item % n]
+            found: dict[int, State] = {t: (end * n + copied,) for t, end in self._copying(item)}
+            for token_id, after in self._tagging(item):
+                found[token_id] = (after,)
             return found
         candidates = [
-            token_id
-            for item in state
-            for token_id in (*self._copying(item), *(token for token, _ in self._tagging(item)))
+            token_id for item in state for token_id, _ in (*self._copying(item), *self._tagging(item))
         ]
         steps = ((token_id, self._advance_token(state, token_id)) for token_id in candidates)
         return {token_id: after for token_id, after in steps if after != DEAD}
@@ -145,79 +159,111 @@ class LegalTokens:
     def _advance_token(self, state: State, token_id: int) -> State:
         return self.constraint.advance(state, self.vocabulary.token_bytes[token_id])
 
-    def _tagging(self, item: int) -> Iterator[tuple[int, int]]:
+    def _tagging(self, item: int) -> list[tuple[int, int]]:
         """Tokens that begin or continue a tag, with the item that each leads to."""
         constraint, tag_tokens = self.constraint, self.tag_tokens
         n = constraint.machine.n_contexts
         position, context = divmod(item, n)
-        edges = constraint.edges
-        needed = (
-            OPEN if context <= _OUTSIDE else CLOSE if context in constraint.machine.inside_contexts else 0
-        )
-        if edges[position] & needed == needed:
+        found: list[tuple[int, int]] = []
+        needed = tag_tokens.needed[context]
+        if constraint.edges[position] & needed == needed:
             base = item - context
-            for token_id, after in tag_tokens.after[context]:
-                yield token_id, base + after
+            found = [(token_id, base + after) for token_id, after in tag_tokens.after[context]]
         if context == _OUTSIDE and position < constraint.n_bytes and constraint.data[position] == _SPACE:
             spaced_at = position + 1
         elif context == _START:
             spaced_at = position  # the space is the tokenizer's own
         else:
-            return
-        if edges[spaced_at] & OPEN:
-            for token_id, after in tag_tokens.after_space:
-                yield token_id, spaced_at * n + after
+            return found
+        if constraint.edges[spaced_at] & OPEN:
+            found += [(token_id, spaced_at * n + after) for token_id, after in tag_tokens.after_space]
+        return found
 
-    def _copying(self, item: int) -> list[int]:
-        """Tokens that copy on: the model's own next one, then shorter ones up to places for a tag."""
+    def _copying(self, item: int) -> list[tuple[int, int]]:
+        """Tokens that copy on, with the place that each leads to.
+
+        The model's own next one, then shorter ones up to places for a tag.
+        """
         constraint = self.constraint
         position, context = divmod(item, constraint.machine.n_contexts)
         if constraint.machine.copies[context] < 0 or position >= constraint.n_bytes:
             return []
-        token_id, end = self._next_on_path(position)
-        tokens = [token_id]
-        if context == _START:
-            tokens.insert(0, self.tag_tokens.first_token(" " + constraint.text))
-        wanted = OPEN if context <= _OUTSIDE else CLOSE
-        edges = constraint.edges
-        for place in range(position + 1, end):
-            if edges[place] & wanted:
-                cut = place
-                if wanted == OPEN and self.tag_tokens.after_space and constraint.data[place - 1] == _SPACE:
-                    cut -= 1  # the space goes into the tag
-                if cut > position:
-                    tokens.append(self._first_up_to(position, cut))
+        after_own_space = self._copying_after_own_space() if context == _START else []
+        token_id, end = self._path.get(position) or self._next_on_path(position)
+        if context <= _OUTSIDE:
+            tokens = [*after_own_space, (token_id, end)]
+            places, space_in_tag = self._opens, self._space_in_tag
+        else:
+            # Past its last place to close, a mention could never end.
+            tokens = [(token_id, end)] if end <= constraint.last_close else []
+            places, space_in_tag = self._closes, False
+        place = places.find(1, position + 1, end)
+        while place >= 0:
+            cut = place - 1 if space_in_tag and constraint.data[place - 1] == _SPACE else place
+            if cut > position:
+                tokens.append(self._first_up_to(position, cut))
+            place = places.find(1, place + 1, end)
         return tokens
 
-    def _first_up_to(self, position: int, cut: int) -> int:
+    def _copying_after_own_space(self) -> list[tuple[int, int]]:
+        """The first tokens of the text with the tokenizer's own space before it, as `_copying` has them."""
+        constraint, token_bytes = self.constraint, self.vocabulary.token_bytes
+        whole, *others = self.vocabulary.encode(" " + constraint.text)
+        end = len(token_bytes[whole]) - 1
+        tokens = [(whole, end)]
+        for place in range(end):
+            if self._opens[place]:
+                follows_space = not place or constraint.data[place - 1] == _SPACE
+                cut = place - 1 if self._space_in_tag and follows_space else place
+                if cut >= 0:
+                    token_id = self.tag_tokens.first_token(" " + constraint.data[:cut].decode())
+                    tokens.append((token_id, len(token_bytes[token_id]) - 1))
+        self._add_to_path(end, others)
+        return tokens
+
+    def _first_up_to(self, position: int, cut: int) -> tuple[int, int]:
         piece = self.constraint.data[position:cut]
         try:
-            return self.tag_tokens.first_token(piece.decode())
+            token_id = self.tag_tokens.first_token(piece.decode())
         except UnicodeDecodeError:  # begins inside a character: byte tokens
-            return self._longest(position)[0]
+            return self._longest(position, cut)
+        return token_id, position + len(self.vocabulary.token_bytes[token_id])
 
     def _next_on_path(self, position: int) -> tuple[int, int]:
-        found = self._path.get(position)
-        if found is None:
+        if position not in self._path:
             self._extend_path(position)
-            found = self._path.get(position) or self._longest(position)
-        return found
+        return self._path.get(position) or self._longest(position)
 
     def _extend_path(self, position: int) -> None:
         """Tokenise the text from here on, until it meets what has been tokenised before."""
+        data = self.constraint.data
+        # Two words are nearly always enough for that; the rest of the sentence costs ten times as much.
+        two_words = data.find(b" ", data.find(b" ", position + 1) + 1 or len(data)) if self._path else -1
         try:
-            rest = self.constraint.data[position:].decode()
+            if two_words < 0 or not self._add_to_path(
+                position, self.vocabulary.encode(data[position:two_words].decode()), must_meet=True
+            ):
+                self._add_to_path(position, self.vocabulary.encode(data[position:].decode()))
         except UnicodeDecodeError:
-            return
-        for token_id in self.vocabulary.encode(rest):
-            if position in self._path:
-                break
-            end = position + len(self.vocabulary.token_bytes[token_id])
-            self._path[position] = (token_id, end)
-            position = end
+            return  # begins inside a character
 
-    def _longest(self, position: int) -> tuple[int, int]:
-        match = self.vocabulary.trie.longest_match(self.constraint.data, position)
+    def _add_to_path(self, position: int, token_ids: Iterable[int], *, must_meet: bool = False) -> bool:
+        """Whether the tokens were added: all of them up to a place that is on the path already, or all."""
+        path, token_bytes = self._path, self.vocabulary.token_bytes
+        steps: dict[int, tuple[int, int]] = {}
+        for token_id in token_ids:
+            if position in path:
+                break
+            end = position + len(token_bytes[token_id])
+            steps[position] = (token_id, end)
+            position = end
+        if must_meet and position not in path:
+            return False
+        path.update(steps)
+        return True
+
+    def _longest(self, position: int, cut: int | None = None) -> tuple[int, int]:
+        match = self.vocabulary.trie.longest_match(self.constraint.data[:cut], position)
         if match is None:
             raise ValueError(f"byte {self.constraint.data[position]:#04x} is in no token of the vocabulary")
         return match
@@ -226,7 +272,7 @@ class LegalTokens:
 
     def _any(self, state: State) -> dict[int, State]:
         """Every token whose bytes fit: trie and automaton walked together, depth first."""
-        found = self._walk_item(state[0]) if len(state) == 1 and self._unambiguous else self._walk(state)
+        found = self._walk_item(state[0]) if self._stays_single(state) else self._walk(state)
         for token_id in self.tag_tokens.controls:  # they are not in the trie
             after = self._advance_token(state, token_id)
             if after != DEAD:
@@ -259,9 +305,9 @@ class LegalTokens:
                 for byte, (after, needed) in tags[context].items()
                 if places[position] & needed == needed
             ]
-            if copies[context] >= 0 and position < constraint.n_bytes:
-                if context not in machine.inside_contexts or position < constraint.last_close:
-                    moves.append((constraint.data[position], position + 1, copies[context]))
+            inside = context in machine.inside_contexts
+            if copies[context] >= 0 and position < (constraint.last_close if inside else constraint.n_bytes):
+                moves.append((constraint.data[position], position + 1, copies[context]))
             for byte, to, after in moves:
                 child = trie.edges.get(node << 8 | byte)
                 if child is not None:
@@ -278,7 +324,7 @@ class LegalTokens:
         What training writes and what a prompt's examples show: the very tokens that decoding would take.
         The last one is a stop token. Raises ValueError where the tagged text is not a legal answer.
         """
-        constraint = self.constraint
+        constraint, token_bytes = self.constraint, self.vocabulary.token_bytes
         answer = constraint.machine.markup.write(constraint.text, mentions).encode()
         if constraint.start[0] == _START:
             answer = b" " + answer
@@ -291,11 +337,20 @@ class LegalTokens:
             fitting = [
                 token_id
                 for token_id, after in legal.items()
-                if after != END and answer.startswith(self.vocabulary.token_bytes[token_id], at)
+                if after != END and answer.startswith(token_bytes[token_id], at)
             ]
+            if not self._unambiguous:  # a token that fits may be text where the answer goes on with a tag
+                fitting = [
+                    token_id
+                    for token_id in fitting
+                    if self._reaches_end(legal[token_id], answer[at + len(token_bytes[token_id]) :])
+                ]
             if not fitting:
                 raise ValueError(f"{answer.decode()!r} is not a legal answer (at byte {at})")
-            token_id = max(fitting, key=lambda i: len(self.vocabulary.token_bytes[i]))
+            token_id = max(fitting, key=lambda i: len(token_bytes[i]))
             yield token_id, legal
-            at += len(self.vocabulary.token_bytes[token_id])
+            at += len(token_bytes[token_id])
             state = legal[token_id]
+
+    def _reaches_end(self, state: State, rest: bytes) -> bool:
+        return self.constraint.accepts(self.constraint.advance(state, rest))
