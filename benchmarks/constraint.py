@@ -4,8 +4,8 @@
 
 Every engine follows the same tokens, the answer with the gold mentions, and gives its legal set before each
 one. Ours is a sparse set; llguidance fills a bit mask, which is not applied here; llama.cpp visits an array
-of all tokens, so it gets a few sentences only. Writing the grammar down is not counted for them. Times are
-of the processor (user and system), so that a busy machine alters them little.
+of all tokens, so it gets a few sentences only. Writing the grammar down is not counted for them. The figures
+are medians over the sentences, which a busy machine alters less than means.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import process_time
+from time import perf_counter
 
 import llama_cpp
 import llguidance.llamacpp
@@ -44,24 +44,25 @@ class Example:
 
 @dataclass(slots=True)
 class Timings:
-    """Seconds per sentence, and the number of tokens of all sentences."""
+    """Seconds per sentence, and its number of tokens."""
 
     build_s: list[float] = field(default_factory=list)
     tokens_s: list[float] = field(default_factory=list)
-    n_tokens: int = 0
+    n_tokens: list[int] = field(default_factory=list)
 
     def add(self, start_s: float, built_s: float, end_s: float, n_tokens: int) -> None:
         self.build_s.append(built_s - start_s)
         self.tokens_s.append(end_s - built_s)
-        self.n_tokens += n_tokens
+        self.n_tokens.append(n_tokens)
 
     def sentence_s(self) -> float:
-        return statistics.fmean(self.build_s) + statistics.fmean(self.tokens_s)
+        return statistics.median(map(sum, zip(self.build_s, self.tokens_s, strict=True)))
 
     def row(self, name: str, ours_s: float) -> str:
+        per_token_s = [s / n for s, n in zip(self.tokens_s, self.n_tokens, strict=True)]
         columns = (
-            f"{statistics.fmean(self.build_s) * 1e6:12.0f}",
-            f"{sum(self.tokens_s) / self.n_tokens * 1e6:12.1f}",
+            f"{statistics.median(self.build_s) * 1e6:12.0f}",
+            f"{statistics.median(per_token_s) * 1e6:12.1f}",
             f"{self.sentence_s() * 1e6:12.0f}",
             f"{self.sentence_s() / ours_s:8.1f}",
             f"{len(self.build_s):10d}",
@@ -74,14 +75,14 @@ def time_ours(examples: list[Example], tags: TagTokens, rule: Rule) -> Timings:
     timings = Timings()
     leading_space = tags.vocabulary.leading_space
     for example in examples:
-        start_s = process_time()
+        start_s = perf_counter()
         constraint = Constraint(example.text, tags.machine, leading_space=leading_space)
         legal = LegalTokens(constraint, tags, rule)
-        built_s = process_time()
+        built_s = perf_counter()
         state = constraint.start
         for token_id in example.token_ids:
             state = legal.legal(state)[token_id]
-        timings.add(start_s, built_s, process_time(), len(example.token_ids))
+        timings.add(start_s, built_s, perf_counter(), len(example.token_ids))
         assert state == END
     return timings
 
@@ -92,14 +93,14 @@ def time_llguidance(examples: list[Example], tags: TagTokens, model: LlamaModel)
     timings = Timings()
     for example in examples:
         grammar = lark(Constraint(example.text, tags.machine))
-        start_s = process_time()
+        start_s = perf_counter()
         matcher = llguidance.LLMatcher(tokenizer, llguidance.LLMatcher.grammar_from_lark(grammar))
-        built_s = process_time()
+        built_s = perf_counter()
         for token_id in example.token_ids[:-1]:
             llguidance.numpy.fill_next_token_bitmask(matcher, mask)
             matcher.consume_token(token_id)
         llguidance.numpy.fill_next_token_bitmask(matcher, mask)
-        timings.add(start_s, built_s, process_time(), len(example.token_ids))
+        timings.add(start_s, built_s, perf_counter(), len(example.token_ids))
         assert matcher.is_accepting(), matcher.get_error()
     return timings
 
@@ -111,9 +112,9 @@ def time_llama_cpp(examples: list[Example], tags: TagTokens, model: LlamaModel) 
     timings = Timings()
     for example in examples:
         grammar = gbnf(Constraint(example.text, tags.machine)).encode()
-        start_s = process_time()
+        start_s = perf_counter()
         sampler = llama_cpp.llama_sampler_init_grammar(model.vocab, grammar, b"root")
-        built_s = process_time()
+        built_s = perf_counter()
         for token_id in example.token_ids[:-1]:
             row = fresh.copy()
             data = row.ctypes.data_as(ctypes.POINTER(llama_cpp.llama_token_data))
@@ -121,7 +122,7 @@ def time_llama_cpp(examples: list[Example], tags: TagTokens, model: LlamaModel) 
             llama_cpp.llama_sampler_apply(sampler, ctypes.byref(candidates))
             assert row["logit"][token_id] == 0
             llama_cpp.llama_sampler_accept(sampler, token_id)
-        timings.add(start_s, built_s, process_time(), len(example.token_ids) - 1)
+        timings.add(start_s, built_s, perf_counter(), len(example.token_ids) - 1)
         llama_cpp.llama_sampler_free(sampler)
     return timings
 
@@ -160,7 +161,7 @@ def main() -> None:
     n_tokens = sum(len(example.token_ids) for example in examples)
     print(
         f"{len(examples)} sentences of {options.sentences}, {n_tokens / len(examples):.1f} tokens each; "
-        f"vocabulary of {len(tags.vocabulary)}; microseconds of processor time"
+        f"vocabulary of {len(tags.vocabulary)}; microseconds, medians"
     )
     heads = ("build", "per token", "per sentence")
     print(f"{'':22}" + "".join(f"{head:>12}" for head in heads) + f"{'ratio':>8}{'sentences':>10}")
