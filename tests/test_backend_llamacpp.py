@@ -152,7 +152,15 @@ def test_load_backend_knows_a_gguf_by_its_first_bytes(model_path: Path, tmp_path
         load_backend(model_path, quantize="4bit")
 
 
-# What is not a model
+# What is not a model, or not asked rightly
+
+
+def test_options_that_llama_cpp_cannot_meet(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ModelError, match="300 sequences at once, which"):
+        LlamaCppBackend(model_path, max_sequences=300)
+    monkeypatch.setattr(llama_cpp, "llama_supports_gpu_offload", lambda: False)
+    with pytest.raises(ModelError, match="built without one"):
+        LlamaCppBackend(model_path, gpu_layers=-1)
 
 
 def test_missing_file(tmp_path: Path) -> None:

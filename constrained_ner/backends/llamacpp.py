@@ -65,6 +65,10 @@ class LlamaCppBackend:
         gpu_layers: int = 0,
         cache: Literal["auto", "f32", "f16"] = "auto",
     ) -> None:
+        if gpu_layers and not llama_cpp.llama_supports_gpu_offload():
+            raise ModelError(f"{path}: {gpu_layers} layers on a gpu, but this llama.cpp is built without one")
+        if not 1 <= max_sequences < llama_cpp.llama_max_parallel_sequences():
+            raise ModelError(f"{path}: {max_sequences} sequences at once, which llama.cpp cannot hold")
         self.model = LlamaModel(path, gpu_layers=gpu_layers)
         check_architecture(self.model)
         self.vocabulary = vocabulary_of_llama(self.model)
@@ -176,7 +180,7 @@ class LlamaCppBackend:
         if not self._context:
             self._context = None
             reason = first_error("llama.cpp gives no reason")
-            raise ModelError(f"{self.model.path}: no memory for {n_cells} tokens of context: {reason}")
+            raise ModelError(f"{self.model.path}: no context of {n_cells} tokens can be opened: {reason}")
         self._freeing = weakref.finalize(self, _free_context, self._context, self.model)
         self._freeing.atexit = False
         self._memory = llama_cpp.llama_get_memory(self._context)
