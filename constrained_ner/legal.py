@@ -59,6 +59,7 @@ class TagTokens:
             self._add(_OUTSIDE, self._spelling(opening))
             self._add_spaced(self._spelling(" " + opening), self._spelling(opening))
             self._add(machine.inside[entity_type], self._spelling(machine.markup.close_tag(entity_type)))
+        self._add_from_within()
         self.after[_START] = self.after[_OUTSIDE]
         self.first_token = lru_cache(maxsize=65536)(self._first_token)
 
@@ -89,6 +90,23 @@ class TagTokens:
         if (first, context) not in self.after_space:
             self.after_space.append((first, context))
         self._add(context, rest)
+
+    def _add_from_within(self) -> None:
+        """Spellings of the rest of a tag, for contexts that only a token of the sentence leads into.
+
+        Example: in a sentence that spells `><`, the token b"><" may be text and the first byte of `</drug>`.
+        """
+        spelt = {context for context, tokens in enumerate(self.after) if tokens}
+        machine = self.machine
+        for entity_type, inside in machine.inside.items():
+            opening = machine.markup.open_tag(entity_type)
+            closing = machine.markup.close_tag(entity_type)
+            for start, tag in ((_OUTSIDE, opening), (inside, closing)):
+                context = start
+                for at, byte in enumerate(tag.encode()[:-1], start=1):
+                    context = machine.tags[context][byte][0]
+                    if context not in spelt and tag.encode() not in self.controls.values():
+                        self._add(context, self.vocabulary.encode(tag[at:]))
 
     def _first_token(self, text: str) -> int:
         return self.vocabulary.encode(text)[0]
