@@ -1,6 +1,6 @@
 """Training: the embedded model from scratch, from files to GGUF. Needs the extra `train`.
 
-In reading order: tokenizer, targets (annotated sentence -> example), batches, losses; copying, texts, lexicon,
-swapping, corpus and sources (what is learnt from); muon, dropout, loop; greedy (watching it learn), export,
-cli.
+In reading order: tokenizer, targets (annotated sentence -> example), batches, losses; copying, texts,
+lexicon, swapping, corpus and sources (what is learnt from); muon, dropout, loop; greedy (watching it learn),
+export, cli.
 """
