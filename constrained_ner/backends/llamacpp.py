@@ -51,8 +51,8 @@ class LlamaCppBackend:
     n_threads: None takes what the process may use.
     context_length: None takes the length that the model was trained for.
     max_sequences: one by default. A draft fills the processor as it is, and what a sentence gets then depends
-        on no neighbour, not by a rounding error: a resumed run writes the bytes of an unbroken one. A graphics
-        card wants more.
+        on no neighbour, not even by a rounding error: a resumed run writes the bytes of an unbroken one. A
+        graphics card wants more.
     cache: precision of attention; "auto" is float32 for small models, where a draft is then scored as its
         tokens one by one would be, and float16 otherwise.
     Raises ModelError, naming the path, where the file is not a model that can be used so.
