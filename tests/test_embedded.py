@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from gguf_in_transformers import write_float32_twins
 
 from constrained_ner import Annotator, Sentence
 from constrained_ner.annotate import DecoderName, embedded_model
+from constrained_ner.training.export import export_gguf, export_transformers
+from constrained_ner.training.restore import restore
 
 N_SENTENCES = 300
 _MEBIBYTE = 1 << 20
@@ -19,7 +20,12 @@ Answers = list[list[tuple[int, int, str]]]
 
 @pytest.fixture(scope="module")
 def twins(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return write_float32_twins(embedded_model(), tmp_path_factory.mktemp("twins"))
+    """The same weights in float32, for transformers and for llama.cpp."""
+    folder = tmp_path_factory.mktemp("twins")
+    model, tokenizer = restore(embedded_model())
+    export_transformers(model, tokenizer, folder / "transformers")
+    export_gguf(model, tokenizer, folder / "f32.gguf", precision="f32")
+    return folder / "transformers", folder / "f32.gguf"
 
 
 @pytest.fixture(scope="module")

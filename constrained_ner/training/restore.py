@@ -1,4 +1,7 @@
-"""The embedded GGUF read back: its weights as a folder for transformers, and in float32 for llama.cpp."""
+"""A GGUF that `export` wrote, read back: the weights, dequantised, and the tokenizer.
+
+For comparing the same weights on both back ends, and for going on where only the GGUF of a model is left.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +10,26 @@ from typing import Any
 
 import gguf
 import numpy as np
+import numpy.typing as npt
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from constrained_ner.training.export import export_gguf, export_transformers, gguf_name
-from constrained_ner.training.tokenizer import ModelTokenizer
+from .export import gguf_name
+from .tokenizer import ModelTokenizer
 
 
-def write_float32_twins(source: Path, folder: Path) -> tuple[Path, Path]:
-    """Write the GGUF's weights, dequantised, as `folder/transformers` and `folder/f32.gguf`."""
-    reader = gguf.GGUFReader(source)
-    tokenizer = _tokenizer(reader)
-    model = _model(reader)
-    export_transformers(model, tokenizer, folder / "transformers")
-    export_gguf(model, tokenizer, folder / "f32.gguf", precision="f32")
-    return folder / "transformers", folder / "f32.gguf"
+def restore(path: Path) -> tuple[Any, ModelTokenizer]:
+    """The LlamaForCausalLM (float32, evaluation mode) and the tokenizer of a GGUF file."""
+    reader = gguf.GGUFReader(path)
+    return _model(reader), _tokenizer(reader)
+
+
+def halves(weights: npt.NDArray[Any], n_heads: int) -> npt.NDArray[Any]:
+    """The inverse of `export.permuted`. Shape: (n_heads * head size, n_hidden) in and out."""
+    n_rows, n_columns = weights.shape
+    pairs = weights.reshape(n_heads, n_rows // n_heads // 2, 2, n_columns)
+    return pairs.swapaxes(1, 2).reshape(n_rows, n_columns)
 
 
 def _field(reader: gguf.GGUFReader, name: str) -> Any:
@@ -37,13 +44,13 @@ def _tokenizer(reader: gguf.GGUFReader) -> ModelTokenizer:
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
+    # Control tokens stand behind the text's, so adding them in order gives them their ids again.
     controls = [token for token, text in zip(tokens, is_text, strict=True) if not text]
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in controls])
-    assert [tokenizer.id_to_token(n) for n in range(len(tokens))] == tokens
     return ModelTokenizer(tokenizer)
 
 
-def _model(reader: gguf.GGUFReader) -> LlamaForCausalLM:
+def _model(reader: gguf.GGUFReader) -> Any:
     config = LlamaConfig(
         vocab_size=_field(reader, "llama.vocab_size"),
         hidden_size=_field(reader, "llama.embedding_length"),
@@ -59,7 +66,7 @@ def _model(reader: gguf.GGUFReader) -> LlamaForCausalLM:
         eos_token_id=_field(reader, "tokenizer.ggml.eos_token_id"),
         pad_token_id=_field(reader, "tokenizer.ggml.padding_token_id"),
     )
-    model = LlamaForCausalLM(config)
+    model: Any = LlamaForCausalLM(config)
     weights = {t.name: gguf.quants.dequantize(t.data, t.tensor_type) for t in reader.tensors}
     n_heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
     with torch.no_grad():
@@ -67,13 +74,6 @@ def _model(reader: gguf.GGUFReader) -> LlamaForCausalLM:
             array = weights[gguf_name(name)]
             for part, n in n_heads.items():
                 if part in name:
-                    array = _halves(array, n)
+                    array = halves(array, n)
             parameter.copy_(torch.from_numpy(np.array(array, dtype=np.float32)))
     return model.eval()
-
-
-def _halves(weights: np.ndarray, n_heads: int) -> np.ndarray:
-    """The inverse of `training.export.permuted`."""
-    n_rows, n_columns = weights.shape
-    pairs = weights.reshape(n_heads, n_rows // n_heads // 2, 2, n_columns)
-    return pairs.swapaxes(1, 2).reshape(n_rows, n_columns)

@@ -1,0 +1,120 @@
+"""Copy-draft against stepwise on a model of usual proportions: a Llama of random weights, in transformers.
+
+    python benchmarks/larger_model.py XML [--limit N] [--width N] [--layers N]
+
+The prompt (instructions and examples, some hundred tokens) is computed once; the decisions are those of the
+gold annotation, since random weights have none of their own. The work of every forward pass is real. In the
+embedded model, the other extreme, a pass over many tokens costs nearly as much for each as a pass over one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from constrained_ner import DDI, Annotator, Sentence
+from constrained_ner.annotate import embedded_model
+from constrained_ner.backends.base import Scores, Step
+from constrained_ner.backends.transformers import TransformersBackend
+from constrained_ner.constraint import Constraint, TagMachine
+from constrained_ner.corpora.ddi import read_ddi
+from constrained_ner.legal import LegalTokens, TagTokens
+from constrained_ner.markup import Markup
+from constrained_ner.training.export import export_transformers
+from constrained_ner.training.restore import restore
+
+
+class GoldDecisions(TransformersBackend):
+    """The model's forward passes, with the logits of the gold answer's tokens raised above all others."""
+
+    chat_template = None  # the plain one: instructions and examples are in the prompt
+    gold: Sequence[int] = ()
+    n_prompt = 0
+    held: Sequence[int] = ()
+
+    def forward(self, steps: Sequence[Step]) -> list[list[Scores | None]]:
+        (step,) = steps
+        self.held = [*self.held[: step.keep], *step.token_ids]
+        (scored,) = super().forward(steps)
+        return [[self._decided(step, n, scores) for n, scores in enumerate(scored)]]
+
+    def _decided(self, step: Step, n: int, scores: Scores | None) -> Scores | None:
+        watch = step.watch[n]
+        if scores is None or watch is None:
+            return scores
+        written = list(self.held[self.n_prompt : step.keep + n + 1])
+        wanted = self.gold[len(written)] if written == self.gold[: len(written)] else watch[0]
+        return replace(scores, logits=np.array([token_id == wanted for token_id in watch], dtype=np.float32))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("xml", type=Path)
+    parser.add_argument("--limit", type=int, default=12)
+    parser.add_argument("--width", type=int, default=1024)
+    parser.add_argument("--layers", type=int, default=12)
+    options = parser.parse_args()
+    every = [s for document in read_ddi(options.xml) for s in document if s.text.strip()]
+    sentences = every[:: max(1, len(every) // options.limit)][: options.limit]
+    with tempfile.TemporaryDirectory() as folder:
+        n_parameters = write_random_llama(Path(folder), options.width, options.layers)
+        backend = GoldDecisions(folder, max_sequences=1)
+        with Annotator(backend, examples=every[-3:]) as ner:
+            print(f"{n_parameters / 1e6:.0f}M parameters, a prefix of {len(ner._prompt.prefix_ids)} tokens")
+            race(ner, backend, sentences)
+
+
+def write_random_llama(folder: Path, width: int, n_layers: int) -> int:
+    """Write a Llama with random weights and the embedded model's tokenizer; returns its parameters."""
+    torch.manual_seed(0)
+    _, tokenizer = restore(embedded_model())
+    config = LlamaConfig(
+        vocab_size=tokenizer.n_tokens,
+        hidden_size=width,
+        intermediate_size=int(2.75 * width),
+        num_hidden_layers=n_layers,
+        num_attention_heads=width // 64,
+        max_position_embeddings=4096,
+        eos_token_id=tokenizer.end,
+    )
+    model = LlamaForCausalLM(config)
+    export_transformers(model, tokenizer, folder)
+    return model.num_parameters()
+
+
+def race(ner: Annotator, backend: GoldDecisions, sentences: Sequence[Sentence]) -> None:
+    machine = TagMachine(Markup(DDI))
+    tag_tokens = TagTokens(machine, backend.vocabulary)
+    seconds = dict.fromkeys(("stepwise", "copy-draft"), 0.0)
+    passes = dict.fromkeys(seconds, 0)
+    for number, sentence in enumerate([sentences[0], *sentences]):  # the first one twice: to warm up
+        kept, _ = ner.markup.expressible(sentence)
+        answer = LegalTokens(Constraint(sentence.text, machine), tag_tokens).encode(kept)
+        backend.gold = [token_id for token_id, _ in answer]
+        backend.n_prompt = len(ner._prompt.ids(sentence.text))
+        for name in seconds:
+            ner.decoder = name  # type: ignore[assignment]
+            backend.held = ()
+            began_s = time.perf_counter()
+            (annotated,) = ner.run([sentence])
+            if number:
+                seconds[name] += time.perf_counter() - began_s
+                passes[name] += annotated.effort.n_passes
+            found = [(m.spans, m.type) for m in annotated.sentence.mentions]
+            assert found == [(m.spans, m.type) for m in kept], sentence.id
+    for name in seconds:
+        n = len(sentences)
+        print(f"{name:<12}{passes[name] / n:>8.2f} passes a sentence{seconds[name] / n:>8.2f} s a sentence")
+    print(f"copy-draft is {seconds['stepwise'] / seconds['copy-draft']:.1f} times faster")
+
+
+if __name__ == "__main__":
+    main()
