@@ -29,7 +29,8 @@ def halves(weights: npt.NDArray[Any], n_heads: int) -> npt.NDArray[Any]:
     """The inverse of `export.permuted`. Shape: (n_heads * head size, n_hidden) in and out."""
     n_rows, n_columns = weights.shape
     pairs = weights.reshape(n_heads, n_rows // n_heads // 2, 2, n_columns)
-    return pairs.swapaxes(1, 2).reshape(n_rows, n_columns)
+    found: npt.NDArray[Any] = pairs.swapaxes(1, 2).reshape(n_rows, n_columns)
+    return found
 
 
 def _field(reader: gguf.GGUFReader, name: str) -> Any:
@@ -51,13 +52,17 @@ def _tokenizer(reader: gguf.GGUFReader) -> ModelTokenizer:
 
 
 def _model(reader: gguf.GGUFReader) -> Any:
+    n_heads = {
+        "q_proj": int(_field(reader, "llama.attention.head_count")),
+        "k_proj": int(_field(reader, "llama.attention.head_count_kv")),
+    }
     config = LlamaConfig(
         vocab_size=_field(reader, "llama.vocab_size"),
         hidden_size=_field(reader, "llama.embedding_length"),
         intermediate_size=_field(reader, "llama.feed_forward_length"),
         num_hidden_layers=_field(reader, "llama.block_count"),
-        num_attention_heads=_field(reader, "llama.attention.head_count"),
-        num_key_value_heads=_field(reader, "llama.attention.head_count_kv"),
+        num_attention_heads=n_heads["q_proj"],
+        num_key_value_heads=n_heads["k_proj"],
         max_position_embeddings=_field(reader, "llama.context_length"),
         rms_norm_eps=_field(reader, "llama.attention.layer_norm_rms_epsilon"),
         rope_parameters={"rope_type": "default", "rope_theta": _field(reader, "llama.rope.freq_base")},
@@ -68,7 +73,6 @@ def _model(reader: gguf.GGUFReader) -> Any:
     )
     model: Any = LlamaForCausalLM(config)
     weights = {t.name: gguf.quants.dequantize(t.data, t.tensor_type) for t in reader.tensors}
-    n_heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
     with torch.no_grad():
         for name, parameter in model.model.named_parameters():
             array = weights[gguf_name(name)]
