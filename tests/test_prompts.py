@@ -152,3 +152,9 @@ def test_braces_that_are_no_placeholder_are_text(tmp_path: Path) -> None:
         json.dumps({"sysprompt": ['{"a": 1} {A}'], "usrprompt": ["{sentence}"]}), encoding="utf-8"
     )
     assert Prompts(PromptFile.load(path), MARKUP).prepare_messages("x")[0].content == '{"a": 1} {A}'
+
+
+def test_prompts_and_grammars_stand_at_the_root_of_the_repository_too() -> None:
+    root = Path(__file__).parents[1]
+    assert PromptFile.load(root / "prompts" / "plain.json") == PromptFile.built_in("plain")
+    assert (root / "grammars" / "sentence.gbnf").is_file()
