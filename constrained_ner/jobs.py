@@ -47,8 +47,9 @@ def annotate_file(
         raise OutputError(f"{output}: is the input; it would be overwritten")
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     with load() as annotator:
+        model = annotator.backend.description
         options = {**options_of(annotator), "limit": limit, "strict": strict}
-        same_run = {**options, "model": {**options["model"], "path": None}}  # a model may be moved
+        same_run = {**options, "model": {**model, "path": None}}  # a model may be moved
         with Journal(output, fingerprint(same_run, sentences)) as journal:
             n_resumed = len(journal.finished)
             if n_resumed:
@@ -63,7 +64,7 @@ def annotate_file(
                 options=options,
                 schema_hash=annotator.schema.hash(),
                 prompt_hash=annotator.prompt.hash(),
-                model_hash=annotator.backend.description.get("sha256"),
+                model_hash=model.get("sha256") or model.get("commit"),  # a hub's model has a commit
                 elapsed_s=round(time.perf_counter() - began_s, 3),
                 n_resumed=n_resumed,
             )
