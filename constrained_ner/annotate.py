@@ -53,7 +53,9 @@ class Annotator:
         and aligns the answer with the text.
     rule: which tokenisations of a legal answer are allowed (see `legal`).
     boundary: where a mention may start and end (see `edges`).
-    examples: sentences with mentions to show in the prompt; as many as fit the context are kept.
+    examples: sentences with mentions to show in the prompt.
+
+    Raises ModelError where prompt and examples leave no room in the model's context.
     """
 
     def __init__(
@@ -119,7 +121,7 @@ class Annotator:
         return next(self.annotate_many([text]))
 
     def annotate_many(self, texts: Iterable[str]) -> Iterator[Sentence]:
-        """The texts as sentences, in order, several under way at once; ids count from 0.
+        """The texts as sentences, in order, as many under way at once as the back end has slots; ids from 0.
 
         Raises SentenceError at the first text that cannot be annotated; `run` goes on instead.
         """

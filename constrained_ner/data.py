@@ -71,6 +71,11 @@ def covered_text(text: str, spans: Iterable[Span]) -> str:
     return " ".join(text[s.start : s.end] for s in spans)
 
 
+def single_line(text: str) -> str:
+    """The text with each line break (CR or LF) turned into a space, length unchanged."""
+    return text.replace("\r", " ").replace("\n", " ")
+
+
 @dataclass(frozen=True, slots=True)
 class Sentence:
     """A sentence, verbatim: never stripped, never normalised."""

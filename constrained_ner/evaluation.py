@@ -20,7 +20,7 @@ from collections.abc import Hashable, Iterable, Set
 from dataclasses import dataclass
 from typing import Any
 
-from .data import Mention
+from .data import Mention, single_line
 
 _RULE = "-" * 78
 
@@ -128,8 +128,7 @@ _Place = tuple[str, Hashable, str]  # sentence id, spans, name
 
 def _key(sentence_id: str, mention: Mention) -> tuple[_Place, str]:
     # A predictions file cannot hold a line break inside a name, so none may make a difference.
-    name = mention.text.replace("\r", " ").replace("\n", " ")
-    return (sentence_id, mention.spans, name), mention.type
+    return (sentence_id, mention.spans, single_line(mention.text)), mention.type
 
 
 def _of_type(keys: Iterable[tuple[_Place, str]], type_name: str) -> set[_Place]:

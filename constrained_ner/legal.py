@@ -149,7 +149,7 @@ class LegalTokens:
             return None
         for item in reversed(state):  # where the sentence spells a tag: it was copied rather than placed
             for token_id, _ in self._copying(item):
-                if after := self.constraint.advance(state, self.vocabulary.token_bytes[token_id]):
+                if after := self._advance_token(state, token_id):
                     return token_id, after
         return None
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from constrained_ner.errors import InputError, OutputError
+from constrained_ner.hashing import file_hash
 from constrained_ner.journal import SentenceResult
-from constrained_ner.runs import RunRecord, file_hash, installed_versions, record_path
+from constrained_ner.runs import RunRecord, installed_versions, record_path
 
 RESULTS = [
     SentenceResult(

@@ -6,7 +6,6 @@ Nothing here computes; `llamacpp.py` does. Written against the C API of llama-cp
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import os
 import re
 import struct
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MissingExtraError, ModelError
+from ..hashing import file_hash
 from ..vocabulary import Vocabulary, looks_like_control
 
 try:
@@ -104,11 +104,7 @@ class LlamaModel:
     @cached_property
     def sha256(self) -> str:
         """Of the whole file."""
-        digest = hashlib.sha256()
-        with self.path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-        return digest.hexdigest()
+        return file_hash(self.path)
 
     def tokenize(self, text: str, *, specials: bool) -> list[int]:
         """llama.cpp's ids, neither bos nor eos added. specials: control tokens are recognised in the text."""

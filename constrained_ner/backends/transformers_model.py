@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import MissingExtraError, ModelError
+from ..hashing import file_hash
 
 try:
     import torch
@@ -161,10 +162,7 @@ def hash_of_folder(folder: Path) -> str:
     """SHA-256 over names and contents of a model's configuration and weights."""
     digest = hashlib.sha256()
     for path in sorted([*folder.glob("*config.json"), *folder.glob("*.safetensors")]):
-        digest.update(path.name.encode() + b"\0")
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+        digest.update(f"{path.name}\0{file_hash(path)}\n".encode())
     return digest.hexdigest()
 
 

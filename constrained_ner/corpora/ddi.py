@@ -22,7 +22,7 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import parse as parse_xml
 
-from ..data import Document, Mention, Sentence, Span, covered_text
+from ..data import Document, Mention, Sentence, Span, covered_text, single_line
 from ..errors import InputError
 
 # Nine digits reach past any text, and keep int() away from the lengths that Python refuses to convert.
@@ -77,11 +77,6 @@ def parse_offsets(value: str) -> tuple[Span, ...]:
             raise ValueError(f"offsets {value!r:.80} end before they start")
         spans.append(Span(first, last + 1))
     return tuple(sorted(spans))
-
-
-def single_line(text: str) -> str:
-    """The text with each line break (CR or LF) turned into a space, length unchanged."""
-    return text.replace("\r", " ").replace("\n", " ")
 
 
 def read_predictions(path: str | Path) -> list[tuple[str, Mention]]:
