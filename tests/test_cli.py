@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from tiny_models import byte_level_tokenizer, write_gguf
 
-from constrained_ner import cli
+from constrained_ner.cli import annotate, evaluate
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "examples" / "sample.xml"
@@ -26,7 +26,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(command: str, *arguments: object) -> int:
     """Run a command in this process and return its exit code."""
-    main = {"llm-NERC": cli.annotate_main, "evaluate": cli.evaluate_main}[command]
+    main = {"llm-NERC": annotate.main, "evaluate": evaluate.main}[command]
     if command == "llm-NERC":
         arguments += (
             "--context",

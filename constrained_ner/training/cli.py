@@ -17,7 +17,7 @@ from .export import export_gguf, export_transformers
 from .greedy import measure
 from .loop import Stage, Trainer
 from .losses import Weights
-from .model import ModelSize, new_model
+from .model import ModelSize, load_weights, new_model
 from .sources import Copying, mixture
 from .tokenizer import ModelTokenizer, train_tokenizer
 
@@ -36,6 +36,10 @@ def train(
     ] = None,
     devel: Annotated[Optional[Path], typer.Option(help="DDI XML to measure on, never to learn from.")] = None,  # noqa: UP045
     n_measured: Annotated[int, typer.Option(help="Sentences of it to measure on, 0 for all.")] = 300,
+    start_from: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Folder of an earlier training whose tokenizer and weights are the start."),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the checkpoint in the folder.")
     ] = False,
@@ -50,9 +54,11 @@ def train(
         raise OutputError(f"{checkpoint}: exists; --resume goes on from it, another --out starts afresh")
     out.mkdir(parents=True, exist_ok=True)
     log = Log(out / "train.log")
-    tokenizer = _tokenizer(data, out)
+    tokenizer = _tokenizer(data, out, start_from)
     torch.manual_seed(seed)
     model = new_model(ModelSize(), tokenizer).to(device)
+    if start_from:
+        load_weights(model, start_from / "transformers")
     log(f"parameters {sum(p.numel() for p in model.parameters())}, tokens {tokenizer.n_tokens}")
     stages = make_stages(tokenizer, read_corpus(data, seed=seed), minutes, tokens)
     measured = _measured(devel, n_measured)
@@ -73,11 +79,12 @@ def make_stages(
     minutes: tuple[float, float, float],
     tokens: tuple[int, int, int] | None,
 ) -> list[Stage]:
-    """Copying, then everything, then gold alone."""
+    """Copying, then everything, then little but gold; weights that copy already need fewer random copies."""
+    copies = 0.3 if (tokens or minutes)[0] else 0.05
     sources = (
         Copying(tokenizer),
-        mixture(tokenizer, corpus, gold=0.32, tagged=0.45, chemical=0.13, swapped=0.5, copies=0.3),
-        mixture(tokenizer, corpus, gold=1.0, tagged=0.0, chemical=0.0, swapped=1 / 3),
+        mixture(tokenizer, corpus, gold=0.35, tagged=0.4, chemical=0.15, swapped=0.5, copies=copies),
+        mixture(tokenizer, corpus, gold=0.9, tagged=0.0, chemical=0.1, swapped=0.4, rare=1.0),
     )
     budgets: list[dict[str, Any]] = [
         {"n_tokens": tokens[i]} if tokens else {"minutes": minutes[i]} for i in range(len(sources))
@@ -85,8 +92,16 @@ def make_stages(
     copying_only = Weights(decision=0.0, prompt=0.0, answer=1.0, share=1.0)
     return [
         Stage("copying", sources[0], **budgets[0], weights=copying_only, rate=1.5e-3, batch_tokens=1500),
-        Stage("mixture", sources[1], **budgets[1], rate=2e-3, last=0.7),
-        Stage("gold", sources[2], **budgets[2], rate=2e-3, last=0.02, dropout=0.1, batch_tokens=2500),
+        Stage("mixture", sources[1], **budgets[1], rate=2e-3, last=0.7, weights=Weights(share=0.25)),
+        Stage(
+            "gold",
+            sources[2],
+            **budgets[2],
+            rate=1.5e-3,
+            last=0.02,
+            dropout=0.15,
+            weights=Weights(share=0.25),
+        ),
     ]
 
 
@@ -111,9 +126,11 @@ def export(model: Any, tokenizer: ModelTokenizer, out: Path) -> None:
     export_transformers(model, tokenizer, out / "transformers")
 
 
-def _tokenizer(data: Path, out: Path) -> ModelTokenizer:
+def _tokenizer(data: Path, out: Path, start_from: Path | None) -> ModelTokenizer:
     path = out / "tokenizer.json"
-    if not path.exists():
+    if start_from:
+        ModelTokenizer.load(start_from / "tokenizer.json").save(path)
+    elif not path.exists():
         train_tokenizer(tokenizer_texts(data)).save(path)
     return ModelTokenizer.load(path)
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from ..errors import ModelError
 from .tokenizer import ModelTokenizer
 
 
@@ -21,8 +25,8 @@ class ModelSize:
     n_context: int = 1024
 
 
-def new_model(size: ModelSize, tokenizer: ModelTokenizer, *, attention: str = "eager") -> Any:
-    """A LlamaForCausalLM with random weights (seed torch first). Eager attention is faster on CPU here."""
+def new_model(size: ModelSize, tokenizer: ModelTokenizer, *, attention: str = "sdpa") -> Any:
+    """A LlamaForCausalLM with random weights (seed torch first)."""
     config = LlamaConfig(
         vocab_size=tokenizer.n_tokens,
         hidden_size=size.n_hidden,
@@ -39,3 +43,14 @@ def new_model(size: ModelSize, tokenizer: ModelTokenizer, *, attention: str = "e
     )
     config._attn_implementation = attention
     return LlamaForCausalLM(config)
+
+
+def load_weights(model: Any, folder: Path) -> None:
+    """Put the weights of an earlier training's `transformers` folder into a model of the same shape."""
+    path = folder / "model.safetensors"
+    try:
+        missing, unexpected = model.load_state_dict(load_file(path), strict=False)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise ModelError(f"{path}: cannot serve as a start: {str(error).splitlines()[0]}") from None
+    if set(missing) - {"lm_head.weight"} or unexpected:  # the output layer is the embeddings' own
+        raise ModelError(f"{path}: cannot serve as a start: its tensors are not those of this model")

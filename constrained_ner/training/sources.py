@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -82,15 +83,21 @@ def mixture(
     chemical: float,
     swapped: float,
     copies: float = 0.0,
+    rare: float = 0.0,
 ) -> Mixture:
     """Gold, text tagged by lexicon, chemicals and random strings, by weight.
 
     swapped: share of the gold sentences that get other names.
+    rare: how often a gold sentence with the rarest type is drawn beyond its share; 1 is twice as often.
     """
+    n_mentions = Counter(m.type for s in corpus.gold for m in s.mentions)
+    rarest = min(n_mentions, key=lambda kind: (n_mentions[kind], kind))
+    with_rarest = [s for s in corpus.gold if any(m.type == rarest for m in s.mentions)]
+    rare_share = rare * len(with_rarest) / (len(corpus.gold) + rare * len(with_rarest))
     ddi, other = TargetWriter(tokenizer, DDI), TargetWriter(tokenizer, CHEMICAL)
 
     def draw_gold(rng: np.random.Generator) -> Example:
-        sentence = _any(corpus.gold, rng)
+        sentence = _any(with_rarest if rng.random() < rare_share else corpus.gold, rng)
         return ddi.write(corpus.swapper.swap(sentence, rng) if rng.random() < swapped else sentence)
 
     def draw_copy(rng: np.random.Generator) -> Example:

@@ -1,0 +1,97 @@
+"""`bin/llm-NERC`: annotate a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..annotate import Annotator, DecoderName
+from ..jobs import annotate_file
+from ..progress import Progress
+from ..prompts import PromptFile
+from ..schema import DDI, Schema
+from .options import (
+    AdapterOption,
+    BatchOption,
+    Boundary,
+    BoundaryOption,
+    ContextOption,
+    Decoder,
+    DecoderOption,
+    DeviceOption,
+    LimitOption,
+    ModelOption,
+    PromptOption,
+    QuantizeOption,
+    QuietOption,
+    Rule,
+    RuleOption,
+    SchemaOption,
+    ThreadsOption,
+    TrustRemoteCodeOption,
+)
+from .run import run
+
+
+def annotate(
+    input: Annotated[Path, typer.Argument(help="DDI XML file, or a folder of them.")],
+    output: Annotated[Path, typer.Argument(help="Evaluator lines; OUTPUT.run.json holds the run's record.")],
+    constrained: Annotated[
+        bool,
+        typer.Option("--constrained/--unconstrained", help="Force a verbatim copy, or align afterwards."),
+    ] = True,
+    model: ModelOption = None,
+    adapter: AdapterOption = None,
+    quantize: QuantizeOption = None,
+    device: DeviceOption = None,
+    decoder: DecoderOption = Decoder.copy_draft,
+    rule: RuleOption = Rule.canonical,
+    boundary: BoundaryOption = Boundary.word,
+    schema: SchemaOption = None,
+    prompt: PromptOption = None,
+    limit: LimitOption = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse mentions whose offsets are not exact.")
+    ] = False,
+    batch: BatchOption = None,
+    context: ContextOption = None,
+    threads: ThreadsOption = None,
+    trust_remote_code: TrustRemoteCodeOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Find and classify the names in every sentence of INPUT.
+
+    A stopped run keeps what it has done beside OUTPUT; the same command goes on from there.
+    """
+    backend_options: dict[str, Any] = {
+        "adapter": adapter and str(adapter),
+        "quantize": quantize and quantize.value,
+        "device": device and device.value,
+        "max_sequences": batch,
+        "context_length": context,
+        "n_threads": threads,
+        "trust_remote_code": trust_remote_code or None,
+    }
+    name: DecoderName = decoder.value if constrained else "unconstrained"
+
+    def load() -> Annotator:
+        return Annotator.load(
+            model,
+            schema=Schema.load(schema) if schema else DDI,
+            prompt=PromptFile.load(prompt) if prompt else None,
+            decoder=name,
+            rule=rule.value,
+            boundary=boundary.value,
+            **backend_options,
+        )
+
+    record = annotate_file(input, output, load, limit=limit, strict=strict, progress=Progress(quiet=quiet))
+    if record.failures:
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Entry point."""
+    run(annotate)

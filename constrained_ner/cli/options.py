@@ -1,0 +1,65 @@
+"""Options that several commands share, each said once."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Decoder(str, Enum):
+    copy_draft = "copy-draft"
+    stepwise = "stepwise"
+
+
+class Rule(str, Enum):
+    canonical = "canonical"
+    any = "any"
+
+
+class Boundary(str, Enum):
+    word = "word"
+    char = "char"
+
+
+class Quantize(str, Enum):
+    four = "4bit"
+    eight = "8bit"
+
+
+class Device(str, Enum):
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+ModelOption = Annotated[
+    str | None,
+    typer.Option("--model", help="GGUF file, folder or hub id; the embedded model by default."),
+]
+AdapterOption = Annotated[
+    Path | None, typer.Option("--adapter", help="Folder of a LoRA adapter (transformers).")
+]
+QuantizeOption = Annotated[
+    Quantize | None, typer.Option("--quantize", help="Load in low precision (transformers).")
+]
+DeviceOption = Annotated[Device | None, typer.Option("--device", help="Where to run (transformers).")]
+DecoderOption = Annotated[Decoder, typer.Option("--decoder", help="How the constrained answer is found.")]
+RuleOption = Annotated[Rule, typer.Option("--rule", help="Tokenisations that are legal.")]
+BoundaryOption = Annotated[Boundary, typer.Option("--boundary", help="Where mentions may start and end.")]
+SchemaOption = Annotated[
+    Path | None, typer.Option("--schema", help="Entity types, JSON or YAML; DDI by default.")
+]
+PromptOption = Annotated[Path | None, typer.Option("--prompt", help="Prompt file, JSON.")]
+LimitOption = Annotated[
+    int | None, typer.Option("--limit", min=1, help="Annotate the first N sentences alone.")
+]
+BatchOption = Annotated[int | None, typer.Option("--batch", min=1, help="Sentences under way at once.")]
+ContextOption = Annotated[int | None, typer.Option("--context", min=64, help="Context length in tokens.")]
+ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="Processor threads (GGUF).")]
+TrustRemoteCodeOption = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Let a hub's model run its own code.")
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
