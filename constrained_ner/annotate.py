@@ -159,8 +159,9 @@ class Annotator:
         """Annotate a text; where it does not fit the context, its halves, cut at white space."""
         constraint = self._constraint(text)
         legal_tokens = LegalTokens(constraint, self._tag_tokens, self.rule)
+        prompt_ids = self._prompt.ids(text)
         try:
-            answer = yield from DECODERS[self.decoder](self._prompt.ids(text), legal_tokens, self._room)
+            answer = yield from DECODERS[self.decoder](prompt_ids, legal_tokens, self._room)
         except ContextOverflowError:
             cut = _cut_near_middle(text)
             if cut is None:
@@ -168,7 +169,7 @@ class Annotator:
             left = yield from self._annotate_window(text[:cut])
             right = yield from self._annotate_window(text[cut:])
             return left.followed_by(right)
-        effort = Effort.of(answer)
+        effort = Effort.of(answer, len(self._prompt.prefix_ids) + len(prompt_ids))
         if self.decoder == "unconstrained":
             return self._read_free_answer(text, constraint, answer, effort)
         tagged = constraint.read(self.backend.vocabulary.decode(answer.token_ids))
@@ -227,6 +228,11 @@ class Annotator:
             f"{unaligned.text!r} ({unaligned.type}): {unaligned.reason}" for unaligned in alignment.unaligned
         )
         sentence = Sentence("", text).with_mentions(alignment.mentions)
+        effort = replace(
+            effort,
+            n_unknown_tags=sum(tag not in text for tag in parsed.unknown_tags),
+            n_invented=len(alignment.unaligned),
+        )
         return Annotated(sentence, effort, problems=problems, verbatim=parsed.plain.strip() == text.strip())
 
     # ---- the prompt

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -12,8 +13,8 @@ from typing import Any
 from .annotate import Annotator
 from .corpora.ddi import evaluator_lines, read_ddi
 from .data import Sentence
-from .errors import OutputError
-from .journal import Journal, SentenceResult, fingerprint, require_writable
+from .errors import InputError, OutputError
+from .journal import Journal, SentenceResult, fingerprint, journal_path, require_writable
 from .progress import Progress
 from .results import Annotated
 from .runs import RunRecord, record_path
@@ -24,17 +25,20 @@ _INEXACT = ("normalised", "fuzzy")
 def annotate_file(
     input: Path,
     output: Path,
-    load: Callable[[], Annotator],
+    load: Callable[[], AbstractContextManager[Annotator]],
     *,
     limit: int | None = None,
     strict: bool = False,
+    keep_finished: bool = False,
     progress: Progress | None = None,
 ) -> RunRecord:
     """Annotate a DDI file or folder into evaluator lines, and return the run's record.
 
-    load: makes the annotator; called when input and output are known to be usable.
+    load: makes the annotator, which is closed in the end; called when input and output are known to be
+        usable. To keep it open, wrap it: `lambda: contextlib.nullcontext(annotator)`.
     limit: annotate the first so many sentences alone.
     strict: drop mentions whose offsets were not exact, with a note in the record.
+    keep_finished: where an earlier run has finished this very job, return its record and do nothing.
 
     A sentence that fails is reported and has no lines. A run that is stopped goes on from where it was when
     it is started again with the same input, model and options. Raises UserError.
@@ -50,7 +54,10 @@ def annotate_file(
         model = annotator.backend.description
         options = {**options_of(annotator), "limit": limit, "strict": strict}
         same_run = {**options, "model": {**model, "path": None}}  # a model may be moved
-        with Journal(output, fingerprint(same_run, sentences)) as journal:
+        print_of_run = fingerprint(same_run, sentences)
+        if keep_finished and (finished := _finished(output, print_of_run)):
+            return finished
+        with Journal(output, print_of_run) as journal:
             n_resumed = len(journal.finished)
             if n_resumed:
                 progress.say(f"going on after {n_resumed} sentences that an earlier run has done")
@@ -61,6 +68,7 @@ def annotate_file(
                 started=started,
                 input=input,
                 output=output,
+                fingerprint=print_of_run,
                 options=options,
                 schema_hash=annotator.schema.hash(),
                 prompt_hash=annotator.prompt.hash(),
@@ -72,6 +80,17 @@ def annotate_file(
             journal.finish()
     _summarise(record, progress)
     return record
+
+
+def _finished(output: Path, print_of_run: str) -> RunRecord | None:
+    """The record beside an output file that a run with this fingerprint has put in place."""
+    try:
+        record = RunRecord.load(record_path(output))
+    except InputError:  # none, or not of this version: the run is made again
+        return None
+    # The record is written first, then the output, then the journal goes.
+    whole = output.exists() and not journal_path(output).exists()
+    return record if whole and record.fingerprint == print_of_run else None
 
 
 def options_of(annotator: Annotator) -> dict[str, Any]:

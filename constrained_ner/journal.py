@@ -89,8 +89,8 @@ class Journal:
 
     def __init__(self, out: str | Path, fingerprint: str) -> None:
         require_writable(out)
-        self.out = Path(os.path.realpath(out))  # the rename must replace the file, not a link to it
-        self.path = self.out.with_name(self.out.name + ".journal")
+        self.out = _replaceable(out)
+        self.path = journal_path(self.out)
         with _output_errors(self.path):
             self._file = self.path.open("a+b")
         try:
@@ -175,6 +175,16 @@ class Journal:
             raise OutputError(f"{self.out}: another run is writing it ({self.path.name} is in use)") from None
         except OSError:
             pass  # a file system without locks
+
+
+def journal_path(out: str | Path) -> Path:
+    """Where the journal of an unfinished run stands. Example: "results/out" -> results/out.journal"""
+    out = _replaceable(out)
+    return out.with_name(out.name + ".journal")
+
+
+def _replaceable(out: str | Path) -> Path:
+    return Path(os.path.realpath(out))  # the rename must replace the file, not a link to it
 
 
 def require_writable(path: str | Path) -> None:

@@ -33,11 +33,13 @@ class ParsedAnswer:
     plain: the answer's text without the tags that were understood.
     mentions: type and half-open offsets in `plain`, in order, disjoint.
     problems: what was not understood: `unknown tag <medicine>`, `<drug> is never closed`.
+    unknown_tags: what looks like a tag and is none of the schema's; it is part of `plain`.
     """
 
     plain: str
     mentions: tuple[tuple[str, Span], ...]
     problems: tuple[str, ...]
+    unknown_tags: tuple[str, ...]
 
 
 class Markup:
@@ -110,6 +112,7 @@ class Markup:
         length = 0
         mentions: list[tuple[str, Span]] = []
         problems: list[str] = []
+        unknown_tags: list[str] = []
         opened: tuple[str, int] | None = None
         for piece in re.split(r"(</?[A-Za-z][A-Za-z0-9_-]*>)", answer):
             name = piece.strip("</>")
@@ -119,6 +122,7 @@ class Markup:
             elif name not in self.types:
                 # It may be text: it is kept, and the alignment decides.
                 problems.append(f"unknown tag {piece}")
+                unknown_tags.append(piece)
                 plain.append(piece)
                 length += len(piece)
             elif not piece.startswith("</"):
@@ -135,4 +139,4 @@ class Markup:
                 opened = None
         if opened:
             problems.append(f"{self.open_tag(opened[0])} is never closed")
-        return ParsedAnswer("".join(plain), tuple(mentions), tuple(problems))
+        return ParsedAnswer("".join(plain), tuple(mentions), tuple(problems), tuple(unknown_tags))

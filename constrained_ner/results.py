@@ -16,6 +16,9 @@ class Effort:
     n_decisions: tokens that the model decided. legal_mass: the sum of their legal shares of probability.
     n_unfinished: free answers that ran into their length limit.
     n_windows: pieces that the sentence was cut into to fit the context, 1 if it was not.
+    n_prompt_tokens: length of the prompts, the shared prefix included.
+    n_unknown_tags: what free answers hold that looks like a tag, and neither schema nor sentence has it.
+    n_invented: names in free answers for which the sentence has no place.
     """
 
     n_passes: int = 0
@@ -24,9 +27,12 @@ class Effort:
     legal_mass: float = 0.0
     n_unfinished: int = 0
     n_windows: int = 0
+    n_prompt_tokens: int = 0
+    n_unknown_tags: int = 0
+    n_invented: int = 0
 
     @classmethod
-    def of(cls, answer: Answer) -> Effort:
+    def of(cls, answer: Answer, n_prompt_tokens: int = 0) -> Effort:
         """The effort of one answer."""
         decided = [choice for choice in answer.choices if choice is not None]
         return cls(
@@ -36,6 +42,7 @@ class Effort:
             legal_mass=sum(choice.legal_mass for choice in decided),
             n_unfinished=int(not answer.finished),
             n_windows=1,
+            n_prompt_tokens=n_prompt_tokens,
         )
 
     def __add__(self, other: Effort) -> Effort:

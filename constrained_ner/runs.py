@@ -33,6 +33,8 @@ LIBRARIES = (
 class RunRecord(BaseModel):
     """One run, as it stands in `out.run.json`.
 
+    fingerprint: of options and sentences (see `journal.fingerprint`); runs with the same one have the same
+        output. None in records of earlier versions.
     options: all that was chosen, as plain data.
     n_resumed: sentences taken over from an earlier, interrupted run; elapsed_s does not cover them.
     legal_share: mean share of the model's probability that was legal where it decided; None if it never did.
@@ -44,6 +46,7 @@ class RunRecord(BaseModel):
     started: str
     input: str
     output: str
+    fingerprint: str | None = None
     options: dict[str, Any]
     schema_hash: str
     prompt_hash: str
@@ -75,6 +78,7 @@ class RunRecord(BaseModel):
         prompt_hash: str,
         model_hash: str | None,
         elapsed_s: float,
+        fingerprint: str | None = None,
         n_resumed: int = 0,
     ) -> RunRecord:
         """The record of a finished run; its figures are summed over the results."""
@@ -98,6 +102,7 @@ class RunRecord(BaseModel):
             started=started,
             input=str(input),
             output=str(output),
+            fingerprint=fingerprint,
             options=options,
             schema_hash=schema_hash,
             prompt_hash=prompt_hash,
