@@ -65,13 +65,13 @@ def load_model(
         require("peft", "transformers")
         check_adapter(adapter)
     check_folder(name)
-    with _quiet(), _explained(name):
+    with quiet(), explained(name):
         config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=trust_remote_code)
     check_architecture(name, config)
     precision = pick_precision(dtype, config, where)
-    with _quiet(), _explained(name):
+    with quiet(), explained(name):
         tokenizer = transformers.AutoTokenizer.from_pretrained(
-            _tokenizer_folder(name, adapter), trust_remote_code=trust_remote_code
+            tokenizer_folder(name, adapter), trust_remote_code=trust_remote_code
         )
         model = _load_weights(name, config, precision, quantize, where, trust_remote_code)
     if adapter is not None:
@@ -213,19 +213,19 @@ def _add_adapter(model: Any, adapter: str, n_tokens: int, *, merge: bool) -> Any
 
     if n_tokens > model.get_input_embeddings().num_embeddings:  # an adapter that came with tokens of its own
         model.resize_token_embeddings(n_tokens)
-    with _quiet(), _explained(adapter):
+    with quiet(), explained(adapter):
         adapted = PeftModel.from_pretrained(model, adapter, use_safetensors=True)
     return adapted.merge_and_unload() if merge else adapted.get_base_model()
 
 
-def _tokenizer_folder(name: str, adapter: str | None) -> str:
+def tokenizer_folder(name: str, adapter: str | None) -> str:
     if adapter is not None and (Path(adapter) / "tokenizer.json").is_file():
         return adapter
     return name
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No progress bars, no reports, no deprecations among libraries; what matters comes as an error."""
     log: Any = transformers.utils.logging
     level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
@@ -242,7 +242,7 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _explained(name: str) -> Iterator[None]:
+def explained(name: str) -> Iterator[None]:
     """Turn what transformers, the hub and safetensors raise into one sentence."""
     try:
         yield
