@@ -37,6 +37,7 @@ class Mention:
     text: the name as the sentence spells it (gold may differ: some corpora do).
     confidence: probability in [0, 1], or None where none was computed.
     score: similarity in [0, 1] of a fuzzy alignment, otherwise None.
+    margins: the decisions that wrote it, from which the confidence was computed (see `confidence`).
     """
 
     spans: tuple[Span, ...]
@@ -45,6 +46,7 @@ class Mention:
     confidence: float | None = None
     provenance: Provenance = "gold"
     score: float | None = None
+    margins: tuple[tuple[float, ...], ...] = field(default=(), compare=False, repr=False)
 
     @property
     def start(self) -> int:

@@ -15,6 +15,7 @@ from .corpora.ddi import evaluator_lines, read_ddi
 from .data import Sentence
 from .errors import InputError, OutputError
 from .journal import Journal, SentenceResult, fingerprint, journal_path, require_writable
+from .mentions import mentions_path
 from .progress import Progress
 from .results import Annotated
 from .runs import RunRecord, record_path
@@ -47,6 +48,7 @@ def annotate_file(
     sentences = [sentence for document in read_ddi(input) for sentence in document][:limit]
     require_writable(output)
     require_writable(record_path(output))
+    require_writable(mentions_path(output))
     if output.exists() and input.exists() and output.samefile(input):
         raise OutputError(f"{output}: is the input; it would be overwritten")
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -68,6 +70,7 @@ def annotate_file(
                 started=started,
                 input=input,
                 output=output,
+                mentions=mentions_path(output),
                 fingerprint=print_of_run,
                 options=options,
                 schema_hash=annotator.schema.hash(),
@@ -88,8 +91,9 @@ def _finished(output: Path, print_of_run: str) -> RunRecord | None:
         record = RunRecord.load(record_path(output))
     except InputError:  # none, or not of this version: the run is made again
         return None
-    # The record is written first, then the output, then the journal goes.
-    whole = output.exists() and not journal_path(output).exists()
+    # The record is written first, then mentions and output, then the journal goes.
+    in_place = output.exists() and mentions_path(output).exists()
+    whole = in_place and not journal_path(output).exists()
     return record if whole and record.fingerprint == print_of_run else None
 
 

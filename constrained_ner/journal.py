@@ -5,6 +5,7 @@
             journal.append(result)
         journal.finish()
 
+The mentions, with what the lines have no room for, become `out.mentions.jsonl` beside it (see `mentions`).
 Whatever ends the run early, `out` is either untouched or whole. The next run with the same fingerprint goes
 on after the last whole line of the journal and writes the same bytes; one with another starts afresh.
 """
@@ -26,12 +27,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .data import Sentence
 from .errors import OutputError
+from .mentions import MentionRecord, mentions_path
 
 
 class SentenceResult(BaseModel):
     """What a run keeps of one sentence.
 
-    lines: the output lines, without line ends.
+    lines: the output lines, without line ends. mentions: the same, with all that is known of each.
     by_type, by_provenance: numbers of mentions.
     effort: figures that add up over sentences, such as n_passes and n_tokens.
     failure: why the sentence has no mentions, None if all went well.
@@ -42,6 +44,7 @@ class SentenceResult(BaseModel):
 
     sentence_id: str
     lines: tuple[str, ...] = ()
+    mentions: tuple[MentionRecord, ...] = ()
     by_type: dict[str, int] = {}
     by_provenance: dict[str, int] = {}
     effort: dict[str, int | float] = {}
@@ -62,6 +65,7 @@ class SentenceResult(BaseModel):
         return cls(
             sentence_id=sentence.id,
             lines=tuple(lines),
+            mentions=tuple(MentionRecord.of(sentence.id, mention) for mention in sentence.mentions),
             by_type=Counter(m.type for m in sentence.mentions),
             by_provenance=Counter(m.provenance for m in sentence.mentions),
             effort=dict(effort or {}),
@@ -90,6 +94,7 @@ class Journal:
     def __init__(self, out: str | Path, fingerprint: str) -> None:
         require_writable(out)
         self.out = _replaceable(out)
+        self._mentions = _replaceable(mentions_path(out))
         self.path = journal_path(self.out)
         with _output_errors(self.path):
             self._file = self.path.open("a+b")
@@ -114,7 +119,9 @@ class Journal:
             yield SentenceResult.model_validate_json(line)
 
     def finish(self) -> None:
-        """Put the output in place and remove the journal."""
+        """Put mentions and output in place, the output last, and remove the journal."""
+        lines = (f"{mention.line()}\n" for result in self.results() for mention in result.mentions)
+        write_atomically(self._mentions, lines)
         write_atomically(self.out, (f"{line}\n" for result in self.results() for line in result.lines))
         self._remove()
         self.close()
@@ -144,7 +151,7 @@ class Journal:
 
     def _resume(self, fingerprint: str) -> tuple[SentenceResult, ...]:
         """The whole results of an earlier run with this fingerprint; the file is cut after the last one."""
-        header = {"journal": 1, "fingerprint": fingerprint}
+        header = {"journal": 2, "fingerprint": fingerprint}
         results: list[SentenceResult] = []
         with _output_errors(self.path):
             self._file.seek(0)

@@ -35,6 +35,7 @@ class RunRecord(BaseModel):
 
     fingerprint: of options and sentences (see `journal.fingerprint`); runs with the same one have the same
         output. None in records of earlier versions.
+    mentions: the file that says more of each mention than the output can (see `mentions`).
     options: all that was chosen, as plain data.
     n_resumed: sentences taken over from an earlier, interrupted run; elapsed_s does not cover them.
     legal_share: mean share of the model's probability that was legal where it decided; None if it never did.
@@ -46,6 +47,7 @@ class RunRecord(BaseModel):
     started: str
     input: str
     output: str
+    mentions: str | None = None
     fingerprint: str | None = None
     options: dict[str, Any]
     schema_hash: str
@@ -78,6 +80,7 @@ class RunRecord(BaseModel):
         prompt_hash: str,
         model_hash: str | None,
         elapsed_s: float,
+        mentions: str | Path | None = None,
         fingerprint: str | None = None,
         n_resumed: int = 0,
     ) -> RunRecord:
@@ -102,6 +105,7 @@ class RunRecord(BaseModel):
             started=started,
             input=str(input),
             output=str(output),
+            mentions=None if mentions is None else str(mentions),
             fingerprint=fingerprint,
             options=options,
             schema_hash=schema_hash,

@@ -17,6 +17,7 @@ from constrained_ner.corpora.ddi import read_ddi, read_predictions
 from constrained_ner.data import Sentence
 from constrained_ner.errors import InputError, OutputError, SentenceError
 from constrained_ner.jobs import annotate_file
+from constrained_ner.mentions import mentions_path
 from constrained_ner.runs import RunRecord, record_path
 
 SAMPLE = Path(__file__).parents[1] / "examples" / "sample.xml"
@@ -93,7 +94,9 @@ def test_a_killed_run_resumes_with_the_same_bytes(tmp_path: Path, n_passes: int)
     record = annotate_file(SAMPLE, out, annotator)
     assert out.read_bytes() == (tmp_path / "whole").read_bytes()
     assert (record.n_resumed > 0) == (n_passes == 40)
-    assert {path.name for path in tmp_path.iterdir()} == {"whole", "whole.run.json", "out", "out.run.json"}
+    assert mentions_path(out).read_bytes() == mentions_path(tmp_path / "whole").read_bytes()
+    beside = {f"{name}{end}" for name in ("whole", "out") for end in ("", ".run.json", ".mentions.jsonl")}
+    assert {path.name for path in tmp_path.iterdir()} == beside
 
 
 def test_other_options_do_not_resume(tmp_path: Path) -> None:

@@ -8,17 +8,31 @@ from pathlib import Path
 import pytest
 
 from constrained_ner.data import Mention, Sentence, Span
-from constrained_ner.errors import OutputError
+from constrained_ner.errors import InputError, OutputError
 from constrained_ner.journal import Journal, SentenceResult, fingerprint, require_writable, write_atomically
+from constrained_ner.mentions import MentionRecord, mentions_path, read_mentions
 
 RESULTS = [
     SentenceResult(
-        sentence_id="s0", lines=("s0|0-3|iron|drug", "s0|9-12|zinc|drug"), effort={"legal_mass": 0.1}
+        sentence_id="s0",
+        lines=("s0|0-3|iron|drug", "s0|9-12|zinc|drug"),
+        mentions=(
+            MentionRecord.of(
+                "s0", Mention((Span(0, 4),), "drug", "iron", 0.75, "constrained", None, ((-1.1,),))
+            ),
+            MentionRecord.of("s0", Mention((Span(9, 13),), "drug", "zinc", None, "fuzzy", 0.9)),
+        ),
+        effort={"legal_mass": 0.1},
     ),
     SentenceResult(sentence_id="s1"),
     SentenceResult(sentence_id="s2", failure="too long"),
     SentenceResult(sentence_id="s3", lines=("s3|2-4|β é|drug",), by_type={"drug": 1}, problems=("odd",)),
 ]
+MENTIONS = (
+    b'{"sentence":"s0","start":0,"end":4,"text":"iron","type":"drug","confidence":0.75,'
+    b'"provenance":"constrained","margins":[[-1.1]]}\n'
+    b'{"sentence":"s0","start":9,"end":13,"text":"zinc","type":"drug","provenance":"fuzzy","score":0.9}\n'
+)
 OUTPUT = "s0|0-3|iron|drug\ns0|9-12|zinc|drug\ns3|2-4|β é|drug\n".encode()
 
 
@@ -42,7 +56,8 @@ def files(folder: Path) -> set[str]:
 def test_a_run_leaves_the_output_and_nothing_else(tmp_path: Path) -> None:
     assert run(tmp_path / "out") == ["s0", "s1", "s2", "s3"]
     assert (tmp_path / "out").read_bytes() == OUTPUT
-    assert files(tmp_path) == {"out"}
+    assert (tmp_path / "out.mentions.jsonl").read_bytes() == MENTIONS
+    assert files(tmp_path) == {"out", "out.mentions.jsonl"}
 
 
 def test_an_interrupted_run_keeps_its_journal_and_the_old_output(tmp_path: Path) -> None:
@@ -54,7 +69,7 @@ def test_an_interrupted_run_keeps_its_journal_and_the_old_output(tmp_path: Path)
     assert files(tmp_path) == {"out", "out.journal"}
     assert run(out) == ["s2", "s3"]
     assert out.read_bytes() == OUTPUT
-    assert files(tmp_path) == {"out"}
+    assert files(tmp_path) == {"out", "out.mentions.jsonl"}
 
 
 def test_results_come_back_equal(tmp_path: Path) -> None:
@@ -88,6 +103,7 @@ def test_a_journal_cut_at_any_byte_resumes_to_the_same_bytes(
         n_kept = max(sum(end <= length for end in line_ends) - 1, 0)  # less the header
         assert run(out) == ["s0", "s1", "s2", "s3"][n_kept:]
         assert out.read_bytes() == OUTPUT
+        assert mentions_path(out).read_bytes() == MENTIONS
         assert not journal.exists()
 
 
@@ -136,7 +152,7 @@ def test_no_sentences_give_an_empty_output(tmp_path: Path) -> None:
     with Journal(tmp_path / "out", "x") as journal:
         journal.finish()
     assert (tmp_path / "out").read_bytes() == b""
-    assert files(tmp_path) == {"out"}
+    assert files(tmp_path) == {"out", "out.mentions.jsonl"}
 
 
 def test_two_runs_cannot_share_an_output(tmp_path: Path) -> None:
@@ -154,6 +170,7 @@ def test_a_link_is_followed_and_kept(tmp_path: Path) -> None:
     run(tmp_path / "out")
     assert (tmp_path / "out").is_symlink()
     assert (tmp_path / "results" / "real").read_bytes() == OUTPUT
+    assert mentions_path(tmp_path / "out").read_bytes() == MENTIONS
 
 
 # What cannot be written is refused before any work
@@ -223,3 +240,45 @@ def test_fingerprints_tell_options_and_texts_apart() -> None:
         fingerprint({"model": "m", "seed": 0}, [Sentence("a", "xb"), Sentence("", "y")]),
     ]
     assert len({base, *others}) == 5
+
+
+def test_mentions_come_back_from_their_file(tmp_path: Path) -> None:
+    run(tmp_path / "out")
+    found = read_mentions(mentions_path(tmp_path / "out"))
+    assert found == [("s0", record.mention()) for record in RESULTS[0].mentions]
+    assert found[0][1].margins == ((-1.1,),)
+    assert found[1][1].score == 0.9
+
+
+def test_pieces_of_a_discontinuous_name_are_kept() -> None:
+    mention = Mention((Span(0, 5), Span(10, 14)), "group", "cough cold", 0.123456789, "exact")
+    record = MentionRecord.model_validate_json(MentionRecord.of("s", mention).line())
+    assert record.mention().spans == mention.spans
+    assert record.mention().confidence == 0.123457
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("nonsense", "line 2: line: Invalid JSON"),
+        ('{"sentence":"s"}', "line 2: start: Field required"),
+        ('{"sentence":"s","start":4,"end":4,"text":"","type":"t","provenance":"exact"}', "line 2: span 4-4"),
+        (
+            '{"sentence":"s","start":0,"end":4,"text":"","type":"t","provenance":"exact","confidence":2}',
+            "less",
+        ),
+    ],
+)
+def test_a_mentions_file_that_does_not_fit_is_named_with_its_line(
+    tmp_path: Path, line: str, message: str
+) -> None:
+    path = tmp_path / "out.mentions.jsonl"
+    path.write_bytes(MENTIONS.splitlines(keepends=True)[0] + line.encode() + b"\n")
+    with pytest.raises(InputError, match=message) as caught:
+        read_mentions(path)
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_a_missing_mentions_file_says_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="llm-NERC writes it"):
+        read_mentions(tmp_path / "out.mentions.jsonl")
