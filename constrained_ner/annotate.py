@@ -30,6 +30,7 @@ from .decoding.unconstrained import unconstrained
 from .edges import CLOSE, OPEN, Boundary, edges
 from .errors import ModelError, SentenceError
 from .legal import LegalTokens, Rule, TagTokens
+from .lexicon import Lexicon, key_of
 from .markup import Markup
 from .prompts import PromptEncoder, PromptFile, Prompts
 from .results import Annotated, Effort
@@ -37,7 +38,7 @@ from .schema import DDI, Schema
 
 DecoderName = Literal["copy-draft", "stepwise", "unconstrained"]
 
-DECODERS: dict[DecoderName, Callable[[Sequence[int], LegalTokens, int], Decoder]] = {
+DECODERS: dict[DecoderName, Callable[[Sequence[int], LegalTokens, int, Sequence[Mention]], Decoder]] = {
     "copy-draft": copy_draft,
     "stepwise": stepwise,
     "unconstrained": unconstrained,
@@ -54,6 +55,8 @@ class Annotator:
     rule: which tokenisations of a legal answer are allowed (see `legal`).
     boundary: where a mention may start and end (see `edges`).
     examples: sentences with mentions to show in the prompt.
+    names: (name, type) pairs that the texts may well hold, for drafts: they save time and change no answer.
+        Those that are found on the way are added.
 
     Raises ModelError where prompt and examples leave no room in the model's context.
     """
@@ -68,6 +71,7 @@ class Annotator:
         decoder: DecoderName = "copy-draft",
         rule: Rule = "canonical",
         boundary: Boundary = "word",
+        names: Iterable[tuple[str, str]] = (),
     ) -> None:
         self.backend = backend
         self.schema = schema
@@ -76,6 +80,7 @@ class Annotator:
         self.rule: Rule = rule
         self.boundary: Boundary = boundary
         self.markup = Markup(schema)
+        self.names = Lexicon({key_of(name): kind for name, kind in names if kind in self.markup.types})
         self._machine = TagMachine(self.markup)
         self._tag_tokens = TagTokens(self._machine, backend.vocabulary)
         self._prompt = self._encode_prompt(examples)
@@ -99,6 +104,7 @@ class Annotator:
         decoder: DecoderName = "copy-draft",
         rule: Rule = "canonical",
         boundary: Boundary = "word",
+        names: Iterable[tuple[str, str]] = (),
         **backend_options: Any,
     ) -> Annotator:
         """Load a model: None for the embedded one, a GGUF file, a folder of transformers, or a hub's id.
@@ -114,6 +120,7 @@ class Annotator:
             decoder=decoder,
             rule=rule,
             boundary=boundary,
+            names=names,
         )
 
     def annotate(self, text: str) -> Sentence:
@@ -132,7 +139,10 @@ class Annotator:
 
     def run(self, sentences: Iterable[Sentence]) -> Iterator[Annotated]:
         """Annotate sentences, in order, whatever mentions they have; failures are reported, not raised."""
-        return run_all((self._annotate(sentence) for sentence in sentences), self.backend)
+        for annotated in run_all((self._annotate(sentence) for sentence in sentences), self.backend):
+            if self.decoder != "unconstrained" and annotated.failure is None:
+                self.names.learn(annotated.sentence)
+            yield annotated
 
     def close(self) -> None:
         """Give back the model's memory."""
@@ -161,7 +171,9 @@ class Annotator:
         legal_tokens = LegalTokens(constraint, self._tag_tokens, self.rule)
         prompt_ids = self._prompt.ids(text)
         try:
-            answer = yield from DECODERS[self.decoder](prompt_ids, legal_tokens, self._room)
+            answer = yield from DECODERS[self.decoder](
+                prompt_ids, legal_tokens, self._room, self._expected(text)
+            )
         except ContextOverflowError:
             cut = _cut_near_middle(text)
             if cut is None:
@@ -181,6 +193,11 @@ class Annotator:
             for t, confidence in zip(tagged, confidences, strict=True)
         ]
         return Annotated(Sentence("", text).with_mentions(mentions), effort)
+
+    def _expected(self, text: str) -> Sequence[Mention]:
+        """Mentions of known names, to be guessed in drafts."""
+        kept, _ = self.markup.expressible(Sentence("", text, tuple(self.names.tag(text))), self.boundary)
+        return kept
 
     def _constraint(self, text: str) -> Constraint:
         leading_space = self.backend.vocabulary.leading_space

@@ -39,6 +39,7 @@ class TagMachine:
 
     copies: context -> the context after copying one byte of the sentence, or -1.
     tags: context -> {byte of a tag: (context after it, what the place must allow: OPEN, CLOSE or 0)}.
+    opening: type -> the contexts after each byte of its opening tag. closing: those of all closing tags.
     """
 
     START, OUTSIDE = 0, 1
@@ -49,13 +50,15 @@ class TagMachine:
         self.tags: list[dict[int, tuple[int, int]]] = [{}, {}]
         self.fresh: dict[str, int] = {}
         self.inside: dict[str, int] = {}
+        self.opening: dict[str, frozenset[int]] = {}
+        self.closing: frozenset[int] = frozenset()
         for entity_type in markup.types:
             inside = self._new_context()
             fresh = self._new_context()
             self.copies[inside] = self.copies[fresh] = inside
             self.fresh[entity_type], self.inside[entity_type] = fresh, inside
-            self._spell(self.OUTSIDE, markup.open_tag(entity_type), fresh, OPEN)
-            self._spell(inside, markup.close_tag(entity_type), self.OUTSIDE, CLOSE)
+            self.opening[entity_type] = self._spell(self.OUTSIDE, markup.open_tag(entity_type), fresh, OPEN)
+            self.closing |= self._spell(inside, markup.close_tag(entity_type), self.OUTSIDE, CLOSE)
         # A leading space of the tokenizer's own counts for nothing.
         self.tags[self.START] = {**self.tags[self.OUTSIDE], ord(" "): (self.OUTSIDE, 0)}
         self.n_contexts = len(self.copies)
@@ -73,15 +76,18 @@ class TagMachine:
         self.tags.append({})
         return len(self.copies) - 1
 
-    def _spell(self, context: int, tag: str, after: int, needed: int) -> None:
-        """Add the contexts that lead from one context through a tag to another."""
+    def _spell(self, context: int, tag: str, after: int, needed: int) -> frozenset[int]:
+        """Add the contexts that lead from one context through a tag to another; returns those on the way."""
         *head, last = tag.encode()
+        passed = [after]
         for byte in head:
             if byte not in self.tags[context]:
                 self.tags[context][byte] = (self._new_context(), needed)
             context, _ = self.tags[context][byte]
+            passed.append(context)
             needed = 0  # the place was checked when the tag began
         self.tags[context][last] = (after, needed)
+        return frozenset(passed)
 
 
 @dataclass(frozen=True, slots=True)

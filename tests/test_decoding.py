@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -13,11 +14,13 @@ from vocabularies import byte_level_vocabulary, byte_vocabulary, tag_token_vocab
 from constrained_ner.backends.base import Scores
 from constrained_ner.backends.fake import FakeBackend, seeded_score
 from constrained_ner.constraint import Constraint, TagMachine
+from constrained_ner.data import Mention, Sentence, Span
 from constrained_ner.decoding.base import Answer, ContextOverflowError, Decoder, Extend, choose
 from constrained_ner.decoding.copy_draft import copy_draft
 from constrained_ner.decoding.scheduler import run_all
 from constrained_ner.decoding.stepwise import stepwise
 from constrained_ner.decoding.unconstrained import unconstrained
+from constrained_ner.edges import edges
 from constrained_ner.legal import LegalTokens, Rule, TagTokens
 from constrained_ner.markup import Markup
 from constrained_ner.schema import DDI
@@ -87,8 +90,6 @@ def test_any_text_comes_back_whole_and_by_both_ways_alike(text: str, seed: int, 
 
 
 def tagged_text(text: str, tagged: Sequence[object]) -> str:
-    from constrained_ner.data import Mention
-
     mentions = [
         Mention((t.span,), t.type, text[t.span.start : t.span.end])  # type: ignore[attr-defined]
         for t in tagged
@@ -120,6 +121,64 @@ def test_passes_are_at_most_two_a_mention_and_two() -> None:
         tagged = tokens.constraint.read(VOCABULARIES["tag tokens"].decode(answer.token_ids))
         assert tagged is not None
         assert answer.n_passes <= 2 * len(tagged) + 2
+
+
+def disjoint_mentions(text: str) -> st.SearchStrategy[list[Mention]]:
+    """Expressible mentions of any kind, in order."""
+    places = [n for n, flags in enumerate(edges(text)) if flags]
+    markup = Markup(DDI)
+
+    def mentions(cuts: list[int], kinds: list[str]) -> list[Mention]:
+        pairs = zip(sorted(cuts)[::2], sorted(cuts)[1::2], kinds, strict=False)
+        marked = [Mention((Span(a, b),), kind, text[a:b]) for a, b, kind in pairs]
+        return list(markup.expressible(Sentence("s", text, tuple(marked)))[0])
+
+    cuts = st.lists(st.sampled_from(places), max_size=8, unique=True)
+    kinds = st.lists(st.sampled_from(markup.types), min_size=4, max_size=4)
+    return st.builds(mentions, cuts, kinds)
+
+
+@settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(
+    expected=disjoint_mentions(TEXTS[0]),
+    seed=st.integers(0, 1000),
+    vocabulary=st.sampled_from(list(VOCABULARIES)),
+    rule=st.sampled_from(["canonical", "any"]),
+)
+def test_what_is_expected_never_changes_the_answer(
+    expected: list[Mention], seed: int, vocabulary: str, rule: Rule
+) -> None:
+    tokens = legal_tokens(TEXTS[0], vocabulary, rule)
+    drafted = decode(copy_draft(PROMPT, tokens, 4000, expected), fake(vocabulary, seed=seed, scale=2.0))
+    reference = decode(stepwise(PROMPT, tokens, 4000), fake(vocabulary, seed=seed, scale=2.0))
+    assert (drafted.token_ids, drafted.choices) == (reference.token_ids, reference.choices)
+    if (vocabulary, rule) == ("tag tokens", "canonical"):
+        tagged = tokens.constraint.read(VOCABULARIES[vocabulary].decode(drafted.token_ids))
+        assert tagged is not None
+        assert drafted.n_passes <= 2 * len(tagged) + 2
+
+
+def test_a_sentence_with_the_expected_names_takes_one_pass() -> None:
+    """What the fake model answers is expected: everything in the draft is right."""
+    n_checked = 0
+    for seed, vocabulary in itertools.product(range(8), VOCABULARIES):
+        tokens = legal_tokens("Effect of aspirin on beta-blockers. ", vocabulary)
+        reference = decode(stepwise(PROMPT, tokens, 4000), fake(vocabulary, seed=seed, scale=2.0))
+        expected = found(tokens, reference)
+        usual = [token_id for token_id, _ in tokens.encode(expected)][:-1]
+        if list(reference.token_ids) != usual:
+            continue  # an unusual spelling of the same answer: no draft foresees it
+        n_checked += 1
+        drafter = copy_draft(PROMPT, tokens, 4000, expected)
+        assert decode(drafter, fake(vocabulary, seed=seed, scale=2.0)).n_passes == 1
+    assert n_checked >= 8
+
+
+def found(tokens: LegalTokens, answer: Answer) -> list[Mention]:
+    text = tokens.constraint.text
+    tagged = tokens.constraint.read(tokens.vocabulary.decode(answer.token_ids))
+    assert tagged is not None
+    return [Mention((t.span,), t.type, text[t.span.start : t.span.end]) for t in tagged]
 
 
 def test_what_is_forced_needs_no_model() -> None:

@@ -10,13 +10,14 @@ import torch
 
 from constrained_ner.data import Mention, Sentence, Span
 from constrained_ner.errors import InputError, ModelError
+from constrained_ner.lexicon import key_of
 from constrained_ner.schema import DDI
 from constrained_ner.training.batches import Decision, Example, bucketed, make_batch
 from constrained_ner.training.copying import Curriculum, random_copies
 from constrained_ner.training.corpus import read_corpus
 from constrained_ner.training.dropout import dropout
 from constrained_ner.training.greedy import find_mentions, measure
-from constrained_ner.training.lexicon import build_lexicon, key_of
+from constrained_ner.training.lexicon import build_lexicon
 from constrained_ner.training.loop import Stage, Trainer
 from constrained_ner.training.losses import Weights, batch_losses, legal_scores
 from constrained_ner.training.model import ModelSize, new_model

@@ -12,6 +12,7 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..backends.base import Scores
+from ..confidence import log_probability
 from ..constraint import State
 from ..errors import SentenceError
 
@@ -32,15 +33,20 @@ class Extend:
 class Choice:
     """One token of an answer that was decided by the model.
 
-    log_probability: of the token among the legal ones.
+    margins: the logits of the other legal tokens minus that of this one (see `confidence`).
     legal_mass: share of the whole vocabulary's probability that is on legal tokens, in [0, 1].
     wanted: the token that the model would have written without the constraint.
     """
 
     token_id: int
-    log_probability: float
+    margins: tuple[float, ...]
     legal_mass: float
     wanted: int
+
+    @property
+    def log_probability(self) -> float:
+        """Of the token among the legal ones."""
+        return log_probability(self.margins)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +77,22 @@ class ContextOverflowError(SentenceError):
         super().__init__(f"{n_tokens} tokens do not fit the {limit} that the context has for a sentence")
 
 
-def choose(legal: Mapping[int, State], scores: Scores | None) -> Choice:
+def choose(legal: Mapping[int, State], scores: Scores | None, bias: Sequence[float] | None = None) -> Choice:
     """The legal token with the highest logit; of equals the lowest id, so that every decoder agrees.
 
-    scores: of `tuple(legal)`, in that order.
+    scores: of `tuple(legal)`, in that order. bias: added to the logits for the choice alone, in that order.
     """
     assert scores is not None, "the position of a decision is always watched"
-    logits = scores.logits.tolist()
-    highest = max(logits)
-    token_id = min(i for i, logit in zip(legal, logits, strict=True) if logit == highest)
-    legal_logsumexp = highest + math.log(sum(math.exp(logit - highest) for logit in logits))
+    logits: list[float] = scores.logits.tolist()
+    leaning = logits if bias is None else [logit + b for logit, b in zip(logits, bias, strict=True)]
+    highest = max(leaning)
+    token_id = min(i for i, logit in zip(legal, leaning, strict=True) if logit == highest)
+    chosen = logits[list(legal).index(token_id)]
+    margins = tuple(logit - chosen for i, logit in zip(legal, logits, strict=True) if i != token_id)
+    legal_logsumexp = chosen - log_probability(margins)
     return Choice(
         token_id=token_id,
-        log_probability=highest - legal_logsumexp,
+        margins=margins,
         legal_mass=min(1.0, math.exp(legal_logsumexp - scores.logsumexp)),
         wanted=scores.best,
     )

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..data import Mention
 from ..legal import END, LegalTokens
 from .base import Answer, Choice, Decoder, Extend, check_room, choose, is_decision, only
 
 
-def stepwise(prompt_ids: Sequence[int], legal_tokens: LegalTokens, room: int) -> Decoder:
+def stepwise(
+    prompt_ids: Sequence[int], legal_tokens: LegalTokens, room: int, expected: Sequence[Mention] = ()
+) -> Decoder:
     """Decode one sentence token by token.
 
     room: the most tokens that prompt and answer may have together; ContextOverflowError beyond it.

@@ -10,19 +10,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..constraint import DEAD
+from ..data import Mention
 from ..legal import LegalTokens
 from .base import Answer, Decoder, Extend, check_room
-from .copy_draft import Drafter
+from .drafter import Drafter
 
 _NOTHING: tuple[int, ...] = ()  # watch the vocabulary's best token alone
 
 
-def unconstrained(prompt_ids: Sequence[int], legal_tokens: LegalTokens, room: int) -> Decoder:
+def unconstrained(
+    prompt_ids: Sequence[int], legal_tokens: LegalTokens, room: int, expected: Sequence[Mention] = ()
+) -> Decoder:
     """Decode freely, until a stop token, twice the length of a plain copy, or the end of the room.
 
     room: the most tokens that prompt and answer may have together; ContextOverflowError beyond it.
     """
-    drafter = Drafter(legal_tokens)
+    drafter = Drafter(legal_tokens, expected)
     vocabulary = legal_tokens.vocabulary
     state = legal_tokens.constraint.start
     pending = list(prompt_ids)

@@ -22,7 +22,8 @@ import numpy as np
 from ..corpora.ddi import read_ddi
 from ..data import Mention, Sentence, Span
 from ..errors import InputError
-from .lexicon import Lexicon, build_lexicon, key_of, lower_case_counts, read_names
+from ..lexicon import Lexicon, key_of
+from .lexicon import build_lexicon, lower_case_counts, read_names
 from .swapping import Swapper, names_by_type
 from .texts import read_lines, sentences
 

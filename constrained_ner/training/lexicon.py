@@ -12,50 +12,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from ..data import Mention, Sentence, Span
+from ..data import Sentence
+from ..lexicon import Key, Lexicon, key_of
 from .texts import read_lines
 
-_WORD = re.compile(r"\w+|[^\w\s]")
 _MAX_WORDS = 8
 _MIN_LETTERS = 4
-
-Key = tuple[str, ...]
-
-
-def key_of(name: str) -> Key:
-    """The words in lower case, which are compared. Example: "Beta-blockers" -> ("beta", "-", "blockers")."""
-    return tuple(_WORD.findall(name.lower()))
-
-
-class Lexicon:
-    """names: key -> entity type. Matching ignores case and white space."""
-
-    def __init__(self, names: Mapping[Key, str]) -> None:
-        self.names = names
-        self._n_words: dict[str, int] = {}  # first word -> words of the longest name that begins with it
-        for key in names:
-            self._n_words[key[0]] = max(len(key), self._n_words.get(key[0], 0))
-
-    def tag(self, text: str) -> list[Mention]:
-        """The longest names in the text, from left to right, disjoint."""
-        words = [(m.start(), m.end()) for m in _WORD.finditer(text)]
-        keys = [text[a:b].lower() for a, b in words]
-        found: list[Mention] = []
-        at = 0
-        while at < len(words):
-            n = self._longest_match(keys, at)
-            if n:
-                start, end = words[at][0], words[at + n - 1][1]
-                kind = self.names[tuple(keys[at : at + n])]
-                found.append(Mention((Span(start, end),), kind, text[start:end]))
-            at += max(n, 1)
-        return found
-
-    def _longest_match(self, keys: Sequence[str], at: int) -> int:
-        for n in range(min(self._n_words.get(keys[at], 0), len(keys) - at), 0, -1):
-            if tuple(keys[at : at + n]) in self.names:
-                return n
-        return 0
 
 
 def read_names(path: Path) -> list[tuple[str, str]]:
