@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ..annotate import Annotator, DecoderName
+from ..corpora.lines import read_names
 from ..jobs import annotate_file
 from ..progress import Progress
 from ..prompts import PromptFile
@@ -51,6 +52,10 @@ def annotate(
     boundary: BoundaryOption = Boundary.word,
     schema: SchemaOption = None,
     prompt: PromptOption = None,
+    names: Annotated[
+        Path | None,
+        typer.Option(help="Lines `name|type` to expect: faster where they come, the answers unchanged."),
+    ] = None,
     limit: LimitOption = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse mentions whose offsets are not exact.")
@@ -84,6 +89,7 @@ def annotate(
             decoder=name,
             rule=rule.value,
             boundary=boundary.value,
+            names=read_names(names) if names else (),
             **backend_options,
         )
 

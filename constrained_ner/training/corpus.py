@@ -20,12 +20,13 @@ from pathlib import Path
 import numpy as np
 
 from ..corpora.ddi import read_ddi
+from ..corpora.lines import read_lines, read_names
 from ..data import Mention, Sentence, Span
 from ..errors import InputError
 from ..lexicon import Lexicon, key_of
-from .lexicon import build_lexicon, lower_case_counts, read_names
+from .lexicon import build_lexicon, lower_case_counts
 from .swapping import Swapper, names_by_type
-from .texts import read_lines, sentences
+from .texts import sentences
 
 TEXTS = {
     "fda_labels_tac": 100_000,

@@ -10,20 +10,12 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 from ..data import Sentence
 from ..lexicon import Key, Lexicon, key_of
-from .texts import read_lines
 
 _MAX_WORDS = 8
 _MIN_LETTERS = 4
-
-
-def read_names(path: Path) -> list[tuple[str, str]]:
-    """Lines `name|type` as pairs."""
-    pairs = (line.rpartition("|") for line in read_lines(path))
-    return [(name, kind) for name, _, kind in pairs if name and kind]
 
 
 def gold_names(sentences: Iterable[Sentence]) -> dict[Key, Counter[str]]:
