@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import ModelError
+from ..vocabulary import Vocabulary
 from .base import NOT_NUMBERS, Scores, Step, check_prefix, check_steps
-from .transformers_model import Quantize, load_model
+from .transformers_model import LoadedModel, Quantize, configured_stops, load_model
 
 import torch  # isort: skip  (after transformers_model, which says how to install it)
 import transformers  # isort: skip
@@ -48,6 +49,7 @@ class TransformersBackend:
 
     name_or_path: a folder, or an id on the hub. adapter: a LoRA adapter's folder or id.
     quantize: "4bit" (nf4) or "8bit", through bitsandbytes. device: "auto", "cpu", "cuda".
+    merge: add the adapter to the weights; None does it unless they are quantised.
     dtype: "auto" is the checkpoint's own precision on a graphics card and float32 on the processor.
     context_length: None takes the length that the model was trained for.
     Raises ModelError or MissingExtraError in one sentence where the model cannot be loaded or used so.
@@ -64,29 +66,42 @@ class TransformersBackend:
         max_sequences: int = 8,
         context_length: int | None = None,
         trust_remote_code: bool = False,
+        merge: bool | None = None,
     ) -> None:
-        self.loaded = load_model(
+        loaded = load_model(
             name_or_path,
             adapter=adapter,
             quantize=quantize,
             device=device,
             dtype=dtype,
             trust_remote_code=trust_remote_code,
+            merge=merge,
         )
+        self._use(loaded, max_sequences, context_length)
+
+    @classmethod
+    def around(
+        cls, loaded: LoadedModel, *, max_sequences: int = 8, context_length: int | None = None
+    ) -> TransformersBackend:
+        """A back end for a model that is in memory already, for instance one in training."""
+        backend = cls.__new__(cls)
+        backend._use(loaded, max_sequences, context_length)
+        return backend
+
+    def _use(self, loaded: LoadedModel, max_sequences: int, context_length: int | None) -> None:
+        self.loaded = loaded
         self.max_sequences = max_sequences
-        self._model = self.loaded.model
+        self._model = loaded.model
         config = self._model.config.get_text_config(decoder=True)
         head = self._model.get_output_embeddings()
         if head is None:
-            raise ModelError(f"{name_or_path}: the model has no output layer")
+            raise ModelError(f"{loaded.name}: the model has no output layer")
         try:
             self._cache = cell_cache(config)
         except ValueError as error:
-            raise ModelError(f"{name_or_path}: cannot be used: {error}") from None
-        self.context_length = context_length or _trained_length(config)
-        self.vocabulary = vocabulary_of_tokenizer(
-            self.loaded.tokenizer, n_tokens=config.vocab_size, stop_ids=_configured_stops(self._model)
-        )
+            raise ModelError(f"{loaded.name}: cannot be used: {error}") from None
+        self.context_length = context_length or trained_length(config)
+        self.vocabulary = vocabulary_of_model(loaded.name, loaded.tokenizer, self._model.config)
         self._cells = Cells(max_sequences)
         self._prefix: list[int] = []
         self._lengths = [0] * max_sequences
@@ -245,15 +260,16 @@ def score_on_device(logits: torch.Tensor, watches: Sequence[Sequence[int]]) -> l
     ]
 
 
-def _trained_length(config: Any) -> int:
+def trained_length(config: Any) -> int:
+    """The longest context that a model was trained for, as its configuration has it."""
     length = getattr(config, "max_position_embeddings", None)
     return int(length) if length else _UNKNOWN_CONTEXT
 
 
-def _configured_stops(model: Any) -> list[int]:
-    """End tokens of the generation configuration and of the model's, which may be one, several or none."""
-    found: list[int] = []
-    for config in (getattr(model, "generation_config", None), model.config):
-        ids = getattr(config, "eos_token_id", None)
-        found += ids if isinstance(ids, list) else [] if ids is None else [ids]
-    return found
+def vocabulary_of_model(name: str, tokenizer: Any, config: Any) -> Vocabulary:
+    """The vocabulary as decoding and training see it: the tokenizer's, with the model's end tokens."""
+    return vocabulary_of_tokenizer(
+        tokenizer,
+        n_tokens=config.get_text_config(decoder=True).vocab_size,
+        stop_ids=configured_stops(name, config),
+    )

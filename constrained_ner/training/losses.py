@@ -69,13 +69,24 @@ def legal_set_loss(hidden: Tensor, rows: Tensor, batch: Batch) -> Tensor:
     """
     if not len(batch.decisions):
         return rows.new_zeros(())
-    scores = legal_scores(hidden, rows, batch)
-    return -functional.log_softmax(scores, dim=-1)[:, 0].mean()
+    return -functional.log_softmax(legal_scores(hidden, rows, batch), dim=-1)[:, 0].mean()
 
 
 def legal_scores(hidden: Tensor, rows: Tensor, batch: Batch) -> Tensor:
     """Logits of the legal tokens at the decisions, minus infinity beyond them. Shape: as `batch.legal`."""
     legal = torch.from_numpy(batch.legal).to(rows.device)
     at = torch.from_numpy(batch.decisions).to(rows.device)
-    scores = torch.einsum("nh,nkh->nk", hidden[at], rows[legal.clamp(min=0)]).float()
+    return masked(gathered_scores(hidden[at], rows, legal).float(), legal)
+
+
+def gathered_scores(hidden: Tensor, rows: Tensor, legal: Tensor) -> Tensor:
+    """Logits of a few tokens each from their rows of the output layer; anything where `legal` is negative.
+
+    Shape: hidden (n, n_hidden), rows (n_tokens, n_hidden), legal (n, most) -> (n, most).
+    """
+    return torch.einsum("nh,nkh->nk", hidden, rows[legal.clamp(min=0)].to(hidden.dtype))
+
+
+def masked(scores: Tensor, legal: Tensor) -> Tensor:
+    """The scores, minus infinity where there is no token."""
     return scores.masked_fill(legal < 0, float("-inf"))

@@ -7,11 +7,12 @@ of tokens that decoding would choose from.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ..constraint import Constraint, TagMachine
 from ..data import Mention, Sentence
-from ..legal import LegalTokens, TagTokens
+from ..decoding.base import is_decision
+from ..legal import END, LegalTokens, TagTokens
 from ..markup import Markup
 from ..schema import Schema
 from .batches import Decision, Example
@@ -48,12 +49,22 @@ class TargetWriter:
 
     def write_mentions(self, text: str, mentions: Iterable[Mention]) -> Example:
         """The example of a text with expressible mentions. ValueError if no legal answer marks them."""
-        prompt = self.prompt(text)
-        ids = list(prompt)
-        decisions = []
-        for token_id, legal in self.legal_tokens(text).encode(mentions):
-            if len(legal) > 1:
-                others = tuple(other for other in legal if other != token_id)
-                decisions.append(Decision(len(ids), (token_id, *others)))
-            ids.append(token_id)
-        return Example(tuple(ids), len(prompt), tuple(decisions))
+        return write_answer(self.prompt(text), self.legal_tokens(text), mentions, self.tokenizer.end)
+
+
+def write_answer(
+    prompt: Sequence[int], legal_tokens: LegalTokens, mentions: Iterable[Mention], end: int
+) -> Example:
+    """The prompt and the answer that marks these mentions, with its decisions.
+
+    end: the stop token to write, of those that are legal. ValueError if no legal answer marks the mentions.
+    """
+    ids = list(prompt)
+    decisions = []
+    for token_id, legal in legal_tokens.encode(mentions):
+        written = end if legal[token_id] == END else token_id
+        if is_decision(legal):
+            others = tuple(other for other in legal if other != written)
+            decisions.append(Decision(len(ids), (written, *others)))
+        ids.append(written)
+    return Example(tuple(ids), len(prompt), tuple(decisions))
