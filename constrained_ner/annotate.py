@@ -17,9 +17,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from .alignment import align
+from .answers import read_answer
 from .backends import load_backend
 from .backends.base import LogitsBackend, Scores
+from .backends.text import TextBackend
 from .constraint import Constraint, TaggedSpan, TagMachine
 from .data import Mention, Sentence
 from .decoding.base import Answer, ContextOverflowError, Decoder, Extend
@@ -27,7 +28,7 @@ from .decoding.copy_draft import copy_draft
 from .decoding.scheduler import run_all
 from .decoding.stepwise import stepwise
 from .decoding.unconstrained import unconstrained
-from .edges import CLOSE, OPEN, Boundary, edges
+from .edges import Boundary
 from .errors import ModelError, SentenceError
 from .legal import LegalTokens, Rule, TagTokens
 from .lexicon import Lexicon, key_of
@@ -35,6 +36,8 @@ from .markup import Markup
 from .prompts import PromptEncoder, PromptFile, Prompts
 from .results import Annotated, Effort
 from .schema import DDI, Schema
+from .text_annotation import TextAnnotation
+from .windows import cut_near_middle
 
 DecoderName = Literal["copy-draft", "stepwise", "unconstrained"]
 
@@ -48,7 +51,7 @@ _LEAST_ROOM = 32  # tokens for a sentence and its answer; longer ones are split
 
 
 class Annotator:
-    """Finds the names in texts with one model.
+    """Finds the names in texts with one model, whether its logits are seen or its answers alone.
 
     decoder: copy-draft and stepwise are constrained and give the same answer; unconstrained generates freely
         and aligns the answer with the text.
@@ -58,12 +61,13 @@ class Annotator:
     names: (name, type) pairs that the texts may well hold, for drafts: they save time and change no answer.
         Those that are found on the way are added.
 
+    A model on a server decodes by itself: of decoder and rule, it matters only whether it is `unconstrained`.
     Raises ModelError where prompt and examples leave no room in the model's context.
     """
 
     def __init__(
         self,
-        backend: LogitsBackend,
+        backend: LogitsBackend | TextBackend,
         *,
         schema: Schema = DDI,
         prompt: PromptFile | None = None,
@@ -76,14 +80,26 @@ class Annotator:
         self.backend = backend
         self.schema = schema
         self.prompt = prompt or PromptFile.built_in()
-        self.decoder: DecoderName = decoder
+        self.decoder: str = decoder
         self.rule: Rule = rule
         self.boundary: Boundary = boundary
         self.markup = Markup(schema)
         self.names = Lexicon({key_of(name): kind for name, kind in names if kind in self.markup.types})
         self._machine = TagMachine(self.markup)
-        self._tag_tokens = TagTokens(self._machine, backend.vocabulary)
-        self._prompt = self._encode_prompt(examples)
+        prompts = Prompts(self.prompt, self.markup, examples)
+        self._by_text: TextAnnotation | None = None
+        if isinstance(backend, TextBackend):
+            constrained = decoder != "unconstrained"
+            self.decoder, self.rule = "server" if constrained else decoder, "any"
+            self._by_text = TextAnnotation(
+                backend, prompts, self._machine, boundary=boundary, constrained=constrained
+            )
+            return  # the rest is for decoding here
+        self._model = backend
+        self._decode = DECODERS[decoder]
+        self._vocabulary = backend.vocabulary
+        self._tag_tokens = TagTokens(self._machine, self._vocabulary)
+        self._prompt = PromptEncoder(prompts, self._vocabulary, backend.chat_template, self._answer_ids)
         n_prefix = len(self._prompt.prefix_ids)
         self._room = backend.context_length - n_prefix
         if self._room < _LEAST_ROOM:
@@ -107,7 +123,8 @@ class Annotator:
         names: Iterable[tuple[str, str]] = (),
         **backend_options: Any,
     ) -> Annotator:
-        """Load a model: None for the embedded one, a GGUF file, a folder of transformers, or a hub's id.
+        """Load a model: None for the embedded one, a GGUF file, a folder of transformers, a hub's id,
+        or `ollama:NAME` or `openai:NAME` (with base_url) on a server.
 
         backend_options: adapter, quantize, device, ... (see the back ends). Raises ModelError.
         """
@@ -139,10 +156,18 @@ class Annotator:
 
     def run(self, sentences: Iterable[Sentence]) -> Iterator[Annotated]:
         """Annotate sentences, in order, whatever mentions they have; failures are reported, not raised."""
-        for annotated in run_all((self._annotate(sentence) for sentence in sentences), self.backend):
-            if self.decoder != "unconstrained" and annotated.failure is None:
-                self.names.learn(annotated.sentence)
+        if self._by_text is not None:
+            yield from self._by_text.run(sentences)
+            return
+        for annotated in run_all((self._annotate(sentence) for sentence in sentences), self._model):
+            if annotated.failure is None:
+                self.remember(annotated.sentence)
             yield annotated
+
+    def remember(self, sentence: Sentence) -> None:
+        """Expect the names of an annotated sentence from now on, as `run` does with what it finds."""
+        if self.decoder != "unconstrained":
+            self.names.learn(sentence)
 
     def close(self) -> None:
         """Give back the model's memory."""
@@ -171,11 +196,9 @@ class Annotator:
         legal_tokens = LegalTokens(constraint, self._tag_tokens, self.rule)
         prompt_ids = self._prompt.ids(text)
         try:
-            answer = yield from DECODERS[self.decoder](
-                prompt_ids, legal_tokens, self._room, self._expected(text)
-            )
+            answer = yield from self._decode(prompt_ids, legal_tokens, self._room, self._expected(text))
         except ContextOverflowError:
-            cut = _cut_near_middle(text)
+            cut = cut_near_middle(text)
             if cut is None:
                 raise
             left = yield from self._annotate_window(text[:cut])
@@ -183,8 +206,8 @@ class Annotator:
             return left.followed_by(right)
         effort = Effort.of(answer, len(self._prompt.prefix_ids) + len(prompt_ids))
         if self.decoder == "unconstrained":
-            return self._read_free_answer(text, constraint, answer, effort)
-        tagged = constraint.read(self.backend.vocabulary.decode(answer.token_ids))
+            return self._read_free_answer(constraint, answer, effort)
+        tagged = constraint.read(self._vocabulary.decode(answer.token_ids))
         if tagged is None:
             raise AssertionError(f"the decoder wrote an illegal answer for {text!r}")
         confidences = self._confidences(tagged, answer)
@@ -200,7 +223,7 @@ class Annotator:
         return kept
 
     def _constraint(self, text: str) -> Constraint:
-        leading_space = self.backend.vocabulary.leading_space
+        leading_space = self._vocabulary.leading_space
         return Constraint(text, self._machine, boundary=self.boundary, leading_space=leading_space)
 
     def _confidences(self, tagged: Sequence[TaggedSpan], answer: Answer) -> list[float]:
@@ -209,7 +232,7 @@ class Annotator:
         It is the product of the choices from the opening tag to the closing one: that a tag opens here, of
         this type, that it does not close before, and that it closes there.
         """
-        sizes = [len(self.backend.vocabulary.token_bytes[i]) for i in answer.token_ids]
+        sizes = [len(self._vocabulary.token_bytes[i]) for i in answer.token_ids]
         ends = list(accumulate(sizes))
         return [
             math.exp(
@@ -222,45 +245,15 @@ class Annotator:
             for t in tagged
         ]
 
-    def _read_free_answer(
-        self, text: str, constraint: Constraint, answer: Answer, effort: Effort
-    ) -> Annotated:
+    def _read_free_answer(self, constraint: Constraint, answer: Answer, effort: Effort) -> Annotated:
         """The mentions of an answer that may be anything: exact if it is a legal one, aligned if not."""
-        vocabulary = self.backend.vocabulary
+        vocabulary = self._vocabulary
         shown = [
             i for i in answer.token_ids if i not in vocabulary.control_ids or i in self._tag_tokens.controls
         ]
-        written = vocabulary.decode(shown)
-        tagged = constraint.read(written)
-        problems: tuple[str, ...] = () if answer.finished else ("the answer is unfinished",)
-        if tagged is not None:
-            mentions = [
-                Mention((t.span,), t.type, text[t.span.start : t.span.end], provenance="exact")
-                for t in tagged
-            ]
-            return Annotated(Sentence("", text).with_mentions(mentions), effort, problems=problems)
-        parsed = self.markup.parse(written.decode(errors="replace"))
-        alignment = align(parsed.plain, parsed.mentions, text)
-        problems += parsed.problems + tuple(
-            f"{unaligned.text!r} ({unaligned.type}): {unaligned.reason}" for unaligned in alignment.unaligned
-        )
-        sentence = Sentence("", text).with_mentions(alignment.mentions)
-        effort = replace(
-            effort,
-            n_unknown_tags=sum(tag not in text for tag in parsed.unknown_tags),
-            n_invented=len(alignment.unaligned),
-        )
-        return Annotated(sentence, effort, problems=problems, verbatim=parsed.plain.strip() == text.strip())
+        return read_answer(constraint, vocabulary.decode(shown), effort, finished=answer.finished)
 
     # ---- the prompt
-
-    def _encode_prompt(self, examples: Sequence[Sentence]) -> PromptEncoder:
-        return PromptEncoder(
-            Prompts(self.prompt, self.markup, examples),
-            self.backend.vocabulary,
-            self.backend.chat_template,
-            self._answer_ids,
-        )
 
     def _answer_ids(self, example: Sentence) -> list[int]:
         """An example's answer, tokenised as decoding would have written it, without the stop token."""
@@ -276,16 +269,3 @@ def embedded_model() -> Path:
     if not found:
         raise ModelError(f"{folder}: the embedded model is missing; name a model with --model")
     return found[0]
-
-
-def _cut_near_middle(text: str) -> int | None:
-    """Where to cut a text in two: after the white space nearest to the middle, else where a tag may stand.
-
-    None for a single character.
-    """
-    middle = len(text) // 2
-    after_space = [n + 1 for n, character in enumerate(text[:-1]) if character.isspace()]
-    places = edges(text)
-    at_edge = [n for n in range(1, len(text)) if places[n] & (OPEN | CLOSE)]
-    candidates = after_space or at_edge or range(1, len(text))
-    return min(candidates, key=lambda n: abs(n - middle), default=None)

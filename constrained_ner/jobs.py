@@ -63,6 +63,7 @@ def annotate_file(
             n_resumed = len(journal.finished)
             if n_resumed:
                 progress.say(f"going on after {n_resumed} sentences that an earlier run has done")
+                _remember(annotator, sentences, journal)
             began_s = time.perf_counter()
             _annotate_into(journal, annotator, sentences[n_resumed:], strict, progress, len(sentences))
             record = RunRecord.of(
@@ -95,6 +96,13 @@ def _finished(output: Path, print_of_run: str) -> RunRecord | None:
     in_place = output.exists() and mentions_path(output).exists()
     whole = in_place and not journal_path(output).exists()
     return record if whole and record.fingerprint == print_of_run else None
+
+
+def _remember(annotator: Annotator, sentences: Sequence[Sentence], journal: Journal) -> None:
+    """Put the annotator where the earlier run was, so that drafts, and with them roundings, are the same."""
+    for sentence, result in zip(sentences, journal.finished, strict=False):
+        if result.failure is None:
+            annotator.remember(sentence.with_mentions(m.mention() for m in result.mentions))
 
 
 def options_of(annotator: Annotator) -> dict[str, Any]:
