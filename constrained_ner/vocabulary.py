@@ -63,6 +63,7 @@ class Vocabulary:
     stop_ids: ids that end an answer. Control ids too.
     bos_id: the id that stands before every text in training, None if none does. A prompt begins with it
         unless its template has already written it.
+    eos_id: the id that ends a text, None if none does. Some templates write it after an answer.
     leading_space: the tokenizer begins a text with a space of its own (SentencePiece's dummy prefix).
     tokenize: text -> ids, with specials off; may add the leading space, may normalise: `encode` mends both.
     tokenize_template: template text -> ids, with specials on.
@@ -78,14 +79,16 @@ class Vocabulary:
         tokenize_template: Callable[[str], list[int]] | None = None,
         leading_space: bool = False,
         bos_id: int | None = None,
+        eos_id: int | None = None,
     ) -> None:
         self.token_bytes = tuple(token_bytes)
         self.stop_ids = frozenset(stop_ids)
         self.control_ids = self.stop_ids.union(control_ids)
         self.bos_id = bos_id
+        self.eos_id = eos_id
         self.leading_space = leading_space
         self._tokenize = tokenize
-        self.encode_template = tokenize_template or tokenize
+        self._tokenize_template = tokenize_template or tokenize
 
     def __len__(self) -> int:
         return len(self.token_bytes)
@@ -118,7 +121,7 @@ class Vocabulary:
         if not text:
             return []
         wanted = text.encode()
-        ids = self._tokenize_bare(text)
+        ids = self._bare(self._tokenize, text)
         if self.decode(ids) == wanted and self.control_ids.isdisjoint(ids):
             return ids
         if len(text) == 1:
@@ -129,11 +132,18 @@ class Vocabulary:
         except ValueError:  # a vocabulary without every byte: perhaps a longer token bridges the cut
             return self._encode_greedily(wanted)
 
-    def _tokenize_bare(self, text: str) -> list[int]:
+    def encode_template(self, text: str, *, inner: bool = False) -> list[int]:
+        """Ids of a chat template's own text, control tokens recognised in it.
+
+        inner: other text stands before it, so the tokenizer's leading space does not.
+        """
+        return self._bare(self._tokenize_template, text) if inner else self._tokenize_template(text)
+
+    def _bare(self, tokenize: Callable[[str], list[int]], text: str) -> list[int]:
         """Ids of the text without the tokenizer's leading space."""
         if not self.leading_space:
-            return self._tokenize(text)
-        ids = self._tokenize(_ANCHOR + text)
+            return tokenize(text)
+        ids = tokenize(_ANCHOR + text)
         for n_anchor in range(1, min(3, len(ids)) + 1):
             if self.decode(ids[:n_anchor]) in _ANCHORED:
                 return ids[n_anchor:]

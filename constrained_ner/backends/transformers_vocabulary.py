@@ -71,6 +71,7 @@ def vocabulary_of_tokenizer(
         tokenize_template=reader.tokenize_template,
         leading_space=probe.startswith(b" "),
         bos_id=_leading_bos(tokenizer),
+        eos_id=own_end,
     )
 
 
