@@ -15,7 +15,7 @@ one per word outside of mentions, one per word and type inside, and each refers 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -23,6 +23,7 @@ from string import Template
 from typing import Literal
 
 from .constraint import Constraint, TagMachine
+from .data import Mention
 from .edges import CLOSE, OPEN
 from .errors import SentenceError
 
@@ -179,8 +180,8 @@ def _gbnf_character(character: str) -> str:
         return "\\" + character
     if character.isprintable():
         return character
-    code = ord(character)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    code = ord(character)  # not as \x0b: xgrammar would read on in what follows, if that looks like a digit
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def _json_text(text: str) -> str:
@@ -265,7 +266,7 @@ def json_schema(constraint: Constraint) -> str:
 
     Looser than the constraint: tags stand only where they may, but each word chooses alone, so nothing pairs
     an opening tag with its closing tag or keeps mentions from nesting. The text is always the sentence's.
-    Check the joined answer with `Constraint.read`, and read the array with `join_pieces`.
+    `split_pieces` writes such an array, `join_pieces` reads one; check what it gives with `Constraint.read`.
     """
     parts = _template("sentence.schema.json")
     found, tail = words(constraint)
@@ -293,6 +294,28 @@ def _piece_choices(machine: TagMachine, found: list[Word], tail: str) -> Iterato
         ]
     if tail or not found:
         yield [tail]
+
+
+def split_pieces(constraint: Constraint, mentions: Sequence[Mention]) -> str:
+    """The answer with these mentions as the JSON array that the schema asks for.
+
+    mentions: expressible ones, as `Markup.expressible` gives them.
+
+    Example: on <drug>aspirin</drug>! -> ["on", " <drug>aspirin</drug>", "!"]
+    """
+    markup = constraint.machine.markup
+    opens = {mention.start: markup.open_tag(mention.type) for mention in mentions}
+    closes = {mention.end: markup.close_tag(mention.type) for mention in mentions}
+    found, tail = words(constraint)
+    pieces: list[str] = []
+    end = 0
+    for word in found:
+        start = end + len(word.gap)
+        end = start + len(word.core)
+        pieces.append(word.gap + opens.get(start, "") + word.core + closes.get(end, ""))
+    if tail or not found:
+        pieces.append(tail)
+    return json.dumps(pieces, ensure_ascii=False)
 
 
 def join_pieces(answer: str) -> str | None:

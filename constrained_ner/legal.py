@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, Protocol
 
 from .constraint import DEAD, Constraint, State, TagMachine
 from .data import Mention
@@ -112,11 +112,22 @@ class TagTokens:
         return self.vocabulary.encode(text)[0]
 
 
+class LegalSets(Protocol):
+    """What decoding step by step asks for: the legal tokens of one sentence, here or from another engine."""
+
+    @property
+    def start(self) -> State: ...
+
+    def legal(self, state: State) -> dict[int, State]:
+        """The legal token ids with the state that each leads to; stop tokens lead to END. Never empty."""
+
+
 class LegalTokens:
     """The legal tokens of one sentence."""
 
     def __init__(self, constraint: Constraint, tag_tokens: TagTokens, rule: Rule = "canonical") -> None:
         self.constraint = constraint
+        self.start = constraint.start
         self.tag_tokens = tag_tokens
         self.vocabulary = tag_tokens.vocabulary
         self.rule = rule

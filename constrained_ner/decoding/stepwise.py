@@ -8,18 +8,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..data import Mention
-from ..legal import END, LegalTokens
+from ..legal import END, LegalSets
 from .base import Answer, Choice, Decoder, Extend, check_room, choose, is_decision, only
 
 
 def stepwise(
-    prompt_ids: Sequence[int], legal_tokens: LegalTokens, room: int, expected: Sequence[Mention] = ()
+    prompt_ids: Sequence[int], legal_tokens: LegalSets, room: int, expected: Sequence[Mention] = ()
 ) -> Decoder:
     """Decode one sentence token by token.
 
     room: the most tokens that prompt and answer may have together; ContextOverflowError beyond it.
     """
-    state = legal_tokens.constraint.start
+    state = legal_tokens.start
     pending = list(prompt_ids)
     n_cached = n_passes = 0
     token_ids: list[int] = []

@@ -1,0 +1,50 @@
+"""Grammar engines of others, for stepwise decoding: peers to compare with, behind one protocol (`base.py`).
+
+    native      the automaton of this package: no engine (`legal.py`)
+    llguidance  Lark                                    any local model
+    xgrammar    GBNF                                    any local model
+    gbnf        GBNF, in llama.cpp itself               GGUF models
+    outlines    regular expressions, outlines-core      any local model, short sentences
+
+They get the same language (`grammar.py`) and give the same answers; what differs is the time they take. Each
+is imported only when it is asked for.
+"""
+
+from __future__ import annotations
+
+from ..backends.base import LogitsBackend
+from ..errors import ModelError
+from .base import Engine, EngineName, EngineTokens, Matcher, Spellings
+
+__all__ = ["Engine", "EngineName", "EngineTokens", "Matcher", "Spellings", "load_engine"]
+
+
+def load_engine(name: EngineName, backend: LogitsBackend, spellings: Spellings) -> Engine:
+    """An engine with its tables for the back end's vocabulary: a second or so for a large one.
+
+    Raises MissingExtraError where it is not installed, ModelError where it does not work with the model.
+    """
+    if name == "llguidance":
+        from .llguidance import LlguidanceEngine
+
+        return LlguidanceEngine(spellings)
+    if name == "xgrammar":
+        from .xgrammar import XgrammarEngine
+
+        return XgrammarEngine(spellings)
+    if name == "outlines":
+        from .outlines import OutlinesEngine
+
+        return OutlinesEngine(spellings)
+    if name == "gbnf":
+        if backend.description["backend"] != "llama.cpp":
+            raise ModelError(
+                f"{backend.description['name']}: the engine gbnf is llama.cpp's and needs a GGUF model; "
+                "llguidance and xgrammar work with any local model"
+            )
+        from ..backends.llamacpp import LlamaCppBackend
+        from .gbnf import GbnfEngine
+
+        assert isinstance(backend, LlamaCppBackend)
+        return GbnfEngine(spellings, backend.model)
+    raise ValueError(f"no engine {name!r}")
