@@ -8,19 +8,20 @@ for mention in ner.annotate("Effect of aspirin on beta-blockers.").mentions:
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
-from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
+from .adapter import AdapterCard
 from .answers import read_answer
 from .backends import load_backend
 from .backends.base import LogitsBackend, Scores
 from .backends.text import TextBackend
+from .bias import TypeBias
+from .confidence import confidence
 from .constraint import Constraint, TaggedSpan, TagMachine
 from .data import Mention, Sentence
 from .decoding.base import Answer, ContextOverflowError, Decoder, Extend
@@ -29,7 +30,7 @@ from .decoding.scheduler import run_all
 from .decoding.stepwise import stepwise
 from .decoding.unconstrained import unconstrained
 from .edges import Boundary
-from .errors import ModelError, SentenceError
+from .errors import ModelError, SentenceError, UserError
 from .legal import LegalTokens, Rule, TagTokens
 from .lexicon import Lexicon, key_of
 from .markup import Markup
@@ -41,7 +42,9 @@ from .windows import cut_near_middle
 
 DecoderName = Literal["copy-draft", "stepwise", "unconstrained"]
 
-DECODERS: dict[DecoderName, Callable[[Sequence[int], LegalTokens, int, Sequence[Mention]], Decoder]] = {
+_Decode = Callable[[Sequence[int], LegalTokens, int, Sequence[Mention], TypeBias | None], Decoder]
+
+DECODERS: dict[DecoderName, _Decode] = {
     "copy-draft": copy_draft,
     "stepwise": stepwise,
     "unconstrained": unconstrained,
@@ -60,9 +63,12 @@ class Annotator:
     examples: sentences with mentions to show in the prompt.
     names: (name, type) pairs that the texts may well hold, for drafts: they save time and change no answer.
         Those that are found on the way are added.
+    min_confidence: leave out mentions that the model is less sure of, in [0, 1].
+    bias: type -> what to add to the logit of opening it (see `bias`): more of it is found, or less.
 
     A model on a server decodes by itself: of decoder and rule, it matters only whether it is `unconstrained`.
-    Raises ModelError where prompt and examples leave no room in the model's context.
+    Raises ModelError where prompt and examples leave no room in the model's context, SchemaError for a bias
+    of a type that the schema does not have, UserError where answers have no probabilities to judge by.
     """
 
     def __init__(
@@ -76,6 +82,8 @@ class Annotator:
         rule: Rule = "canonical",
         boundary: Boundary = "word",
         names: Iterable[tuple[str, str]] = (),
+        min_confidence: float = 0.0,
+        bias: Mapping[str, float] | None = None,
     ) -> None:
         self.backend = backend
         self.schema = schema
@@ -85,6 +93,12 @@ class Annotator:
         self.boundary: Boundary = boundary
         self.markup = Markup(schema)
         self.names = Lexicon({key_of(name): kind for name, kind in names if kind in self.markup.types})
+        self.min_confidence = min_confidence
+        self.bias = dict(bias or {})
+        if (min_confidence or bias) and (decoder == "unconstrained" or isinstance(backend, TextBackend)):
+            raise UserError("a least confidence and a bias need a constrained decoder on this machine")
+        if not 0 <= min_confidence <= 1:
+            raise UserError(f"a least confidence of {min_confidence}, which is not between 0 and 1")
         self._machine = TagMachine(self.markup)
         prompts = Prompts(self.prompt, self.markup, examples)
         self._by_text: TextAnnotation | None = None
@@ -99,6 +113,7 @@ class Annotator:
         self._decode = DECODERS[decoder]
         self._vocabulary = backend.vocabulary
         self._tag_tokens = TagTokens(self._machine, self._vocabulary)
+        self._type_bias = TypeBias(self.bias, self._machine, self._vocabulary) if bias else None
         self._prompt = PromptEncoder(prompts, self._vocabulary, backend.chat_template, self._answer_ids)
         n_prefix = len(self._prompt.prefix_ids)
         self._room = backend.context_length - n_prefix
@@ -114,21 +129,33 @@ class Annotator:
         cls,
         model: str | Path | None = None,
         *,
-        schema: Schema = DDI,
+        schema: Schema | None = None,
         prompt: PromptFile | None = None,
         examples: Sequence[Sentence] = (),
         decoder: DecoderName = "copy-draft",
         rule: Rule = "canonical",
         boundary: Boundary = "word",
         names: Iterable[tuple[str, str]] = (),
+        min_confidence: float = 0.0,
+        bias: Mapping[str, float] | None = None,
+        force: bool = False,
         **backend_options: Any,
     ) -> Annotator:
         """Load a model: None for the embedded one, a GGUF file, a folder of transformers, a hub's id,
         or `ollama:NAME` or `openai:NAME` (with base_url) on a server.
 
+        schema, prompt: None takes the adapter's own, or the built-in ones.
+        force: use an adapter with a schema, prompt or model that it was not trained for.
         backend_options: adapter, quantize, device, ... (see the back ends). Raises ModelError.
         """
+        adapter = backend_options.get("adapter")
+        card = AdapterCard.load(adapter) if adapter else None
+        schema = schema or (card.entity_schema if card else DDI)
+        prompt = prompt or (card.prompt if card else PromptFile.built_in())
         backend = load_backend(str(model or embedded_model()), **backend_options)
+        if card and not force and not isinstance(backend, TextBackend):
+            template, description = backend.chat_template, backend.description
+            card.require(adapter, schema=schema, prompt=prompt, chat_template=template, model=description)
         return cls(
             backend,
             schema=schema,
@@ -138,6 +165,8 @@ class Annotator:
             rule=rule,
             boundary=boundary,
             names=names,
+            min_confidence=min_confidence,
+            bias=bias,
         )
 
     def annotate(self, text: str) -> Sentence:
@@ -196,7 +225,9 @@ class Annotator:
         legal_tokens = LegalTokens(constraint, self._tag_tokens, self.rule)
         prompt_ids = self._prompt.ids(text)
         try:
-            answer = yield from self._decode(prompt_ids, legal_tokens, self._room, self._expected(text))
+            answer = yield from self._decode(
+                prompt_ids, legal_tokens, self._room, self._expected(text), self._type_bias
+            )
         except ContextOverflowError:
             cut = cut_near_middle(text)
             if cut is None:
@@ -210,12 +241,10 @@ class Annotator:
         tagged = constraint.read(self._vocabulary.decode(answer.token_ids))
         if tagged is None:
             raise AssertionError(f"the decoder wrote an illegal answer for {text!r}")
-        confidences = self._confidences(tagged, answer)
-        mentions = [
-            Mention((t.span,), t.type, text[t.span.start : t.span.end], confidence, "constrained")
-            for t, confidence in zip(tagged, confidences, strict=True)
-        ]
-        return Annotated(Sentence("", text).with_mentions(mentions), effort)
+        mentions = [self._mention(text, t, answer) for t in tagged]
+        kept = [m for m in mentions if m.confidence is None or m.confidence >= self.min_confidence]
+        effort = replace(effort, n_doubtful=len(mentions) - len(kept))
+        return Annotated(Sentence("", text).with_mentions(kept), effort)
 
     def _expected(self, text: str) -> Sequence[Mention]:
         """Mentions of known names, to be guessed in drafts."""
@@ -226,24 +255,26 @@ class Annotator:
         leading_space = self._vocabulary.leading_space
         return Constraint(text, self._machine, boundary=self.boundary, leading_space=leading_space)
 
-    def _confidences(self, tagged: Sequence[TaggedSpan], answer: Answer) -> list[float]:
-        """Per mention, the probability that the model writes just this one here, given what came before.
+    def _mention(self, text: str, tagged: TaggedSpan, answer: Answer) -> Mention:
+        """A mention of a constrained answer, with the decisions from its opening tag to its closing one.
 
-        It is the product of the choices from the opening tag to the closing one: that a tag opens here, of
-        this type, that it does not close before, and that it closes there.
+        They are that a tag opens here, of this type, that it does not close before, and that it closes there:
+        the confidence is the probability that the model writes just this mention, given what came before.
         """
-        sizes = [len(self._vocabulary.token_bytes[i]) for i in answer.token_ids]
-        ends = list(accumulate(sizes))
-        return [
-            math.exp(
-                sum(
-                    choice.log_probability
-                    for size, end, choice in zip(sizes, ends, answer.choices, strict=True)
-                    if choice is not None and end > t.opens_at_byte and end - size < t.closes_at_byte
-                )
-            )
-            for t in tagged
-        ]
+        margins: list[tuple[float, ...]] = []
+        end = 0
+        for token_id, choice in zip(answer.token_ids, answer.choices, strict=True):
+            start, end = end, end + len(self._vocabulary.token_bytes[token_id])
+            if choice is not None and end > tagged.opens_at_byte and start < tagged.closes_at_byte:
+                margins.append(choice.margins)
+        return Mention(
+            (tagged.span,),
+            tagged.type,
+            text[tagged.span.start : tagged.span.end],
+            confidence(margins, self._model.temperature),
+            "constrained",
+            margins=tuple(margins),
+        )
 
     def _read_free_answer(self, constraint: Constraint, answer: Answer, effort: Effort) -> Annotated:
         """The mentions of an answer that may be anything: exact if it is a legal one, aligned if not."""

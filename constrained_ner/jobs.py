@@ -115,6 +115,9 @@ def options_of(annotator: Annotator) -> dict[str, Any]:
         "decoder": annotator.decoder,
         "rule": annotator.rule,
         "boundary": annotator.boundary,
+        "min_confidence": annotator.min_confidence,
+        "bias": annotator.bias,
+        "temperature": getattr(annotator.backend, "temperature", None),  # a server's model has none
         "context_length": annotator.backend.context_length,
     }
 

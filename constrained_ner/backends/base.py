@@ -72,6 +72,10 @@ class LogitsBackend(Protocol):
     def chat_template(self) -> str | None: ...
 
     @property
+    def temperature(self) -> float:
+        """What to divide logits by so that probabilities are true; 1 where none is stored with the model."""
+
+    @property
     def description(self) -> dict[str, str]:
         """What a run's record says of the model: name, hash, precision, device, library version."""
 

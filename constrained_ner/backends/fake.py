@@ -44,11 +44,13 @@ class FakeBackend:
         context_length: int = 4096,
         max_sequences: int = 4,
         chat_template: str | None = None,
+        temperature: float = 1.0,
     ) -> None:
         self.vocabulary = vocabulary
         self.context_length = context_length
         self.max_sequences = max_sequences
         self.chat_template = chat_template
+        self.temperature = temperature
         self.description = {"name": "fake", "backend": "fake"}
         self.score = score or seeded_score(len(vocabulary))
         self.passes: list[list[Step]] = []

@@ -96,6 +96,10 @@ class LlamaCppBackend:
         return self.model.chat_template
 
     @property
+    def temperature(self) -> float:
+        return self.model.temperature
+
+    @property
     def description(self) -> dict[str, str]:
         return {
             "backend": "llama.cpp",

@@ -17,6 +17,7 @@ import numpy as np
 from ..errors import ModelError
 from ..vocabulary import Vocabulary
 from .base import NOT_NUMBERS, Scores, Step, check_prefix, check_steps
+from .calibrated import stored_temperature
 from .transformers_model import LoadedModel, Quantize, configured_stops, load_model
 
 import torch  # isort: skip  (after transformers_model, which says how to install it)
@@ -111,6 +112,10 @@ class TransformersBackend:
     @property
     def chat_template(self) -> str | None:
         return template_of(self.loaded.tokenizer)
+
+    @cached_property
+    def temperature(self) -> float:
+        return stored_temperature(self.loaded.adapter, self.loaded.name)
 
     @cached_property
     def description(self) -> dict[str, str]:

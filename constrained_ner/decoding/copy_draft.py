@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..backends.base import Scores
+from ..bias import TypeBias
 from ..data import Mention
 from ..legal import END, LegalTokens
 from .base import Answer, Choice, Decoder, Extend, check_room, choose
@@ -27,7 +28,11 @@ from .drafter import Drafter
 
 
 def copy_draft(
-    prompt_ids: Sequence[int], legal_tokens: LegalTokens, room: int, expected: Sequence[Mention] = ()
+    prompt_ids: Sequence[int],
+    legal_tokens: LegalTokens,
+    room: int,
+    expected: Sequence[Mention] = (),
+    bias: TypeBias | None = None,
 ) -> Decoder:
     """Decode one sentence, verifying drafts.
 
@@ -57,7 +62,10 @@ def copy_draft(
             n_tokens += len(fed)
         n_right = len(pending)  # tokens from n_cached on that are part of the answer as they were drafted
         for position, proposal in enumerate(draft):
-            choice = choose(proposal.legal, scores[position]) if proposal.decided else None
+            choice = None
+            if proposal.decided:
+                leaning = None if bias is None else bias.of(state, proposal.legal)
+                choice = choose(proposal.legal, scores[position], leaning)
             token_id = proposal.token_id if choice is None else choice.token_id
             state = proposal.legal[token_id]
             if state != END:

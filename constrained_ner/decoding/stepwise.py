@@ -7,13 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..bias import TypeBias
 from ..data import Mention
 from ..legal import END, LegalSets
 from .base import Answer, Choice, Decoder, Extend, check_room, choose, is_decision, only
 
 
 def stepwise(
-    prompt_ids: Sequence[int], legal_tokens: LegalSets, room: int, expected: Sequence[Mention] = ()
+    prompt_ids: Sequence[int],
+    legal_tokens: LegalSets,
+    room: int,
+    expected: Sequence[Mention] = (),
+    bias: TypeBias | None = None,
 ) -> Decoder:
     """Decode one sentence token by token.
 
@@ -32,7 +37,8 @@ def stepwise(
         scores = yield Extend(n_cached, tuple(pending), watch)
         n_passes += 1
         n_cached += len(pending)
-        choice = choose(legal, scores[-1]) if is_decision(legal) else None
+        leaning = None if bias is None else bias.of(state, legal)
+        choice = choose(legal, scores[-1], leaning) if is_decision(legal) else None
         token_id = only(legal) if choice is None else choice.token_id
         state = legal[token_id]
         if state == END:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..bias import TypeBias
 from ..constraint import DEAD
 from ..data import Mention
 from ..legal import LegalTokens
@@ -19,11 +20,16 @@ _NOTHING: tuple[int, ...] = ()  # watch the vocabulary's best token alone
 
 
 def unconstrained(
-    prompt_ids: Sequence[int], legal_tokens: LegalTokens, room: int, expected: Sequence[Mention] = ()
+    prompt_ids: Sequence[int],
+    legal_tokens: LegalTokens,
+    room: int,
+    expected: Sequence[Mention] = (),
+    bias: TypeBias | None = None,
 ) -> Decoder:
     """Decode freely, until a stop token, twice the length of a plain copy, or the end of the room.
 
     room: the most tokens that prompt and answer may have together; ContextOverflowError beyond it.
+    bias: none; a free answer has no legal tokens to choose from.
     """
     drafter = Drafter(legal_tokens, expected)
     vocabulary = legal_tokens.vocabulary
