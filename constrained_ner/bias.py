@@ -16,10 +16,11 @@ A bias changes which token is chosen, not how sure the model is of it: confidenc
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 
 from .constraint import State, TagMachine
-from .errors import SchemaError
+from .errors import SchemaError, UserError
 from .vocabulary import Vocabulary
 
 
@@ -68,6 +69,26 @@ class TypeBias:
                 total += due[following] - due.get(context, 0.0)
             context = following
         return total if context == after else 0.0  # bytes that could be a tag, and are text
+
+
+def parse_bias(settings: Iterable[str]) -> dict[str, float]:
+    """Settings of the form TYPE=NUMBER as type -> number. Raises UserError for others, and a type set twice.
+
+    Example: parse_bias(["drug_n=+0.5"]) -> {"drug_n": 0.5}
+    """
+    by_type: dict[str, float] = {}
+    for setting in settings:
+        name, _, number = setting.partition("=")
+        try:
+            value = float(number)
+        except ValueError:
+            value = math.nan
+        if not name or not math.isfinite(value):
+            raise UserError(f"bias {setting!r:.60} is not of the form TYPE=NUMBER, for instance drug_n=+0.5")
+        if name in by_type:
+            raise UserError(f"bias for {name!r} is set twice: {by_type[name]:+g} and {value:+g}")
+        by_type[name] = value
+    return by_type
 
 
 def _due(by_type: Mapping[str, float], machine: TagMachine) -> dict[int, float]:

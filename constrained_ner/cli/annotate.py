@@ -8,21 +8,26 @@ from typing import Annotated, Any
 import typer
 
 from ..annotate import Annotator, DecoderName
+from ..bias import parse_bias
 from ..corpora.lines import read_names
 from ..jobs import annotate_file
 from ..progress import Progress
 from ..prompts import PromptFile
-from ..schema import DDI, Schema
+from ..schema import Schema
 from .options import (
     AdapterOption,
     BatchOption,
+    BiasOption,
     Boundary,
     BoundaryOption,
     ContextOption,
     Decoder,
     DecoderOption,
     DeviceOption,
+    ForceOption,
     LimitOption,
+    MergeOption,
+    MinConfidenceOption,
     ModelOption,
     PromptOption,
     QuantizeOption,
@@ -38,13 +43,20 @@ from .run import run
 
 def annotate(
     input: Annotated[Path, typer.Argument(help="DDI XML file, or a folder of them.")],
-    output: Annotated[Path, typer.Argument(help="Evaluator lines; OUTPUT.run.json holds the run's record.")],
+    output: Annotated[
+        Path,
+        typer.Argument(
+            help="Evaluator lines; beside it OUTPUT.mentions.jsonl with confidences, and OUTPUT.run.json."
+        ),
+    ],
     constrained: Annotated[
         bool,
         typer.Option("--constrained/--unconstrained", help="Force a verbatim copy, or align afterwards."),
     ] = True,
     model: ModelOption = None,
     adapter: AdapterOption = None,
+    merge: MergeOption = None,
+    force: ForceOption = False,
     quantize: QuantizeOption = None,
     device: DeviceOption = None,
     decoder: DecoderOption = Decoder.copy_draft,
@@ -56,6 +68,8 @@ def annotate(
         Path | None,
         typer.Option(help="Lines `name|type` to expect: faster where they come, the answers unchanged."),
     ] = None,
+    min_confidence: MinConfidenceOption = 0.0,
+    bias: BiasOption = None,
     limit: LimitOption = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse mentions whose offsets are not exact.")
@@ -72,6 +86,7 @@ def annotate(
     """
     backend_options: dict[str, Any] = {
         "adapter": adapter and str(adapter),
+        "merge": merge,
         "quantize": quantize and quantize.value,
         "device": device and device.value,
         "max_sequences": batch,
@@ -84,12 +99,15 @@ def annotate(
     def load() -> Annotator:
         return Annotator.load(
             model,
-            schema=Schema.load(schema) if schema else DDI,
+            schema=Schema.load(schema) if schema else None,
             prompt=PromptFile.load(prompt) if prompt else None,
             decoder=name,
             rule=rule.value,
             boundary=boundary.value,
             names=read_names(names) if names else (),
+            min_confidence=min_confidence,
+            bias=parse_bias(bias or ()),
+            force=force,
             **backend_options,
         )
 

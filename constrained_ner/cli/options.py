@@ -42,6 +42,13 @@ ModelOption = Annotated[
 AdapterOption = Annotated[
     Path | None, typer.Option("--adapter", help="Folder of a LoRA adapter (transformers).")
 ]
+MergeOption = Annotated[
+    bool | None,
+    typer.Option("--merge/--no-merge", help="Add the adapter to the weights; default: unless quantised."),
+]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Use an adapter with what it was not trained for.")
+]
 QuantizeOption = Annotated[
     Quantize | None, typer.Option("--quantize", help="Load in low precision (transformers).")
 ]
@@ -61,5 +68,15 @@ ContextOption = Annotated[int | None, typer.Option("--context", min=64, help="Co
 ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="Processor threads (GGUF).")]
 TrustRemoteCodeOption = Annotated[
     bool, typer.Option("--trust-remote-code", help="Let a hub's model run its own code.")
+]
+MinConfidenceOption = Annotated[
+    float,
+    typer.Option("--min-confidence", min=0.0, max=1.0, help="Leave out mentions that are less sure."),
+]
+BiasOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--bias", metavar="TYPE=NUMBER", help="Find more of a type (drug_n=+0.5), or less. Repeatable."
+    ),
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
