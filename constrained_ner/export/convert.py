@@ -1,0 +1,237 @@
+"""From a model of transformers, and perhaps an adapter, to a GGUF file that llama.cpp reads the same way."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from gguf import GGML_QUANT_VERSION, GGUFReader, GGUFType, GGUFWriter, Keys
+from numpy.typing import NDArray
+
+from ..backends.transformers_vocabulary import template_of, vocabulary_of_tokenizer
+from ..errors import ModelError
+from .checkpoint import Checkpoint
+from .families import Family, add_metadata, context_length, family_of, rotation_factors
+from .gguf_file import Precision, Tensor, file_type, write_tensors, written_whole
+from .lora import LoraAdapter
+from .quantise import SmallType, quantise
+from .tokenizer import add_tokenizer, known_texts
+from .verify import check_model
+
+ModelType = Literal["f32", "f16", "bf16", "q8_0", "q4_k_m"]
+ADAPTER_KEY = "constrained_ner.adapter"
+"""Metadata: what an adapter was trained for, as its folder says it (JSON)."""
+
+_EMBEDDINGS, _HEAD = "model.embed_tokens.weight", "lm_head.weight"
+_METADATA_BYTES = 64 << 20  # room for a vocabulary
+_SMALL_SHARE = 0.4  # a Q4_K_M against float16, at most
+
+OnTensor = Callable[[int, int], None]
+
+
+def _ignore(_n_done: int, _n_total: int) -> None:
+    """Nobody looks on."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What has been written. kinds: type -> number of tensors. notes: what the user should know of it."""
+
+    path: Path
+    architecture: str
+    kinds: dict[str, int]
+    notes: tuple[str, ...]
+
+
+def export_model(
+    model: str,
+    out: Path,
+    *,
+    adapter: str | None = None,
+    type: ModelType = "f16",
+    n_threads: int | None = None,
+    on_tensor: OnTensor = _ignore,
+) -> Exported:
+    """Write a model, with an adapter merged into it in float32, as one GGUF file.
+
+    model, adapter: folders or hub ids, safetensors alone. on_tensor: called as (written, of how many).
+    The file is kept only if llama.cpp reads the same token ids from it as the tokenizer gives.
+    Raises UserError in one sentence; nothing is left behind then.
+    """
+    checkpoint = Checkpoint.open(model)
+    config = checkpoint.config
+    family = family_of(model, config, out)
+    lora = LoraAdapter(adapter) if adapter is not None else None
+    tensors = _model_tensors(checkpoint, family, lora)
+    n_rows = _embedding_rows(tensors)
+    tokenizer = checkpoint.load_tokenizer(lora.tokenizer_folder() if lora else None)
+    vocabulary = vocabulary_of_tokenizer(tokenizer, n_tokens=n_rows, stop_ids=checkpoint.stop_ids())
+    precision: Precision = "f16" if type == "q4_k_m" else type
+
+    writer = GGUFWriter(None, family.name)
+    writer.add_type(GGUFType.MODEL)
+    writer.add_name(_name(model, adapter))
+    writer.add_file_type(file_type(precision))
+    writer.add_quantization_version(GGML_QUANT_VERSION)
+    add_metadata(writer, family, config, n_tokens=n_rows)
+    add_tokenizer(writer, tokenizer, vocabulary, getattr(config, "bos_token_id", None))
+    if lora and lora.card:
+        writer.add_string(ADAPTER_KEY, lora.card)
+
+    n_bytes = sum(tensor.n_bytes(precision) for tensor in tensors) + _METADATA_BYTES
+    if type == "q4_k_m":
+        n_bytes += int(_SMALL_SHARE * n_bytes)
+    with written_whole(out, n_bytes) as partial:
+        if type == "q4_k_m":
+            _write_small(writer, tensors, partial, type, n_threads, on_tensor)
+        else:
+            write_tensors(writer, tensors, partial, precision, on_tensor)
+        check_model(
+            partial, vocabulary, template_of(tokenizer), known_texts(tokenizer, vocabulary.control_ids)
+        )
+    return Exported(out, family.name, _kinds(out), tuple(_notes(family, config)))
+
+
+def export_lora(
+    model: str, adapter: str, out: Path, *, type: Precision = "f32", on_tensor: OnTensor = _ignore
+) -> Exported:
+    """Write an adapter alone as a GGUF LoRA, which llama.cpp adds to any GGUF of the same base model.
+
+    model: the base; its configuration is read, not its weights. Raises UserError in one sentence.
+    """
+    checkpoint = Checkpoint.open(model)
+    family = family_of(model, checkpoint.config, out)
+    lora = LoraAdapter(adapter)
+    lora.check_fits(checkpoint.shapes, tied=checkpoint.config.tie_word_embeddings)
+    if lora.replaced:
+        raise ModelError(
+            f"{adapter}: brings {lora.replaced[0]} whole, which a GGUF LoRA cannot hold: "
+            "export the merged model"
+        )
+    tensors = _lora_tensors(checkpoint, family, lora)
+    writer = GGUFWriter(None, family.name)
+    writer.add_type(GGUFType.ADAPTER)
+    writer.add_name(_name(model, adapter))
+    writer.add_string(Keys.Adapter.TYPE, "lora")
+    writer.add_float32(Keys.Adapter.LORA_ALPHA, lora.alpha)
+    writer.add_file_type(file_type(type))
+    if lora.card:
+        writer.add_string(ADAPTER_KEY, lora.card)
+    with written_whole(out, sum(tensor.n_bytes(type) for tensor in tensors) + (1 << 20)) as partial:
+        write_tensors(writer, tensors, partial, type, on_tensor)
+    return Exported(out, family.name, _kinds(out), ())
+
+
+def _model_tensors(checkpoint: Checkpoint, family: Family, lora: LoraAdapter | None) -> list[Tensor]:
+    """Every tensor of the file, in the model's order, none read yet."""
+    config, shapes = checkpoint.config, dict(checkpoint.shapes)
+    replaced = set(lora.replaced) if lora else set()
+    if lora:
+        lora.check_fits(shapes, tied=config.tie_word_embeddings)
+        shapes |= {name: lora.replacement_shape(name) for name in replaced}
+    stored = {name: name for name in shapes}
+    if config.tie_word_embeddings:
+        if replaced.isdisjoint((_EMBEDDINGS, _HEAD)):
+            del shapes[_HEAD]
+        else:  # peft's copies are no longer tied: the other one keeps the base model's weights
+            stored[_HEAD] = _EMBEDDINGS
+    missing = sorted(n for n in shapes if n not in replaced and stored[n] not in checkpoint.weights)
+    if missing:
+        raise ModelError(
+            f"{checkpoint.name}: the weights lack {len(missing)} tensors, {missing[0]} among them"
+        )
+    if _HEAD in shapes and shapes[_HEAD] != shapes[_EMBEDDINGS]:
+        raise ModelError(
+            f"{checkpoint.name}: {shapes[_EMBEDDINGS][0]} embeddings, but {shapes[_HEAD][0]} outputs"
+        )
+
+    def reader(name: str) -> Callable[[], NDArray[np.float32]]:
+        def read() -> NDArray[np.float32]:
+            if lora and name in replaced:
+                weights = lora.replacement(name)
+            else:
+                weights = checkpoint.weights.read(stored[name])
+            if weights.shape != shapes[name]:
+                raise ModelError(
+                    f"{checkpoint.name}: {name} has the shape {weights.shape}, but the configuration "
+                    f"says {shapes[name]}"
+                )
+            if lora and name in lora.adapted:
+                weights = weights + lora.product(name).value
+            return family.arrange(name, weights, config)
+
+        return read
+
+    n_layers = config.num_hidden_layers
+    tensors = [
+        Tensor(family.gguf_name(name, n_layers), shape, reader(name)) for name, shape in shapes.items()
+    ]
+    factors = rotation_factors(config)
+    if factors is not None:
+        tensors.append(Tensor("rope_freqs.weight", factors.shape, lambda: factors))
+    return tensors
+
+
+def _lora_tensors(checkpoint: Checkpoint, family: Family, lora: LoraAdapter) -> list[Tensor]:
+    """Both factors of every product. llama.cpp scales by alpha / rank; what differs from that goes into B."""
+    config, shapes = checkpoint.config, checkpoint.shapes
+    tensors: list[Tensor] = []
+    for name in lora.adapted:
+        n_out, n_in = shapes[name]
+        rank = lora.rank(name)
+
+        def read_a(name: str = name) -> NDArray[np.float32]:
+            return lora.product(name).a
+
+        def read_b(name: str = name, rank: int = rank) -> NDArray[np.float32]:
+            product = lora.product(name)
+            factor = product.scale * rank / lora.alpha
+            return family.arrange(name, product.b * np.float32(factor), config)
+
+        written = family.gguf_name(name, config.num_hidden_layers)
+        tensors.append(Tensor(f"{written}.lora_a", (rank, n_in), read_a))
+        tensors.append(Tensor(f"{written}.lora_b", (n_out, rank), read_b))
+    return tensors
+
+
+def _write_small(
+    writer: GGUFWriter,
+    tensors: Sequence[Tensor],
+    path: Path,
+    type: SmallType,
+    n_threads: int | None,
+    on_tensor: OnTensor,
+) -> None:
+    """Through a file in float16 beside it, whose rounding is nothing against that of four bits."""
+    wide = path.with_name(path.name + ".f16")
+    try:
+        write_tensors(writer, tensors, wide, "f16", on_tensor)
+        quantise(wide, path, type, n_threads=n_threads)
+    finally:
+        wide.unlink(missing_ok=True)
+
+
+def _embedding_rows(tensors: Sequence[Tensor]) -> int:
+    return next(tensor.shape[0] for tensor in tensors if tensor.name == "token_embd.weight")
+
+
+def _name(model: str, adapter: str | None) -> str:
+    return " + ".join(Path(part).name for part in (model, adapter) if part)
+
+
+def _kinds(path: Path) -> dict[str, int]:
+    return dict(Counter(tensor.tensor_type.name for tensor in GGUFReader(path).tensors).most_common())
+
+
+def _notes(family: Family, config: Any) -> list[str]:
+    length, trained = context_length(family, config), config.max_position_embeddings
+    if length == trained:
+        return []
+    return [
+        f"llama.cpp's {family.name} knows no sliding window, so the context ends where the window does: "
+        f"{length} tokens instead of {trained}"
+    ]

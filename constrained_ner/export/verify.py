@@ -1,0 +1,85 @@
+"""The written file as llama.cpp sees it: the same tokens as the tokenizer's, and every tensor of the model.
+
+A file with another tokenisation loads, runs and is quietly worse. So every file is opened before it is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from ..backends.llamacpp_model import LlamaModel, vocabulary_of_llama
+from ..chat_template import ChatTemplate, Message
+from ..errors import ModelError
+from ..vocabulary import Vocabulary
+
+TEXTS = (
+    "Effect of aspirin (500 mg/day) on beta-blockers, e.g. propranolol; it's 1,234.5 times 67890.",
+    "  two blanks before, two after  ",
+    "tabs\tand\nlines\n\n\nand\r\nmore \n \n end\n",
+    "Naïve cells – 50 µg/mL of “cefotaxime” – l'été, ÉCOLE, Größe, İstanbul, ΑΒΓ αβγ, ПРИВЕТ мир",
+    "decomposed e\u0301 and A\u030a; zero\u200bwidth; no-break\u00a0space; ﬁ ligature",
+    "emoji 😀👩‍👩‍👧 flags 🇨🇭; 中文字符 日本語 한국어 العربية עברית हिन्दी ไทย",
+    "camelCase HTTPServer DON'T I'll we'd THEY'RE can't",
+    "a<b>c</b> <drug>x</drug><drug_n>y</drug_n> </s> <s> <|im_end|> [INST] <unk> <0x0A>",
+    "[3H]-ouabain 5-HT1A $100 50% #1 C:\\path\\n x=y+z* ~~~ ... --- ___ !!!",
+    "\x01\x1b[0m \x7f control",
+)
+
+
+def check_model(
+    path: Path, tokenizer: Vocabulary, chat_template: str | None, more_texts: Iterable[str]
+) -> None:
+    """ModelError unless llama.cpp reads the file's tokens as `tokenizer` does, and finds all its tensors."""
+    LlamaModel(path, map_only=True)
+    written = vocabulary_of_llama(LlamaModel(path, vocab_only=True))
+    difference = next(_differences(written, tokenizer, chat_template, more_texts), None)
+    if difference is not None:
+        raise ModelError(
+            f"llama.cpp would not read texts as the model's tokenizer does, so nothing is kept: {difference}"
+        )
+
+
+def _differences(
+    written: Vocabulary, tokenizer: Vocabulary, chat_template: str | None, more_texts: Iterable[str]
+) -> Iterator[str]:
+    """written: through llama.cpp; tokenizer: through transformers."""
+    if len(written) != len(tokenizer):
+        yield f"{len(written)} tokens instead of {len(tokenizer)}"
+        return
+    for token_id in sorted(written.control_ids ^ tokenizer.control_ids):
+        side = "text" if token_id in tokenizer.control_ids else "a control token"
+        yield f"token {token_id} ({tokenizer.token_bytes[token_id]!r}) is {side} there"
+    for token_id, pieces in enumerate(zip(written.token_bytes, tokenizer.token_bytes, strict=True)):
+        if pieces[0] != pieces[1] and token_id not in tokenizer.control_ids:
+            yield f"token {token_id} is {pieces[0]!r} instead of {pieces[1]!r}"
+    for token_id in sorted(tokenizer.stop_ids - written.stop_ids):
+        yield f"token {token_id} ({tokenizer.token_bytes[token_id]!r}) does not end an answer there"
+    if written.bos_id != tokenizer.bos_id:
+        yield f"texts begin with token {written.bos_id} instead of {tokenizer.bos_id}"
+    if written.eos_id != tokenizer.eos_id and tokenizer.eos_id is not None:
+        yield f"texts end with token {written.eos_id} instead of {tokenizer.eos_id}"
+    for text in (*TEXTS, *more_texts):
+        one, other = written.encode(text), tokenizer.encode(text)
+        if one != other:
+            yield f"{text!r} is {_unlike(one, other, tokenizer)}"
+    for text, inner in _template_texts(chat_template, tokenizer):
+        one, other = (v.encode_template(text, inner=inner) for v in (written, tokenizer))
+        if one != other:
+            yield f"the chat template's {text!r} is {_unlike(one, other, tokenizer)}"
+
+
+def _template_texts(chat_template: str | None, vocabulary: Vocabulary) -> list[tuple[str, bool]]:
+    """What the template itself writes around messages, and whether a message stands before it."""
+    roles = ("system", "user", "assistant", "user")
+    pieces = ChatTemplate(chat_template, vocabulary).render([Message(role, "x") for role in roles])
+    return [(piece, n > 0) for n, piece in enumerate(pieces) if isinstance(piece, str) and piece]
+
+
+def _unlike(one: list[int], other: list[int], vocabulary: Vocabulary) -> str:
+    """Where two readings part, as tokens."""
+    at = next(
+        (n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+    )
+    first, second = ([vocabulary.token_bytes[i] for i in ids[at : at + 4]] for ids in (one, other))
+    return f"{first} instead of {second} from token {at} on"
