@@ -1,6 +1,6 @@
 """Copy-draft against stepwise on a model of usual proportions: a Llama of random weights, in transformers.
 
-    python benchmarks/larger_model.py XML [--limit N] [--width N] [--layers N]
+    python benchmarks/larger_model.py XML [--limit N] [--width N] [--layers N] [--names XML]
 
 The prompt (instructions and examples, some hundred tokens) is computed once; the decisions are those of the
 gold annotation, since random weights have none of their own. The work of every forward pass is real. In the
@@ -21,7 +21,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from constrained_ner import DDI, Annotator, Sentence
-from constrained_ner.annotate import embedded_model
+from constrained_ner.annotate import DecoderName, embedded_model
 from constrained_ner.backends.base import Scores, Step
 from constrained_ner.backends.transformers import TransformersBackend
 from constrained_ner.constraint import Constraint, TagMachine
@@ -61,15 +61,15 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=12)
     parser.add_argument("--width", type=int, default=1024)
     parser.add_argument("--layers", type=int, default=12)
+    parser.add_argument("--names", type=Path, help="DDI XML whose names are expected in drafts")
     options = parser.parse_args()
     every = [s for document in read_ddi(options.xml) for s in document if s.text.strip()]
-    sentences = every[:: max(1, len(every) // options.limit)][: options.limit]
+    sentences = every[: options.limit]
     with tempfile.TemporaryDirectory() as folder:
         n_parameters = write_random_llama(Path(folder), options.width, options.layers)
         backend = GoldDecisions(folder, max_sequences=1)
-        with Annotator(backend, examples=every[-3:]) as ner:
-            print(f"{n_parameters / 1e6:.0f}M parameters, a prefix of {len(ner._prompt.prefix_ids)} tokens")
-            race(ner, backend, sentences)
+        names = gold_names(options.names) if options.names else ()
+        race(backend, sentences, every[-3:], names, n_parameters)
 
 
 def write_random_llama(folder: Path, width: int, n_layers: int) -> int:
@@ -90,18 +90,32 @@ def write_random_llama(folder: Path, width: int, n_layers: int) -> int:
     return model.num_parameters()
 
 
-def race(ner: Annotator, backend: GoldDecisions, sentences: Sequence[Sentence]) -> None:
+def gold_names(xml: Path) -> list[tuple[str, str]]:
+    """The names that are marked in another file, to expect here."""
+    return [(m.text, m.type) for document in read_ddi(xml) for s in document for m in s.mentions]
+
+
+def race(
+    backend: GoldDecisions,
+    sentences: Sequence[Sentence],
+    examples: Sequence[Sentence],
+    names: Sequence[tuple[str, str]],
+    n_parameters: int,
+) -> None:
+    decoders: tuple[DecoderName, ...] = ("stepwise", "copy-draft")
+    annotators = {d: Annotator(backend, examples=examples, decoder=d, names=names) for d in decoders}
+    n_prefix = len(annotators["stepwise"]._prompt.prefix_ids)
+    print(f"{n_parameters / 1e6:.0f}M parameters, a prefix of {n_prefix} tokens")
     machine = TagMachine(Markup(DDI))
     tag_tokens = TagTokens(machine, backend.vocabulary)
-    seconds = dict.fromkeys(("stepwise", "copy-draft"), 0.0)
+    seconds = dict.fromkeys(decoders, 0.0)
     passes = dict.fromkeys(seconds, 0)
-    for number, sentence in enumerate([sentences[0], *sentences]):  # the first one twice: to warm up
-        kept, _ = ner.markup.expressible(sentence)
+    for number, sentence in enumerate([examples[0], *sentences]):  # the first one warms up
+        kept, _ = Markup(DDI).expressible(sentence)
         answer = LegalTokens(Constraint(sentence.text, machine), tag_tokens).encode(kept)
         backend.gold = [token_id for token_id, _ in answer]
-        backend.n_prompt = len(ner._prompt.ids(sentence.text))
-        for name in seconds:
-            ner.decoder = name  # type: ignore[assignment]
+        for name, ner in annotators.items():
+            backend.n_prompt = len(ner._prompt.ids(sentence.text))
             backend.held = ()
             began_s = time.perf_counter()
             (annotated,) = ner.run([sentence])
