@@ -18,6 +18,7 @@ from typing import Any
 from ..errors import MissingExtraError, ModelError
 from ..hashing import file_hash
 from ..vocabulary import Vocabulary, looks_like_control
+from .calibrated import TEMPERATURE_KEY, checked_temperature
 
 try:
     import llama_cpp
@@ -93,6 +94,15 @@ class LlamaModel:
     def chat_template(self) -> str | None:
         template = llama_cpp.llama_model_chat_template(self.pointer, None)
         return template.decode(errors="replace") if template else None
+
+    @cached_property
+    def temperature(self) -> float:
+        """The one stored in the metadata, 1 without it (see `calibrated`)."""
+        value = ctypes.create_string_buffer(64)
+        key = TEMPERATURE_KEY.encode()
+        if llama_cpp.llama_model_meta_val_str(self.pointer, key, value, len(value)) < 0:
+            return 1.0
+        return checked_temperature(value.value.decode(errors="replace"), self.path)
 
     @property
     def trained_context_length(self) -> int:
@@ -175,6 +185,7 @@ def vocabulary_of_llama(model: LlamaModel) -> Vocabulary:
             control_ids.add(token_id)
         token_bytes.append(b"" if attributes & llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN else piece)
     bos = llama_cpp.llama_vocab_bos(vocab) if llama_cpp.llama_vocab_get_add_bos(vocab) else -1
+    eos = llama_cpp.llama_vocab_eos(vocab)
 
     def tokenize(text: str) -> list[int]:
         return model.tokenize(text, specials=False)
@@ -191,6 +202,7 @@ def vocabulary_of_llama(model: LlamaModel) -> Vocabulary:
         tokenize_template=tokenize_template,
         leading_space=b"".join(token_bytes[i] for i in probe).startswith(b" "),
         bos_id=bos if bos >= 0 else None,
+        eos_id=eos if eos >= 0 else None,
     )
 
 
