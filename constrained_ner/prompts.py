@@ -1,131 +1,115 @@
-"""Prompt file + schema + examples -> messages -> token ids.
+"""Wording + schema + examples -> messages -> token ids.
 
-A prompt file is JSON with two lists of lines, and may use these placeholders:
-
-    {"sysprompt": ["Mark the names.", "{tags}", "{types}"], "usrprompt": ["{sentence}"]}
-
-The messages become ids through the model's own chat template. The template is rendered around placeholders:
-its own text is tokenised with control tokens on, everything that comes from prompt file or corpus with
-control tokens off. So `<|eot_id|>` in a sentence is nine ordinary characters, whatever the model.
+The messages become ids through the model's own chat template: its text is tokenised with control tokens on,
+everything that comes from prompt file or corpus with control tokens off. So `<|eot_id|>` in a sentence is
+nine ordinary characters, whatever the model.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from importlib import resources
-from pathlib import Path
-from typing import Any
+from functools import cached_property, lru_cache
+from itertools import chain
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
+from .chat_template import PLAIN_TEMPLATE, ChatTemplate, Message
 from .data import Sentence
-from .errors import MissingExtraError, PromptError
+from .edges import Boundary
+from .errors import PromptError
 from .markup import Markup
+from .prompt_file import PromptFile, built_in_prompts, fill
 from .vocabulary import Vocabulary
 
-PLAIN_TEMPLATE = "{% for message in messages %}{{ message['content'] }}\n{% endfor %}"
-"""For models without a chat template: one message after the other."""
+__all__ = [
+    "PLAIN_TEMPLATE",
+    "ChatTemplate",
+    "Instructions",
+    "Message",
+    "PromptEncoder",
+    "PromptFile",
+    "Prompts",
+    "built_in_prompts",
+]
 
-_PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
-_KNOWN = ("types", "tags", "sentence")
-_SLOT = re.compile("\ue000([0-9]+)\ue001")  # private-use characters: no template writes them
+Instructions = Literal["once", "each"]
+"""Where the instructions stand: once, as the system's message, or in each turn of the user's."""
 
-
-class PromptFile(BaseModel):
-    """The wording: instructions, and what is said for each sentence."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    sysprompt: tuple[str, ...]
-    usrprompt: tuple[str, ...]
-
-    @classmethod
-    def load(cls, path: str | Path) -> PromptFile:
-        """Read a prompt file; PromptError says what does not fit."""
-        path = Path(path)
-        try:
-            prompt = cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, UnicodeDecodeError) as error:
-            raise PromptError(f"{path}: cannot be read: {error}") from None
-        except json.JSONDecodeError as error:
-            raise PromptError(f"{path}: not JSON: {error}") from None
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"]) or "prompt"
-            raise PromptError(f"{path}: {place}: {first['msg']}") from None
-        prompt.check(str(path))
-        return prompt
-
-    @classmethod
-    def built_in(cls, name: str = "plain") -> PromptFile:
-        """A prompt that ships with the package, from `prompts/NAME.json`."""
-        source = resources.files(__package__) / "templates" / "prompts" / f"{name}.json"
-        return cls.model_validate_json(source.read_text(encoding="utf-8"))
-
-    def check(self, place: str) -> None:
-        """PromptError for a placeholder that means nothing, or a user prompt without the sentence."""
-        for name in _PLACEHOLDER.findall("\n".join((*self.sysprompt, *self.usrprompt))):
-            if name not in _KNOWN:
-                known = ", ".join(f"{{{name}}}" for name in _KNOWN)
-                raise PromptError(f"{place}: unknown placeholder {{{name}}}; known are {known}")
-        if "{sentence}" not in "\n".join(self.usrprompt):
-            raise PromptError(f"{place}: usrprompt has no {{sentence}}")
-
-    def hash(self) -> str:
-        """SHA-256 over the content, for records and adapters."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One turn. `sentence` is set on an assistant's turn: the example whose tagged text it is."""
-
-    role: str
-    content: str
-    sentence: Sentence | None = None
+_N_KEPT = 8192  # encoded examples and template texts that are kept for the next sentence
 
 
 class Prompts:
     """The messages that ask for the names in a sentence.
 
     examples: sentences with their mentions, shown before the question as turns of user and assistant.
+    instructions: where the system's text stands.
     """
 
-    def __init__(self, file: PromptFile, markup: Markup, examples: Sequence[Sentence] = ()) -> None:
+    def __init__(
+        self,
+        file: PromptFile,
+        markup: Markup,
+        examples: Sequence[Sentence] = (),
+        *,
+        instructions: Instructions = "once",
+        boundary: Boundary = "word",
+    ) -> None:
         self.file = file
         self.markup = markup
         self.examples = tuple(examples)
+        self.instructions: Instructions = instructions
+        self._boundary: Boundary = boundary
 
-    def prepare_messages(self, question: str, answer: Sentence | None = None) -> list[Message]:
-        """Instructions, examples, the question, and the answer if one is given (for training)."""
-        messages = [Message("system", self._fill(self.file.sysprompt, ""))]
-        for example in self.examples:
+    def prepare_messages(
+        self, question: str, answer: Sentence | None = None, *, examples: Sequence[Sentence] | None = None
+    ) -> list[Message]:
+        """Instructions, examples, the question, and the answer if one is given (for training).
+
+        examples: others than those that are always shown. User and assistant alternate strictly.
+        """
+        messages = [Message("system", self._system)] if self.instructions == "once" and self._system else []
+        for example in self.examples if examples is None else examples:
             messages += self._turns(example.text, example)
         return messages + self._turns(question, answer)
 
     def _turns(self, text: str, answer: Sentence | None) -> list[Message]:
-        turns = [Message("user", self._fill(self.file.usrprompt, text))]
+        before, at_sentence = self._user
+        content = before + fill([at_sentence], {**self._schema_texts, "sentence": text})
+        turns = [Message("user", content, n_fixed=len(before))]
         if answer is not None:
-            kept, _ = self.markup.expressible(answer)
+            kept, _ = self.markup.expressible(answer, self._boundary)
             turns.append(Message("assistant", self.markup.write(answer.text, kept), answer))
         return turns
 
-    def _fill(self, lines: Sequence[str], sentence: str) -> str:
+    @cached_property
+    def _system(self) -> str:
+        return fill(self.file.sysprompt, self._schema_texts)
+
+    @cached_property
+    def _user(self) -> tuple[str, str]:
+        """A user's turn up to where the sentence decides; and from there on, not yet filled.
+
+        Blanks before the sentence go with it: tokens begin with blanks, they do not end with them.
+        """
+        lines = "\n".join(self.file.usrprompt)
+        at = lines.index("{sentence}")
+        start = len(lines[:at].rstrip(" "))
+        before = fill([lines[:start]], self._schema_texts) if start else ""
+        if self.instructions == "each" and self._system:
+            before = f"{self._system}\n\n{before}"
+        return before, lines[start:]
+
+    @cached_property
+    def _schema_texts(self) -> dict[str, str]:
         markup = self.markup
-        values = {
+        numbered = [f"{n}. {rule}" for n, rule in enumerate(markup.schema.guide, start=1)]
+        return {
             "tags": "\n".join(f"{markup.open_tag(t)}...{markup.close_tag(t)}" for t in markup.types),
             "types": "\n".join(
                 f"{t.name}: {t.description}" + (f" ({', '.join(t.examples)})" if t.examples else "")
                 for t in markup.schema.types
             ),
-            "sentence": sentence,
+            "guide": "\n".join(("How to decide:", *numbered)) if numbered else "",
         }
-        # One pass, so that a sentence that holds "{types}" stays as it is.
-        return _PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), "\n".join(lines))
 
 
 class PromptEncoder:
@@ -133,7 +117,12 @@ class PromptEncoder:
 
     chat_template: Jinja source, None for `PLAIN_TEMPLATE`.
     answer_ids: how an example's answer is tokenised (as decoding would have written it).
-    prefix_ids: what every prompt begins with: instructions and examples. Computed once by the back end.
+    examples_vary: each sentence brings examples of its own, instead of those of `prompts`.
+    prefix_ids: what every prompt begins with, for the back end to compute once: instructions and examples, or
+        the instructions alone where the examples vary.
+    shows_examples: False for a template that writes the last message alone, whatever came before.
+
+    Raises PromptError for a template that refuses the messages or does not show the question once.
     """
 
     def __init__(
@@ -142,91 +131,102 @@ class PromptEncoder:
         vocabulary: Vocabulary,
         chat_template: str | None,
         answer_ids: Callable[[Sentence], list[int]],
+        *,
+        examples_vary: bool = False,
     ) -> None:
         self.prompts = prompts
         self.vocabulary = vocabulary
         self._answer_ids = answer_ids
-        self._template = ChatTemplate(chat_template or PLAIN_TEMPLATE, vocabulary)
-        messages = prompts.prepare_messages("")
-        before, after = self._around_question(messages)
-        self.prefix_ids = tuple(before)
-        self._tail_ids = tuple(after)
+        self._template = ChatTemplate(chat_template, vocabulary)
+        self._message_ids = lru_cache(_N_KEPT)(self._encode_message)
+        self._template_ids = lru_cache(_N_KEPT)(vocabulary.encode_template)
+        self.shows_examples = self._shows_examples()
+        *before, _ = self._segments(prompts.prepare_messages(""))
+        self.prefix_ids = tuple(chain.from_iterable(before))
+        if examples_vary:
+            self.prefix_ids = _common_start(
+                self._start([]), self._start([_EMPTY]), self._start([_EMPTY, _EMPTY])
+            )
 
-    def ids(self, text: str) -> list[int]:
-        """What follows the prefix for one sentence."""
-        question = self.prompts.prepare_messages(text)[-1].content
-        return [*self.vocabulary.encode(question), *self._tail_ids]
+    def ids(self, text: str, examples: Sequence[Sentence] | None = None) -> list[int]:
+        """What follows the prefix for one sentence, with examples of its own if they vary."""
+        segments = self._segments(self.prompts.prepare_messages(text, examples=examples))
+        ids = list(chain.from_iterable(segments))
+        n_prefix = len(self.prefix_ids)
+        if tuple(ids[:n_prefix]) != self.prefix_ids:
+            raise PromptError(f"the chat template begins otherwise with {len(examples or ())} examples")
+        return ids[n_prefix:]
 
-    def _around_question(self, messages: Sequence[Message]) -> tuple[list[int], list[int]]:
-        """The ids before the question's own text, and those after it."""
+    def n_tokens(self, examples: Sequence[Sentence]) -> int:
+        """Length of the prompt with these examples, the question's own text not counted."""
+        return sum(map(len, self._segments(self.prompts.prepare_messages("", examples=examples))))
+
+    def _start(self, examples: Sequence[Sentence]) -> list[int]:
+        """What stands before the first sentence, an example's or the question."""
+        return self._segments(self.prompts.prepare_messages("", examples=examples))[0]
+
+    def _shows_examples(self) -> bool:
+        messages = self.prompts.prepare_messages("", examples=[_EMPTY])
+        shown = self._template.render(messages)
+        return all(n in shown for n, message in enumerate(messages) if message.role != "system")
+
+    def _segments(self, messages: Sequence[Message]) -> list[list[int]]:
+        """The ids, cut where a sentence begins; the last segment begins with the question's."""
         pieces = self._template.render(messages)
         question = len(messages) - 1
         if pieces.count(question) != 1:
             raise PromptError("the chat template does not write the user's message exactly once")
-        at = pieces.index(question)
-        before = [i for piece in pieces[:at] for i in self._piece_ids(piece, messages)]
-        after = [i for piece in pieces[at + 1 :] for i in self._piece_ids(piece, messages)]
+        segments: list[list[int]] = [[]]
+        for text, number in zip(pieces[0:-1:2], pieces[1::2], strict=True):
+            message = messages[int(number)]
+            blanks = self._write_template(segments[-1], str(text), message)
+            fixed, varying = message.content[: message.n_fixed], message.content[message.n_fixed :]
+            if message.role != "user":
+                segments[-1] += self._message_ids(message, blanks)
+                continue
+            if fixed:
+                segments[-1] += self._message_ids(Message("user", fixed), blanks)
+                blanks = ""
+            encode = self._encode_message if number == question else self._message_ids
+            segments.append([*encode(Message("user", varying), blanks)])
+        self._write_template(segments[-1], str(pieces[-1]), None)
         bos = self.vocabulary.bos_id
-        if bos is not None and before[:1] != [bos]:
-            before.insert(0, bos)
-        return before, after
+        if bos is not None and segments[0][:1] != [bos]:
+            segments[0].insert(0, bos)
+        return segments
 
-    def _piece_ids(self, piece: str | int, messages: Sequence[Message]) -> list[int]:
-        if isinstance(piece, str):
-            return self.vocabulary.encode_template(piece) if piece else []
-        message = messages[piece]
+    def _write_template(self, ids: list[int], text: str, following: Message | None) -> str:
+        """Add the template's own text; returns the blanks that belong to the message that follows.
+
+        Before a message these are the text's last blanks, and the one with which a SentencePiece tokenizer
+        begins whatever follows a control token. An answer brings its own.
+        """
+        leading_space = self.vocabulary.leading_space
+        blanks = ""
+        if following is not None and following.sentence is None:
+            bare = text.rstrip(" ")
+            text, blanks = bare, text[len(bare) :]
+        elif leading_space:
+            text = text.removesuffix(" ")
+        if text:
+            ids += self._template_ids(text, inner=bool(ids))
+        after_control = not ids or ids[-1] in self.vocabulary.control_ids
+        return blanks or (" " if leading_space and after_control and following is not None else "")
+
+    def _encode_message(self, message: Message, blanks: str) -> list[int]:
         if message.sentence is not None:
             return self._answer_ids(message.sentence)
-        return self.vocabulary.encode(message.content)
+        return self.vocabulary.encode(blanks + message.content)
 
 
-class ChatTemplate:
-    """A model's chat template, rendered around numbered slots instead of texts."""
+_EMPTY = Sentence("", "")
 
-    def __init__(self, source: str, vocabulary: Vocabulary) -> None:
-        try:
-            import jinja2
-            import jinja2.sandbox
-        except ImportError:
-            raise MissingExtraError("jinja2", "llamacpp") from None
 
-        def raise_exception(message: str) -> None:
-            raise jinja2.TemplateError(message)
-
-        # As transformers renders, less strftime_now: a prompt must not depend on the day.
-        environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-        )
-        environment.globals["raise_exception"] = raise_exception
-        self._error = jinja2.TemplateError
-        bos = vocabulary.bos_id
-        self._variables: dict[str, Any] = {
-            "bos_token": vocabulary.decode([bos]).decode(errors="replace") if bos is not None else "",
-            "eos_token": "",
-            "add_generation_prompt": True,
-            "enable_thinking": False,
-        }
-        try:
-            self._template = environment.from_string(source)
-        except self._error as error:
-            raise PromptError(f"the chat template is not valid Jinja: {error}") from None
-
-    def render(self, messages: Sequence[Message]) -> list[str | int]:
-        """The template's own texts, and between them the numbers of the messages that stand there."""
-        slots = [{"role": m.role, "content": f"\ue000{n}\ue001"} for n, m in enumerate(messages)]
-        try:
-            rendered = self._render(slots)
-        except self._error:
-            # Some templates know no system role: the instructions go into the first user turn.
-            if slots[0]["role"] != "system" or len(slots) < 2:
-                raise PromptError("the chat template refuses the messages") from None
-            merged = {"role": "user", "content": f"{slots[0]['content']}\n\n{slots[1]['content']}"}
-            try:
-                rendered = self._render([merged, *slots[2:]])
-            except self._error as error:
-                raise PromptError(f"the chat template refuses the messages: {error}") from None
-        pieces = _SLOT.split(rendered)
-        return [int(piece) if n % 2 else piece for n, piece in enumerate(pieces)]
-
-    def _render(self, messages: Sequence[dict[str, str]]) -> str:
-        return str(self._template.render(messages=messages, **self._variables))
+def _common_start(*sequences: Sequence[int]) -> tuple[int, ...]:
+    """The longest start that all have in common."""
+    start: list[int] = []
+    for column in zip(*sequences, strict=False):
+        if len(set(column)) > 1:
+            break
+        start.append(column[0])
+    return tuple(start)

@@ -8,6 +8,8 @@ A user's own schema is a JSON or YAML file in the same shape:
       - name: chemical
         description: any named chemical substance
         examples: [ethanol, benzo(a)pyrene]
+    guide:
+      - Mixtures are not marked.
 """
 
 from __future__ import annotations
@@ -33,12 +35,16 @@ class EntityType(BaseModel):
 
 
 class Schema(BaseModel):
-    """A named list of entity types with distinct names."""
+    """A named list of entity types with distinct names.
+
+    guide: rules that decide between the types, and what is none of them, for prompts that show them.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Annotated[str, Field(min_length=1)]
     types: Annotated[tuple[EntityType, ...], Field(min_length=1)]
+    guide: tuple[str, ...] = ()
 
     @field_validator("types")
     @classmethod
@@ -115,5 +121,25 @@ DDI = Schema(
             examples=("MPTP", "picrotoxin", "ibogaine"),
         ),
     ),
+    guide=(
+        "A product of one company, under the name it is sold by: brand. It begins with a capital letter, or"
+        " is written in capitals, in the middle of a sentence too.",
+        "A word for several substances at once, by use, mechanism, chemistry or source: group. It is often "
+        "a plural, or ends in agents, drugs, inhibitors, blockers, agonists, antagonists, derivatives. All "
+        "the words that narrow the class belong to it: 'potassium-sparing diuretics', 'CYP2D6 inhibitors'.",
+        "One substance, under its generic or chemical name, that doctors give to people to treat, prevent "
+        "or diagnose: drug. Vaccines, hormones, vitamins, minerals, anaesthetics and alcohol count, and so "
+        "does a salt or ester with its whole name.",
+        "One substance that acts on the body but is not a medicine for people: drug_n. Ask of every name "
+        "whether a pharmacy could hand it out. If not, it is drug_n and must be marked all the same: toxins"
+        " and venoms, pesticides, carcinogens, illegal drugs, medicines for animals alone, metabolites of a"
+        " medicine, substances under study, and the ligands, agonists, antagonists and inhibitors of the "
+        "laboratory, which often go by a chemical name or by a code of letters and digits.",
+        "Not marked: diseases and symptoms, genes, enzymes and receptors, foods, substances that are only "
+        "measured in the blood, and words that fit every medicine (drug, medication, therapy, dose, "
+        "placebo).",
+        "Mark each occurrence, abbreviations in brackets on their own, without dose, route, form, article "
+        "or punctuation around the name.",
+    ),
 )
-"""The four types of the DDI-2013 corpus (Herrero-Zazo et al. 2013)."""
+"""The four types of the DDI-2013 corpus (Herrero-Zazo et al. 2013); the guide is ours."""
