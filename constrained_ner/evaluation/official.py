@@ -20,7 +20,7 @@ from collections.abc import Hashable, Iterable, Set
 from dataclasses import dataclass
 from typing import Any
 
-from .data import Mention, single_line
+from ..data import Mention, single_line
 
 _RULE = "-" * 78
 
@@ -113,8 +113,8 @@ def evaluate(gold: Iterable[tuple[str, Mention]], predicted: Iterable[tuple[str,
 
     Example: evaluate(gold=[("s0", m)], predicted=[("s0", m), ("s0", m)]).micro -> Counts(tp=1, fp=0, fn=0)
     """
-    gold_keys = {_key(sentence_id, mention) for sentence_id, mention in gold}
-    predicted_keys = {_key(sentence_id, mention) for sentence_id, mention in predicted}
+    gold_keys = {mention_key(sentence_id, mention) for sentence_id, mention in gold}
+    predicted_keys = {mention_key(sentence_id, mention) for sentence_id, mention in predicted}
     types = sorted({type_name for _, type_name in gold_keys})
     return Evaluation(
         by_type={t: _count(_of_type(gold_keys, t), _of_type(predicted_keys, t)) for t in types},
@@ -123,15 +123,17 @@ def evaluate(gold: Iterable[tuple[str, Mention]], predicted: Iterable[tuple[str,
     )
 
 
-_Place = tuple[str, Hashable, str]  # sentence id, spans, name
+Place = tuple[str, Hashable, str]
+"""Sentence id, spans, name."""
 
 
-def _key(sentence_id: str, mention: Mention) -> tuple[_Place, str]:
+def mention_key(sentence_id: str, mention: Mention) -> tuple[Place, str]:
+    """What has to be equal for a prediction to be right: its place and its type."""
     # A predictions file cannot hold a line break inside a name, so none may make a difference.
     return (sentence_id, mention.spans, single_line(mention.text)), mention.type
 
 
-def _of_type(keys: Iterable[tuple[_Place, str]], type_name: str) -> set[_Place]:
+def _of_type(keys: Iterable[tuple[Place, str]], type_name: str) -> set[Place]:
     return {place for place, t in keys if t == type_name}
 
 

@@ -1,0 +1,29 @@
+"""Predictions against gold: nothing here knows how they arose.
+
+official.py     the evaluator's counts and table, which published figures follow
+matching.py     gold and predicted mentions in pairs, one to one
+error_kinds.py  what went wrong: boundary, type, missed, spurious, ...
+semeval.py      the four schemes of SemEval-2013 task 9.1
+intervals.py    bootstrap over sentences: intervals of F1, and of the difference of two systems
+calibration.py  whether a confidence of 0.9 is right nine times in ten; fitting a temperature
+curves.py       precision and recall against the least confidence
+plots.py        the last two as figures
+"""
+
+from .intervals import Interval, Intervals, SentenceCounts, bootstrap, paired_difference
+from .matching import Pair, match
+from .official import Averages, Counts, Evaluation, evaluate
+
+__all__ = [
+    "Averages",
+    "Counts",
+    "Evaluation",
+    "Interval",
+    "Intervals",
+    "Pair",
+    "SentenceCounts",
+    "bootstrap",
+    "evaluate",
+    "match",
+    "paired_difference",
+]
