@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from ..errors import ModelError
 from .base import Scores, Step, check_prefix, check_steps, score_rows
+from .llamacpp_lora import LlamaLora
 from .llamacpp_model import LlamaModel, first_error, load_vocabulary, start_llama, vocabulary_of_llama
 
 import llama_cpp  # isort: skip  (after llamacpp_model, which says how to install it)
@@ -53,6 +54,7 @@ class LlamaCppBackend:
     max_sequences: one by default. A draft fills the processor as it is, and what a sentence gets then depends
         on no neighbour, not even by a rounding error: a resumed run writes the bytes of an unbroken one. A
         graphics card wants more.
+    lora: a GGUF LoRA, added to the model while it computes.
     cache: precision of attention; "auto" is float32 for small models, where a draft is then scored as its
         tokens one by one would be, and float16 otherwise.
     Raises ModelError, naming the path, where the file is not a model that can be used so.
@@ -66,6 +68,7 @@ class LlamaCppBackend:
         context_length: int | None = None,
         max_sequences: int = 1,
         gpu_layers: int = 0,
+        lora: str | Path | None = None,
         cache: Literal["auto", "f32", "f16"] = "auto",
     ) -> None:
         if gpu_layers and not llama_cpp.llama_supports_gpu_offload():
@@ -74,6 +77,7 @@ class LlamaCppBackend:
             raise ModelError(f"{path}: {max_sequences} sequences at once, which llama.cpp cannot hold")
         self.model = LlamaModel(path, gpu_layers=gpu_layers)
         check_architecture(self.model)
+        self._lora = LlamaLora(lora, self.model) if lora is not None else None
         self.vocabulary = vocabulary_of_llama(self.model)
         self.context_length = context_length or self.model.trained_context_length
         self.max_sequences = max_sequences
@@ -101,7 +105,7 @@ class LlamaCppBackend:
 
     @property
     def description(self) -> dict[str, str]:
-        return {
+        about = {
             "backend": "llama.cpp",
             "name": self.model.path.name,
             "path": str(self.model.path),
@@ -112,6 +116,9 @@ class LlamaCppBackend:
             + (f", {self.gpu_layers} layers on a gpu" if self.gpu_layers else ""),
             "version": f"llama-cpp-python {llama_cpp.__version__}",
         }
+        if self._lora is None:
+            return about
+        return {**about, "lora": self._lora.path.name, "lora_sha256": self._lora.sha256}
 
     def prefill(self, prefix_ids: Sequence[int]) -> None:
         check_prefix(prefix_ids, self.context_length)
@@ -190,6 +197,8 @@ class LlamaCppBackend:
             raise ModelError(f"{self.model.path}: no context of {n_cells} tokens can be opened: {reason}")
         self._freeing = weakref.finalize(self, _free_context, self._context, self.model)
         self._freeing.atexit = False
+        if self._lora is not None:
+            self._lora.apply(self._context)
         self._memory = llama_cpp.llama_get_memory(self._context)
         self._n_cells = n_cells
 

@@ -83,6 +83,8 @@ class LlamaModel:
             reason = first_error("llama.cpp gives no reason")
             if _DAMAGED.search(reason):
                 raise ModelError(f"{self.path}: the GGUF file is cut off or damaged: {reason}")
+            if _is_adapter(self.path):
+                raise ModelError(f"{self.path}: a LoRA, not a model; give it as lora beside its base model")
             raise ModelError(f"{self.path}: llama.cpp cannot load this model: {reason}")
         freeing = weakref.finalize(self, llama_cpp.llama_model_free, self.pointer)
         freeing.atexit = False  # a context may still use it then, and the process is ending anyway
@@ -153,6 +155,12 @@ def check_gguf(path: Path, *, weights: bool) -> None:
     n_tensors = struct.unpack_from("<Q", header, 8)[0]
     if weights and n_tensors == 0:
         raise ModelError(f"{path}: the GGUF file holds a vocabulary but no weights")
+
+
+def _is_adapter(path: Path) -> bool:
+    """Whether the metadata at the file's start speaks of an adapter."""
+    with path.open("rb") as file:
+        return b"adapter.type" in file.read(1 << 12)
 
 
 def load_vocabulary(path: str | Path) -> Vocabulary:

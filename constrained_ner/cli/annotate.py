@@ -26,6 +26,7 @@ from .options import (
     DeviceOption,
     ForceOption,
     LimitOption,
+    LoraOption,
     MergeOption,
     MinConfidenceOption,
     ModelOption,
@@ -55,6 +56,7 @@ def annotate(
     ] = True,
     model: ModelOption = None,
     adapter: AdapterOption = None,
+    lora: LoraOption = None,
     merge: MergeOption = None,
     force: ForceOption = False,
     quantize: QuantizeOption = None,
@@ -86,6 +88,7 @@ def annotate(
     """
     backend_options: dict[str, Any] = {
         "adapter": adapter and str(adapter),
+        "lora": lora and str(lora),
         "merge": merge,
         "quantize": quantize and quantize.value,
         "device": device and device.value,

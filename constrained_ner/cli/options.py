@@ -42,6 +42,9 @@ ModelOption = Annotated[
 AdapterOption = Annotated[
     Path | None, typer.Option("--adapter", help="Folder of a LoRA adapter (transformers).")
 ]
+LoraOption = Annotated[
+    Path | None, typer.Option("--lora", help="GGUF LoRA, added to a GGUF model (llama.cpp).")
+]
 MergeOption = Annotated[
     bool | None,
     typer.Option("--merge/--no-merge", help="Add the adapter to the weights; default: unless quantised."),

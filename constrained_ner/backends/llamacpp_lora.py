@@ -1,0 +1,45 @@
+"""A LoRA in a GGUF file of its own, which llama.cpp adds to a model while it computes."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ..errors import ModelError
+from ..hashing import file_hash
+from .llamacpp_model import LlamaModel, check_gguf, first_error, start_llama
+
+import llama_cpp  # isort: skip  (after llamacpp_model, which says how to install it)
+
+
+class LlamaLora:
+    """An open LoRA for one open model; llama.cpp frees it together with the model.
+
+    Raises ModelError, naming the path, where the file is no LoRA or belongs to another model.
+    """
+
+    def __init__(self, path: str | Path, model: LlamaModel) -> None:
+        self.path = Path(path)
+        check_gguf(self.path, weights=True)
+        start_llama()
+        self._model = model
+        self._pointer: Any = llama_cpp.llama_adapter_lora_init(model.pointer, os.fsencode(self.path))
+        if not self._pointer:
+            reason = first_error("llama.cpp gives no reason")
+            raise ModelError(f"{self.path}: not a LoRA for {model.path}: {reason}")
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the whole file."""
+        return file_hash(self.path)
+
+    def apply(self, context: Any) -> None:
+        """Let everything that the context computes from now on have the LoRA in it."""
+        adapters = (llama_cpp.llama_adapter_lora_p_ctypes * 1)(
+            ctypes.cast(self._pointer, llama_cpp.llama_adapter_lora_p_ctypes)
+        )
+        if llama_cpp.llama_set_adapters_lora(context, adapters, 1, (ctypes.c_float * 1)(1.0)) != 0:
+            raise ModelError(f"{self.path}: llama.cpp could not apply the LoRA")
