@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
 from .base import LogitsBackend, Scores, Step
+from .remote import is_remote, load_remote
+from .text import TextBackend
 
-__all__ = ["LogitsBackend", "Scores", "Step", "is_gguf", "load_backend"]
+__all__ = ["LogitsBackend", "Scores", "Step", "TextBackend", "is_gguf", "load_backend"]
 
 
-def load_backend(model: str | Path, **options: Any) -> LogitsBackend:
-    """Open a model: a GGUF file through llama.cpp, a folder or a hub id through transformers.
+def load_backend(model: str | Path, **options: Any) -> LogitsBackend | TextBackend:
+    """Open a model: a GGUF file through llama.cpp, a folder or a hub id through transformers, and on a server
+    `ollama:NAME` or `openai:NAME`.
 
-    options go to the back end's constructor (LlamaCppBackend, TransformersBackend); None means its default.
+    options go to LlamaCppBackend, TransformersBackend or load_remote; None means the default.
     Raises ModelError where the model cannot be loaded or does not take one of the options.
     """
+    if is_remote(str(model)):
+        return load_remote(str(model), **_accepted(load_remote, model, "a model on a server", options))
     if is_gguf(model):
         from .llamacpp import LlamaCppBackend
 
@@ -50,7 +56,9 @@ def _looks_like_path(model: str) -> bool:
     return model.startswith(("/", ".", "~")) or model.endswith("/") or "\\" in model or model.count("/") > 1
 
 
-def _accepted(backend: type, model: str | Path, kind: str, options: dict[str, Any]) -> dict[str, Any]:
+def _accepted(
+    backend: Callable[..., Any], model: str | Path, kind: str, options: dict[str, Any]
+) -> dict[str, Any]:
     """The options that are set, after refusing those that the back end does not know."""
     known = inspect.signature(backend).parameters
     given = {name: value for name, value in options.items() if value is not None}

@@ -1,0 +1,48 @@
+"""An event loop in a thread of its own: callers need none, and may have one (notebooks do)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from threading import Thread
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+_LONGEST_FAREWELL_S = 5.0
+
+
+class EventLoop:
+    """Runs coroutines. The thread is a daemon: a request that hangs does not keep a program from ending."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = Thread(target=self._loop.run_forever, name="constrained-ner servers", daemon=True)
+        self._thread.start()
+
+    def submit(self, coroutine: Coroutine[Any, Any, Result]) -> Future[Result]:
+        """Start a coroutine. Cancelling the future cancels it."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    @property
+    def closed(self) -> bool:
+        return self._loop.is_closed()
+
+    def close(self) -> None:
+        """Cancel what is under way and end the thread. May be called twice."""
+        if self.closed:
+            return
+        try:
+            self.submit(self._cancel_all()).result(_LONGEST_FAREWELL_S)
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(_LONGEST_FAREWELL_S)
+            if not self._thread.is_alive():
+                self._loop.close()
+
+    async def _cancel_all(self) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
