@@ -1,0 +1,109 @@
+"""What the figures of a report show: from scored runs to bars, lines, points and matrices."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from ..comparison import Comparison
+from ..measures import Measure
+from ..scored import ScoredRun
+from ..tables import Table
+from .figures import Bar, Figure, Point, bars, lines, matrix, scatter
+
+_MOST_BARS = 24  # more are not readable; the table has them all
+_NOT_A_NAME = "–"
+_OF_EXAMPLES = ("select", "examples", "seed")
+
+
+def comparison_figures(comparison: Comparison) -> Iterator[Figure]:
+    """The figures that these runs have data for, with the numbers of the table."""
+    runs, measured = comparison.runs, comparison.measures
+    yield _f1_bars(comparison)
+    shots = [_number(run.record.options.get("shots")) for run in runs]
+    if len({n for n in shots if n is not None}) > 1:
+        yield _f1_against_shots(shots, comparison)
+    points = [
+        Point(run.seconds, _bar(row["micro_f1"]), f"#{n}")
+        for n, (run, row) in enumerate(zip(runs, measured, strict=True), start=1)
+        if run.seconds is not None
+    ]
+    if len(points) > 1:
+        caption = "Micro F1 against seconds a sentence; the numbers are the table's."
+        yield scatter(points, x_label="seconds a sentence", y_label="micro F1", caption=caption)
+
+
+def confusion_table(run: ScoredRun) -> Table:
+    """Rows: gold types, and what is no name. Columns: predicted types, and what was missed."""
+    rows, columns, counts = _confusion(run)
+    lines = tuple((row, *map(str, line)) for row, line in zip(rows, counts, strict=True))
+    return Table(("gold \\ predicted", *columns), lines)
+
+
+def confusion_figure(run: ScoredRun) -> Figure:
+    """The same as a picture."""
+    rows, columns, counts = _confusion(run)
+    return matrix(
+        counts,
+        rows,
+        columns,
+        caption="Gold and predicted types at the same offsets; last row and column: nothing there.",
+    )
+
+
+def _confusion(run: ScoredRun) -> tuple[list[str], list[str], list[list[int]]]:
+    gold = {(s.id, m.spans): m.type for s in run.gold for m in s.mentions}
+    predicted = {(sentence_id, m.spans): m.type for sentence_id, m in run.predicted}
+    pairs = Counter(
+        (gold.get(place, _NOT_A_NAME), predicted.get(place, _NOT_A_NAME)) for place in {*gold, *predicted}
+    )
+    types = sorted({*gold.values(), *predicted.values()})
+    rows, columns = [*types, "no name"], [*types, "missed"]
+    keys = [*types, _NOT_A_NAME]
+    return rows, columns, [[pairs[i, j] for j in keys] for i in keys]
+
+
+def _f1_bars(comparison: Comparison) -> Figure:
+    runs, shown = comparison.runs[:_MOST_BARS], comparison.measures[:_MOST_BARS]
+    panels = {
+        label: [_bar(row[key]) if key in row else Bar(0.0) for row in shown]
+        for key, label in zip(comparison.keys, comparison.labels, strict=True)
+        if "f1" in key
+    }
+    n_runs = len(comparison.runs)
+    of_all = f" of the first {_MOST_BARS} of {n_runs} runs" if n_runs > _MOST_BARS else ""
+    names = [f"#{n} {run.name}" for n, run in enumerate(runs, start=1)]
+    return bars(panels, names, caption=f"F1 by type{of_all}, with 95 % intervals.")
+
+
+def _f1_against_shots(shots: Sequence[float | None], comparison: Comparison) -> Figure:
+    """A line for each setting of the other options. Without examples there is nothing to select, so a run
+    with 0 shots begins every line that differs from it in the selection alone."""
+    others = {name: values for name, values in comparison.varying.items() if name != "shots"}
+    settings = [tuple(values[n] for values in others.values()) for n in range(len(shots))]
+    of_examples = [name.startswith(_OF_EXAMPLES) for name in others]
+
+    def begins(zero: tuple[str, ...], line: tuple[str, ...]) -> bool:
+        return all(a == b or skip for a, b, skip in zip(zero, line, of_examples, strict=True))
+
+    panels: dict[str, dict[str, list[Point]]] = {"micro F1": {}, "macro F1": {}}
+    placed = sorted((at, n) for n, at in enumerate(shots) if at is not None)
+    for setting in sorted({settings[n] for at, n in placed if at}):
+        on_line = [
+            (at, comparison.measures[n])
+            for at, n in placed
+            if settings[n] == setting or (at == 0 and begins(settings[n], setting))
+        ]
+        name = ", ".join(setting) or "all runs"
+        panels["micro F1"][name] = [Point(at, _bar(row["micro_f1"])) for at, row in on_line]
+        panels["macro F1"][name] = [Point(at, _bar(row["macro_f1"])) for at, row in on_line]
+    caption = "F1 against the number of examples in the prompt."
+    return lines(panels, x_label="examples in the prompt", y_label="F1", caption=caption)
+
+
+def _bar(measure: Measure) -> Bar:
+    return Bar(measure.value or 0.0, measure.low, measure.high)
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
