@@ -2,8 +2,9 @@
 
     sentence -> messages and grammar -> the server -> an answer -> checked against the automaton -> mentions
 
-What passes is `constrained`, as if it had been decoded here. What does not, because the server did not heed the
-grammar or because its dialect is looser, is aligned with the sentence and marked so. Servers give no confidence.
+What passes is `constrained`, as if it had been decoded here. What does not, because the server did not heed
+the grammar or because its dialect is looser, is aligned with the sentence and marked so. There is no
+confidence: servers do not show the probabilities of what was legal.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from .windows import cut_near_middle
 _LOG = logging.getLogger(__name__)
 
 _AS_PIECES = (
-    "Write the answer as a JSON array of strings: the words of the sentence in order, each with the space before "
-    "it. Joined, they are the sentence with its tags."
+    "Write the answer as a JSON array of strings: the words of the sentence in order, each with the space "
+    "before it. Joined, they are the sentence with its tags."
 )
 _SHORTEST_WINDOW = 40  # characters; where not even this fits, the prompt is what is too long
 _ENOUGH_FAILURES = 5
@@ -88,7 +89,7 @@ class TextAnnotation:
                 first_failures.append(annotated)
                 if len(first_failures) == _ENOUGH_FAILURES:
                     raise ModelError(
-                        f"the first {_ENOUGH_FAILURES} sentences all failed, the last of them so: {annotated.failure}"
+                        f"the first {_ENOUGH_FAILURES} sentences all failed, the last one so: {annotated.failure}"
                     )
         yield from first_failures or ()
 
@@ -132,8 +133,7 @@ class TextAnnotation:
             return _Question(constraint, None)
         request = TextRequest(
             messages=self._messages(text),
-            max_tokens=64
-            + 2 * constraint.n_bytes,  # a copy takes half a token a byte at most; the rest is tags
+            max_tokens=64 + 2 * constraint.n_bytes,  # a copy takes a quarter of that; the rest is for tags
             grammar=render(constraint, self._backend.dialect) if self._constrained else None,
         )
         return _Question(constraint, self._backend.submit(request))
@@ -191,8 +191,8 @@ class TextAnnotation:
         if not self._has_warned:
             self._has_warned = True
             _LOG.warning(
-                "%s did not heed the constraint: what it writes is aligned with the sentences instead, and marked "
-                "where the offsets are not exact; %s",
+                "%s did not heed the constraint: what it writes is aligned with the sentences instead, and "
+                "marked where the offsets are not exact; %s",
                 self._backend.grammar_field,
                 self._backend.grammar_advice,
             )

@@ -21,7 +21,7 @@ from ..text import GrammarDialect, PromptTooLongError, TextAnswer, TextRequest
 from .event_loop import EventLoop
 
 _TOO_LONG = re.compile(
-    r"context.?(length|size|window)|exceeds? .{0,30}context|max_model_len|maximum.{0,20}length|too many tokens",
+    r"context.?(length|size|window)|exceeds? .{0,30}context|max_model_len|maximum.{0,20}length",
     re.IGNORECASE,
 )
 """How vLLM, SGLang, llama-server, llama_cpp.server and OpenAI say that a prompt does not fit."""

@@ -1,7 +1,7 @@
 """Ollama. It takes a JSON schema, and no grammar.
 
-Outlines (`from_ollama`) writes messages and schema. The call goes through the ollama client: Outlines' `generate`
-gives back the text alone, and drops whether the answer was cut off and how many tokens it took.
+Outlines (`from_ollama`) writes messages and schema. The call goes through the ollama client: Outlines'
+`generate` gives back the text alone; whether it was cut off and how many tokens it took is lost.
 
 Ollama cuts a prompt that does not fit its context without a word (and its client has no way to say `truncate:
 false`). So the context's length is always set here, and what could be longer is never sent.

@@ -3,9 +3,9 @@
 They differ in the field that takes the constraint, and say what they are in `owned_by` of their models.
 
 Outlines writes messages and constraint where it has a model for the server (`from_vllm`, `from_openai`). The
-call itself goes through the openai client: Outlines' `generate` gives back the text alone, and drops whether
-the answer was cut off and how many tokens it took. The `grammar` of llama.cpp's servers and SGLang's `ebnf` are
-set here: Outlines has no model for the former, and warns of every grammar for the latter.
+call itself goes through the openai client: Outlines' `generate` gives back the text alone; whether it was cut
+off and how many tokens it took is lost. `grammar` of llama.cpp's servers and `ebnf` of SGLang are set here:
+Outlines has no model for the former, and warns of every grammar for the latter.
 
 The messages hold the user's text as it is. Whether text that spells a control token becomes one is up to the
 server: llama.cpp's servers tokenise the whole rendered prompt with control tokens on.
