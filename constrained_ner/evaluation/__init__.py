@@ -10,20 +10,32 @@ curves.py       precision and recall against the least confidence
 plots.py        the last two as figures
 """
 
+from .calibration import Reliability, fit_temperature
+from .curves import Curve, curves
+from .error_kinds import ErrorAnalysis, analyse_errors
 from .intervals import Interval, Intervals, SentenceCounts, bootstrap, paired_difference
 from .matching import Pair, match
 from .official import Averages, Counts, Evaluation, evaluate
+from .semeval import SemEval, score_semeval
 
 __all__ = [
     "Averages",
     "Counts",
+    "Curve",
+    "ErrorAnalysis",
     "Evaluation",
     "Interval",
     "Intervals",
     "Pair",
+    "Reliability",
+    "SemEval",
     "SentenceCounts",
+    "analyse_errors",
     "bootstrap",
+    "curves",
     "evaluate",
+    "fit_temperature",
     "match",
     "paired_difference",
+    "score_semeval",
 ]
