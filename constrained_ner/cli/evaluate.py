@@ -5,33 +5,137 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Protocol
 
 import typer
 
 from ..corpora.ddi import read_ddi, read_predictions
-from ..evaluation import evaluate
+from ..data import Mention, Sentence
+from ..errors import InputError, UserError
+from ..evaluation import (
+    Reliability,
+    SentenceCounts,
+    analyse_errors,
+    bootstrap,
+    curves,
+    evaluate,
+    paired_difference,
+    score_semeval,
+)
+from ..evaluation.calibration import judge
+from ..evaluation.official import mention_key
+from ..evaluation.plots import Panel, curves_panel, reliability_panel, require_plot, save_figure
 from ..journal import require_writable, write_atomically
+from ..mentions import mentions_path, read_mentions
 from .run import run
+
+Mentions = list[tuple[str, Mention]]
+
+
+class _Figures(Protocol):
+    def table(self) -> str: ...
+
+    def as_dict(self) -> dict[str, Any]: ...
 
 
 def score(
     gold: Annotated[Path, typer.Argument(help="DDI XML with the right entities.")],
     predicted: Annotated[Path, typer.Argument(help="Evaluator lines, as llm-NERC writes them.")],
+    errors: Annotated[bool, typer.Option("--errors", help="Errors by kind, with examples.")] = False,
+    semeval: Annotated[bool, typer.Option("--semeval", help="The schemes of SemEval-2013.")] = False,
+    intervals: Annotated[bool, typer.Option("--intervals", help="95 % intervals of F1.")] = False,
+    against: Annotated[
+        Path | None, typer.Option("--against", help="Other evaluator lines: how much better PREDICTED is.")
+    ] = None,
+    calibration: Annotated[
+        bool, typer.Option("--calibration", help="Whether confidences are true: ECE, Brier score.")
+    ] = False,
+    curve: Annotated[
+        bool, typer.Option("--curve", help="Precision and recall by least confidence, for each type.")
+    ] = False,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="Draw --calibration and --curve into this file.")
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here, too.")] = None,
 ) -> None:
-    """Print the official table of the DDI evaluator."""
-    gold_mentions = [
-        (sentence.id, mention)
-        for document in read_ddi(gold)
-        for sentence in document
-        for mention in sentence.mentions
-    ]
-    evaluation = evaluate(gold_mentions, read_predictions(predicted))
+    """Print the official table of the DDI evaluator, and whatever else is asked for."""
+    _check_outputs(json_file, plot, drawn=calibration or curve)
+    sentences = [sentence for document in read_ddi(gold) for sentence in document]
+    right = [(sentence.id, mention) for sentence in sentences for mention in sentence.mentions]
+    found = read_predictions(predicted)
+    _warn(gold, sentences, predicted, found)
+    evaluation = evaluate(right, found)
+    sections: dict[str, tuple[str, _Figures]] = {}  # key in the JSON file -> title, figures
+    if semeval:
+        sections["semeval"] = ("", score_semeval(right, found))
+    if errors:
+        sections["errors"] = ("", analyse_errors(right, found))
+    if intervals:
+        sections["intervals"] = ("F1 with 95 % intervals", bootstrap(SentenceCounts.of(sentences, found)))
+    if against:
+        ours, theirs = (SentenceCounts.of(sentences, p) for p in (found, read_predictions(against)))
+        title = f"F1 above that of {against}, with 95 % intervals"
+        sections["against"] = (title, paired_difference(ours, theirs))
+    panels: list[Panel] = []
+    if calibration:
+        reliability = Reliability.of(*judge(right, read_confidences(predicted, found)))
+        sections["calibration"] = ("", reliability)
+        panels.append(reliability_panel(reliability))
+    if curve:
+        by_confidence = curves(right, read_confidences(predicted, found))
+        sections["curve"] = ("", by_confidence)
+        panels.append(curves_panel(by_confidence))
     sys.stdout.write(evaluation.table())
+    for title, figures in sections.values():
+        sys.stdout.write("\n" + (f"{title}\n" if title else "") + figures.table())
     if json_file:
-        require_writable(json_file)
-        write_atomically(json_file, [json.dumps(evaluation.as_dict(), indent=2), "\n"])
+        plain = {**evaluation.as_dict(), **{key: figures.as_dict() for key, (_, figures) in sections.items()}}
+        write_atomically(json_file, [json.dumps(plain, indent=2), "\n"])
+    if plot:
+        save_figure(plot, panels)
+
+
+def read_confidences(predicted: Path, found: Mentions) -> Mentions:
+    """The mentions of an output with their confidences, from the file beside it.
+
+    found: what the output itself holds. Raises InputError where the file is another output's, or has none.
+    """
+    path = mentions_path(predicted)
+    mentions = read_mentions(path)
+    if {mention_key(*m) for m in mentions} != {mention_key(*m) for m in found}:
+        raise InputError(f"{path}: does not belong to {predicted}, which holds other mentions")
+    n_without = sum(mention.confidence is None for _, mention in mentions)
+    if n_without:
+        raise InputError(
+            f"{path}: {n_without} of {len(mentions)} mentions have no confidence; "
+            "llm-NERC gives one where it decodes under the constraint itself"
+        )
+    return mentions
+
+
+def _check_outputs(json_file: Path | None, plot: Path | None, *, drawn: bool) -> None:
+    """Refuse before any work what could not be written after it."""
+    for path in (json_file, plot):
+        if path:
+            require_writable(path)
+    if plot:
+        require_plot(plot)
+        if not drawn:
+            raise UserError(f"{plot}: --plot draws --calibration and --curve; ask for one of them")
+
+
+def _warn(gold: Path, sentences: list[Sentence], predicted: Path, found: Mentions) -> None:
+    """Say what the table alone would not: that the two files hardly belong together."""
+    if not any(sentence.mentions for sentence in sentences):
+        print(f"warning: {gold}: no entities; every prediction counts as wrong", file=sys.stderr)
+    known = {sentence.id for sentence in sentences}
+    unknown = [sentence_id for sentence_id, _ in found if sentence_id not in known]
+    if unknown:
+        print(
+            f"warning: {predicted}: {len(unknown)} of {len(found)} lines are of sentences that {gold} does "
+            f"not have (first {unknown[0]}); they count as wrong",
+            file=sys.stderr,
+        )
 
 
 def main() -> None:

@@ -7,8 +7,8 @@
 
 Where they do not, one number mends most of it: the temperature that logits are divided by (Guo et al. 2017).
 It is fitted to what the confidence claims, that the mention is right: it minimises the log-loss of that over
-the mentions. (Fitted to single decisions it would leave the mentions' confidences wrong: a mention's decisions
-are not independent.) Right is what the official evaluation counts as right.
+the mentions. (Fitted to single decisions it would leave the mentions' confidences wrong: the decisions of a
+mention are not independent.) Right is what the official evaluation counts as right.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """Mentions with a confidence in [low, high), in the last bin also high. The means are None without any."""
+    """Mentions with a confidence in [low, high), in the last bin up to 1. The means are None without any."""
 
     low: float
     high: float

@@ -85,18 +85,18 @@ class Curves:
     all: Curve
 
     def table(self) -> str:
-        """Precision, recall and F1 by least confidence, ending in a line break."""
+        """Precision, recall and F1 in percent by least confidence, ending in a line break."""
         named = [*self.by_type.items(), ("all", self.all)]
-        lines = ["least confidence  " + "  ".join(f"{name:^20}" for name, _ in named)]
-        lines.append(" " * 18 + "  ".join(f"{'P':>6} {'R':>6} {'F1':>6}" for _ in named))
+        lines = [f"{'least confidence':<19}" + "  ".join(f"{name:^17}" for name, _ in named)]
+        lines.append(" " * 19 + "  ".join(f"{'P':>5} {'R':>5} {'F1':>5}" for _ in named))
         for least in THRESHOLDS:
             rows = [curve.at(least) for _, curve in named]
-            cells = "  ".join(f"{r.precision:>6.1%} {r.recall:>6.1%} {r.f1:>6.1%}" for r in rows)
-            lines.append(f"{least:<18.2f}{cells}")
-        lines.append(
-            f"{'average precision':<18}" + "  ".join(f"{c.average_precision:>20.3f}" for _, c in named)
-        )
-        lines.append(f"{'best F1 from':<18}" + "  ".join(f"{_best(curve):>20}" for _, curve in named))
+            cells = (f"{_percent(r.precision)} {_percent(r.recall)} {_percent(r.f1)}" for r in rows)
+            lines.append(f"{least:<19.2f}" + "  ".join(cells))
+        average = "  ".join(f"{_percent(curve.average_precision):>17}" for _, curve in named)
+        lines.append(f"{'average precision':<19}{average}")
+        best = "  ".join(f"{_best(curve):>17}" for _, curve in named)
+        lines.append(f"{'best F1, from':<19}{best}")
         return "".join(line.rstrip() + "\n" for line in lines)
 
     def as_dict(self) -> dict[str, Any]:
@@ -122,7 +122,11 @@ def curves(gold: Sequence[tuple[str, Mention]], predicted: Sequence[tuple[str, M
 
 def _best(curve: Curve) -> str:
     best = curve.best_threshold
-    return "-" if best is None else f"{best:.3f} ({curve.at(best).f1:.1%})"
+    return "-" if best is None else f"{_percent(curve.at(best).f1)}, {best:.3f}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:>5.1f}"
 
 
 def _plain(curve: Curve) -> dict[str, Any]:
