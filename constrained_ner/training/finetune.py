@@ -1,0 +1,450 @@
+"""Fine-tuning from files to an adapter: data, checks, memory, training, record.
+
+OUT/adapter_model.safetensors, adapter_config.json    the best epoch's adapter, as peft reads it
+OUT/constrained-ner.json                              what it was trained for (see `adapter`)
+OUT/training.json                                     settings, data, figures of each epoch
+OUT/checkpoints/, OUT/tensorboard/                    while it runs; its log
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from accelerate.utils import gather_object
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ..adapter import AdapterCard
+from ..annotate import Annotator
+from ..backends.transformers import TransformersBackend, trained_length, vocabulary_of_model
+from ..backends.transformers_model import Quantize, load_tokenizer, require
+from ..backends.transformers_vocabulary import template_of
+from ..corpora.ddi import read_ddi
+from ..data import Mention, Sentence
+from ..errors import InputError, ModelError, OutputError, SchemaError, UserError
+from ..evaluation import Evaluation, evaluate
+from ..hashing import file_hash
+from ..journal import write_atomically
+from ..prompts import PromptFile
+from ..runs import installed_versions
+from ..schema import DDI, Schema
+from .chat_targets import ChatExamples, ChatTargets
+from .lora import AdaptedModel, Lora, load_for_training, save_adapter, training_device, training_precision
+from .memory import Load, ModelShape, estimate, savings
+from .selection import Select, select
+from .tuner import (
+    SCORE,
+    CheckGradients,
+    EverySteps,
+    KeepBest,
+    Loss,
+    Report,
+    Tuner,
+    collate,
+    is_finished,
+    last_checkpoint,
+)
+
+Say = Callable[[str], None]
+RECORD_FILE, SETTINGS_FILE, CHECKPOINTS = "training.json", "settings.json", "checkpoints"
+
+
+class Settings(BaseModel):
+    """Everything that decides what comes out. See `bin/finetune --help`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    train: Path
+    val: Path
+    quantize: Quantize | None = None
+    rank: int = 32
+    alpha: int = 64
+    dropout: float = 0.05
+    targets: str = "all-linear"
+    lr: float = 2e-4
+    epochs: float = 3.0
+    max_steps: int | None = None
+    batch: int = 4
+    grad_accum: int = 4
+    max_examples: int | None = None
+    select: Select = "all"
+    loss: Loss = "legal"
+    patience: int | None = 2
+    seed: int = 0
+    limit_val: int | None = None
+    prompt: Path | None = None
+    schema_file: Path | None = None
+    device: str = "auto"
+    checkpointing: bool | None = None
+    trust_remote_code: bool = False
+    save_steps: int = 200
+
+
+class TrainingRecord(BaseModel):
+    """How a training went.
+
+    refused: reason -> mentions that tags cannot express. dropped: (sentence id, reason).
+    epochs: figures of each evaluation. best: of the one whose adapter is kept.
+    elapsed_s, peak_memory_bytes: of the last run alone, where it was resumed.
+    """
+
+    settings: Settings
+    n_examples: int
+    n_val: int
+    refused: dict[str, int]
+    dropped: list[tuple[str, str]]
+    epochs: list[dict[str, float]]
+    best: dict[str, float]
+    elapsed_s: float
+    peak_memory_bytes: int
+    versions: dict[str, str]
+
+
+def finetune(settings: Settings, out: Path, say: Say, *, resume: bool = False) -> TrainingRecord:
+    """Train an adapter into the folder `out`. Raises UserError.
+
+    resume: go on from the last checkpoint there, if any; the settings must be the same.
+    """
+    began_s = time.monotonic()
+    train, val = _read(settings.train), _read(settings.val)
+    schema = Schema.load(settings.schema_file) if settings.schema_file else DDI
+    prompt = PromptFile.load(settings.prompt) if settings.prompt else PromptFile.built_in()
+    _check_apart(settings, train, val)
+    _check_types(settings.train, train, schema, say)
+    if (done := _prepare(out, settings, resume)) is not None:
+        say(f"{out}: this training is finished; nothing to do")
+        return done
+    config, tokenizer = load_tokenizer(settings.model, trust_remote_code=settings.trust_remote_code)
+    targets = ChatTargets(
+        vocabulary_of_model(settings.model, tokenizer, config),
+        template_of(tokenizer),
+        schema=schema,
+        prompt=prompt,
+        eos_id=tokenizer.eos_token_id,
+        n_context=trained_length(config.get_text_config(decoder=True)),
+    )
+    written = targets.write_all(select(train, settings.select, settings.max_examples, settings.seed))
+    written_val = targets.write_all(val)
+    _report_examples(written, settings.train, say)
+    device = training_device(settings.device)
+    shape, load = _plan(config, settings, device, written)
+    say(f"memory: {estimate(shape, load)}")
+    measured = _every_kth(val, settings.limit_val)
+    with _memory_errors(list(savings(shape, load, n_whole_legal=1))):
+        adapted = _load(settings, device, load.checkpointing)
+        card = AdapterCard.of(
+            {"name": settings.model, **adapted.loaded.identity()}, schema, prompt, template_of(tokenizer)
+        )
+        say(_sizes(adapted))
+        tuner = _make_tuner(settings, out, adapted, card, written, written_val, say)
+        tuner.measure = lambda: _figures(_measure(tuner, adapted, schema, prompt, measured, settings.batch))
+        _train(tuner, settings, out, say)
+    evaluations = [entry for entry in tuner.state.log_history if SCORE in entry]
+    record = TrainingRecord(
+        settings=settings,
+        n_examples=len(written.examples),
+        n_val=len(measured),
+        refused=dict(written.refused),
+        dropped=written.dropped,
+        epochs=evaluations,
+        best=max(evaluations, key=lambda entry: entry[SCORE]),
+        elapsed_s=round(time.monotonic() - began_s, 1),
+        peak_memory_bytes=peak_memory(device),
+        versions=installed_versions(),
+    )
+    if tuner.is_world_process_zero():
+        write_atomically(out / RECORD_FILE, [record.model_dump_json(indent=2), "\n"])
+        shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+    return record
+
+
+def peak_memory(device: torch.device) -> int:
+    """The most bytes that this process has held: on the graphics card, or of the machine's memory."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+# ---- data
+
+
+def _read(path: Path) -> list[Sentence]:
+    sentences = [sentence for document in read_ddi(path) for sentence in document]
+    if not any(sentence.mentions for sentence in sentences):
+        raise InputError(f"{path}: no entity in its {len(sentences)} sentences: nothing to learn or measure")
+    return sentences
+
+
+def _check_apart(settings: Settings, train: Sequence[Sentence], val: Sequence[Sentence]) -> None:
+    known = {(s.id, s.text) for s in train}
+    shared = [s.id for s in val if s.text and (s.id, s.text) in known]
+    if shared:
+        raise InputError(
+            f"{settings.val}: sentence {shared[0]} and {len(shared) - 1} more are in {settings.train}, too: "
+            "figures on sentences that were learnt mean nothing"
+        )
+
+
+def _check_types(path: Path, sentences: Sequence[Sentence], schema: Schema, say: Say) -> None:
+    counts = Counter(m.type for s in sentences for m in s.mentions)
+    unknown = [t for t in sorted(counts) if t not in schema.type_names]
+    unseen = [t for t in schema.type_names if t not in counts]
+    if len(unseen) == len(schema.types):
+        raise SchemaError(
+            f"{path}: has the types {', '.join(sorted(counts))}, and the schema {schema.name} none of them"
+        )
+    for t in unknown:
+        say(f"warning: {path}: type {t} ({counts[t]} mentions) is not in the schema {schema.name}: left out")
+    for t in unseen:
+        say(f"warning: {path}: no mention of type {t} of the schema {schema.name}: it will not be learnt")
+
+
+def _report_examples(written: ChatExamples, path: Path, say: Say) -> None:
+    if not written.examples:
+        sentence_id, reason = written.dropped[0]
+        raise InputError(f"{path}: sentence {sentence_id}: {reason}; nothing is left to train on")
+    n_tokens = max(len(e.ids) for e in written.examples)
+    n_decisions = sum(len(e.decisions) for e in written.examples)
+    say(
+        f"{len(written.examples)} examples, {n_decisions} decisions, at most {n_tokens} tokens; "
+        "every answer is legal"
+    )
+    for reason, n in written.refused.most_common():
+        say(f"warning: {n} mentions cannot be written as tags and are left out: {reason}")
+    for sentence_id, reason in written.dropped:
+        say(f"warning: sentence {sentence_id} is left out: {reason}")
+
+
+def _every_kth(sentences: Sequence[Sentence], n_most: int | None) -> list[Sentence]:
+    """Sentences from all over the file."""
+    if n_most is None or n_most >= len(sentences):
+        return list(sentences)
+    return [sentences[i * len(sentences) // n_most] for i in range(n_most)]
+
+
+# ---- the folder
+
+
+def _prepare(out: Path, settings: Settings, resume: bool) -> TrainingRecord | None:
+    """Make the folder, and say with what it is filled. The record, if this training is finished already."""
+    content = {
+        **settings.model_dump(mode="json", exclude={"device", "save_steps"}),
+        "train_sha256": file_hash(settings.train),
+        "val_sha256": file_hash(settings.val),
+    }
+    path = out / SETTINGS_FILE
+    if not path.exists():
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{out}: cannot be made: {error.strerror}") from None
+        if any(out.iterdir()):
+            raise OutputError(f"{out}: is not empty, and holds no training to go on with")
+        write_atomically(path, [_Started(content=content).model_dump_json(indent=2), "\n"])
+        return None
+    if not resume:
+        raise OutputError(
+            f"{out}: a training was begun here; --resume goes on with it, or name another --out"
+        )
+    try:
+        before = _Started.model_validate_json(path.read_bytes()).content
+    except (OSError, ValidationError) as error:
+        raise InputError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
+    for name, now in content.items():
+        if before.get(name) != now:
+            raise OutputError(
+                f"{out}: {name} was {before.get(name)} when this training began, and is {now}: --resume "
+                "goes on as it was begun"
+            )
+    record = out / RECORD_FILE
+    return TrainingRecord.model_validate_json(record.read_bytes()) if record.exists() else None
+
+
+class _Started(BaseModel):
+    content: dict[str, Any]
+
+
+# ---- the model
+
+
+def _plan(
+    config: Any, settings: Settings, device: torch.device, written: ChatExamples
+) -> tuple[ModelShape, Load]:
+    on_card = device.type == "cuda"
+    longest = max(len(e.ids) for e in written.examples)
+    n_answer = max(len(e.ids) - e.n_prompt for e in written.examples)
+    load = Load(
+        rank=settings.rank,
+        batch=settings.batch,
+        quantize=settings.quantize,
+        bytes_per_number=training_precision(device).itemsize,
+        checkpointing=on_card if settings.checkpointing is None else settings.checkpointing,
+        n_columns=longest,
+        n_whole=1 if settings.loss == "legal" else n_answer,
+    )
+    return ModelShape.of(config, trust_remote_code=settings.trust_remote_code), load
+
+
+def _load(settings: Settings, device: torch.device, checkpointing: bool) -> AdaptedModel:
+    transformers.set_seed(settings.seed)
+    return load_for_training(
+        settings.model,
+        Lora(settings.rank, settings.alpha, settings.dropout, settings.targets),
+        quantize=settings.quantize,
+        device=device,
+        checkpointing=checkpointing,
+        trust_remote_code=settings.trust_remote_code,
+    )
+
+
+def _sizes(adapted: AdaptedModel) -> str:
+    n_trained, n_all = adapted.peft.get_nb_trainable_parameters()
+    return f"training {n_trained} of {n_all} parameters ({n_trained / n_all:.1%}) on {adapted.loaded.device}"
+
+
+@contextmanager
+def _memory_errors(ways: Sequence[str]) -> Iterator[None]:
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        text = str(error)
+        if isinstance(error, RuntimeError) and "memory" not in text.lower():
+            raise
+        advice = "; ".join(ways) or "a smaller model is needed"
+        raise ModelError(f"out of memory ({text.splitlines()[0][:120]}): {advice}") from None
+
+
+# ---- training
+
+
+def _make_tuner(
+    settings: Settings,
+    out: Path,
+    adapted: AdaptedModel,
+    card: AdapterCard,
+    train: ChatExamples,
+    val: ChatExamples,
+    say: Say,
+) -> Tuner:
+    require("tensorboard", "train")
+    from torch.utils.tensorboard import SummaryWriter
+    from transformers.integrations import TensorBoardCallback
+
+    device = adapted.loaded.device
+    tokenizer = adapted.loaded.tokenizer
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id or 0
+
+    def write_best() -> None:
+        try:
+            save_adapter(adapted.peft, out)
+        except (OSError, RuntimeError) as error:
+            raise OutputError(f"{out}: cannot be written: {str(error).splitlines()[0]}") from None
+        card.save(out)
+
+    tuner = Tuner(
+        model=adapted.peft,
+        head=adapted.head,
+        measure=dict,
+        args=_arguments(settings, out, device),
+        train_dataset=train.examples,
+        eval_dataset=val.examples,
+        data_collator=lambda examples: collate(examples, settings.loss, pad),
+        callbacks=[Report(say), KeepBest(write_best, settings.patience), EverySteps(settings.save_steps)],
+    )
+    tuner.add_callback(CheckGradients(tuner.check_gradients))
+    if tuner.is_world_process_zero():
+        tuner.add_callback(TensorBoardCallback(SummaryWriter(str(out / "tensorboard"))))
+    return tuner
+
+
+def _arguments(settings: Settings, out: Path, device: torch.device) -> transformers.TrainingArguments:
+    precision = training_precision(device)
+    arguments = transformers.TrainingArguments(
+        output_dir=str(out / CHECKPOINTS),
+        per_device_train_batch_size=settings.batch,
+        per_device_eval_batch_size=settings.batch,
+        gradient_accumulation_steps=settings.grad_accum,
+        learning_rate=settings.lr,
+        lr_scheduler_type="cosine",
+        warmup_steps=0.03,
+        num_train_epochs=settings.epochs,
+        max_steps=settings.max_steps or -1,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        save_total_limit=2,
+        logging_steps=1 if device.type == "cpu" else 10,
+        bf16=precision == torch.bfloat16,
+        fp16=precision == torch.float16,
+        use_cpu=device.type == "cpu",
+        seed=settings.seed,
+        prediction_loss_only=True,
+        remove_unused_columns=False,
+        dataloader_pin_memory=device.type == "cuda",
+        ddp_find_unused_parameters=False,
+        label_names=["labels"],
+        report_to=[],
+        disable_tqdm=True,
+    )
+    if "LOCAL_RANK" not in os.environ and arguments.n_gpu > 1:
+        arguments._n_gpu = (
+            1  # several cards through torchrun; in one process they would share our flat places
+        )
+    return arguments
+
+
+def _train(tuner: Tuner, settings: Settings, out: Path, say: Say) -> None:
+    last = last_checkpoint(out / CHECKPOINTS)
+    if last is None:
+        tuner.train()
+        return
+    if is_finished(last, settings.patience):
+        tuner.state = transformers.TrainerState.load_from_json(str(last / "trainer_state.json"))
+        return
+    say(f"going on from {last}")
+    tuner.train(resume_from_checkpoint=str(last))
+
+
+# ---- figures
+
+
+def _measure(
+    tuner: Tuner,
+    adapted: AdaptedModel,
+    schema: Schema,
+    prompt: PromptFile,
+    sentences: Sequence[Sentence],
+    batch: int,
+) -> Evaluation:
+    """Annotate as `bin/llm-NERC` will, each process its share, and score officially."""
+    mine = sentences[tuner.args.process_index :: tuner.args.world_size]
+    backend = TransformersBackend.around(replace(adapted.loaded), max_sequences=batch)
+    with Annotator(backend, schema=schema, prompt=prompt) as annotator:
+        predicted: list[tuple[str, Mention]] = [
+            (annotated.sentence.id, mention)
+            for annotated in annotator.run(mine)
+            for mention in annotated.sentence.mentions
+        ]
+    if tuner.args.world_size > 1:
+        predicted = gather_object(predicted)
+    return evaluate([(s.id, m) for s in sentences for m in s.mentions], predicted)
+
+
+def _figures(evaluation: Evaluation) -> dict[str, float]:
+    by_type = {f"f1_{name}": counts.f1 for name, counts in evaluation.by_type.items()}
+    return {"micro_f1": evaluation.micro.f1, "macro_f1": evaluation.macro.f1, **by_type}
+
+
+__all__ = ["Settings", "TrainingRecord", "UserError", "finetune"]

@@ -1,0 +1,125 @@
+"""How much memory a fine-tuning will take, from the model's configuration alone.
+
+Sizes of the weights are exact (the model is built without memory for them). Activations are an estimate: what
+the linear layers keep for the backward pass, which is most of it where attention does not keep its scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM
+
+_FLOAT = 4
+_BITS_PER_WEIGHT = {"4bit": 4.127, "8bit": 8.0}  # nf4 in blocks of 64, their scales quantised again
+_COPIES_OF_LOGITS = 3  # logits, their softmax, and its gradient
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """What matters of a model.
+
+    linear: (rows, columns) of every linear layer but the output. n_other: parameters in none of them.
+    """
+
+    linear: tuple[tuple[int, int], ...]
+    n_other: int
+    n_layers: int
+    n_hidden: int
+    n_tokens: int
+
+    @classmethod
+    def of(cls, config: Any, *, trust_remote_code: bool = False) -> ModelShape:
+        """The shape of a configuration; no weights are read or made."""
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
+        head = model.get_output_embeddings()
+        linear = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not head]
+        text = config.get_text_config(decoder=True)
+        n_linear = sum(m.weight.numel() for m in linear)
+        return cls(
+            linear=tuple((m.out_features, m.in_features) for m in linear),
+            n_other=sum(p.numel() for p in model.parameters()) - n_linear,
+            n_layers=text.num_hidden_layers,
+            n_hidden=text.hidden_size,
+            n_tokens=text.vocab_size,
+        )
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a training asks of the model.
+
+    bytes_per_number: of weights and activations. n_columns: tokens of the longest example.
+    n_whole: places a sentence where the whole vocabulary is predicted.
+    """
+
+    rank: int
+    batch: int
+    quantize: str | None
+    bytes_per_number: int
+    checkpointing: bool
+    n_columns: int
+    n_whole: int
+
+
+@dataclass(frozen=True)
+class MemoryEstimate:
+    """Bytes."""
+
+    weights: int
+    adapter: int
+    activations: int
+    logits: int
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.adapter + self.activations + self.logits
+
+    def __str__(self) -> str:
+        return (
+            f"about {gigabytes(self.total)}: weights {gigabytes(self.weights)}, adapter with gradients and "
+            f"optimiser {gigabytes(self.adapter)}, activations {gigabytes(self.activations)}, "
+            f"logits {gigabytes(self.logits)}"
+        )
+
+
+def estimate(shape: ModelShape, load: Load) -> MemoryEstimate:
+    """The peak of a training step."""
+    n_linear = sum(rows * columns for rows, columns in shape.linear)
+    bits = _BITS_PER_WEIGHT.get(load.quantize or "", 8.0 * load.bytes_per_number)
+    n_adapter = load.rank * sum(rows + columns for rows, columns in shape.linear)
+    n_columns = load.batch * load.n_columns
+    kept = sum(rows + columns for rows, columns in shape.linear) + 4 * shape.n_layers * shape.n_hidden
+    if load.checkpointing:  # the input of each layer, and one layer at work
+        kept = shape.n_layers * shape.n_hidden + kept // shape.n_layers
+    return MemoryEstimate(
+        weights=int(n_linear * bits / 8) + shape.n_other * load.bytes_per_number,
+        adapter=n_adapter * 4 * _FLOAT,  # itself, its gradient, Adam's two moments
+        activations=n_columns * kept * load.bytes_per_number,
+        logits=load.batch * load.n_whole * shape.n_tokens * _COPIES_OF_LOGITS * _FLOAT,
+    )
+
+
+def savings(shape: ModelShape, load: Load, n_whole_legal: int) -> Iterator[str]:
+    """Settings that take less memory, each with what it saves alone, the largest first."""
+    now = estimate(shape, load).total
+    others = {
+        "--quantize 4bit": replace(load, quantize="4bit"),
+        "--batch 1 with a larger --grad-accum": replace(load, batch=1),
+        "--checkpointing": replace(load, checkpointing=True),
+        "--loss legal": replace(load, n_whole=n_whole_legal),
+        "--rank 8": replace(load, rank=min(8, load.rank)),
+    }
+    saved = {setting: now - estimate(shape, other).total for setting, other in others.items()}
+    for setting, n_bytes in sorted(saved.items(), key=lambda item: -item[1]):
+        if n_bytes > now / 100:
+            yield f"{setting} saves {gigabytes(n_bytes)}"
+
+
+def gigabytes(n_bytes: int) -> str:
+    """Example: gigabytes(1_500_000_000) -> "1.5 GB"; small ones in MB."""
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 5e8 else f"{n_bytes / 1e6:.0f} MB"
