@@ -24,7 +24,6 @@ from ..evaluation import (
 )
 from ..evaluation.calibration import judge
 from ..evaluation.official import mention_key
-from ..evaluation.plots import Panel, curves_panel, reliability_panel, require_plot, save_figure
 from ..journal import require_writable, write_atomically
 from ..mentions import mentions_path, read_mentions
 from .run import run
@@ -56,11 +55,15 @@ def score(
     plot: Annotated[
         Path | None, typer.Option("--plot", help="Draw --calibration and --curve into this file.")
     ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", min=1, help="Only the first N sentences of GOLD, as llm-NERC has it."),
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here, too.")] = None,
 ) -> None:
     """Print the official table of the DDI evaluator, and whatever else is asked for."""
     _check_outputs(json_file, plot, drawn=calibration or curve)
-    sentences = [sentence for document in read_ddi(gold) for sentence in document]
+    sentences = [sentence for document in read_ddi(gold) for sentence in document][:limit]
     right = [(sentence.id, mention) for sentence in sentences for mention in sentence.mentions]
     found = read_predictions(predicted)
     _warn(gold, sentences, predicted, found)
@@ -76,15 +79,13 @@ def score(
         ours, theirs = (SentenceCounts.of(sentences, p) for p in (found, read_predictions(against)))
         title = f"F1 above that of {against}, with 95 % intervals"
         sections["against"] = (title, paired_difference(ours, theirs))
-    panels: list[Panel] = []
-    if calibration:
-        reliability = Reliability.of(*judge(right, read_confidences(predicted, found)))
+    sure = read_confidences(predicted, found) if calibration or curve else []
+    reliability = Reliability.of(*judge(right, sure)) if calibration else None
+    by_confidence = curves(right, sure) if curve else None
+    if reliability:
         sections["calibration"] = ("", reliability)
-        panels.append(reliability_panel(reliability))
-    if curve:
-        by_confidence = curves(right, read_confidences(predicted, found))
+    if by_confidence:
         sections["curve"] = ("", by_confidence)
-        panels.append(curves_panel(by_confidence))
     sys.stdout.write(evaluation.table())
     for title, figures in sections.values():
         sys.stdout.write("\n" + (f"{title}\n" if title else "") + figures.table())
@@ -92,7 +93,9 @@ def score(
         plain = {**evaluation.as_dict(), **{key: figures.as_dict() for key, (_, figures) in sections.items()}}
         write_atomically(json_file, [json.dumps(plain, indent=2), "\n"])
     if plot:
-        save_figure(plot, panels)
+        from ..report.confidence_plots import save_confidence_figure
+
+        save_confidence_figure(plot, reliability, by_confidence)
 
 
 def read_confidences(predicted: Path, found: Mentions) -> Mentions:
@@ -118,10 +121,12 @@ def _check_outputs(json_file: Path | None, plot: Path | None, *, drawn: bool) ->
     for path in (json_file, plot):
         if path:
             require_writable(path)
+    if plot and not drawn:
+        raise UserError(f"{plot}: --plot draws --calibration and --curve; ask for one of them")
     if plot:
+        from ..report.confidence_plots import require_plot
+
         require_plot(plot)
-        if not drawn:
-            raise UserError(f"{plot}: --plot draws --calibration and --curve; ask for one of them")
 
 
 def _warn(gold: Path, sentences: list[Sentence], predicted: Path, found: Mentions) -> None:

@@ -7,7 +7,6 @@ semeval.py      the four schemes of SemEval-2013 task 9.1
 intervals.py    bootstrap over sentences: intervals of F1, and of the difference of two systems
 calibration.py  whether a confidence of 0.9 is right nine times in ten; fitting a temperature
 curves.py       precision and recall against the least confidence
-plots.py        the last two as figures
 """
 
 from .calibration import Reliability, fit_temperature
