@@ -139,6 +139,7 @@ class Annotator:
         min_confidence: float = 0.0,
         bias: Mapping[str, float] | None = None,
         force: bool = False,
+        backend: LogitsBackend | TextBackend | None = None,
         **backend_options: Any,
     ) -> Annotator:
         """Load a model: None for the embedded one, a GGUF file, a folder of transformers, a hub's id,
@@ -146,13 +147,15 @@ class Annotator:
 
         schema, prompt: None takes the adapter's own, or the built-in ones.
         force: use an adapter with a schema, prompt or model that it was not trained for.
+        backend: the model, if another annotator has loaded it with the same options.
         backend_options: adapter, quantize, device, ... (see the back ends). Raises ModelError.
         """
         adapter = backend_options.get("adapter")
         card = AdapterCard.load(adapter) if adapter else None
         schema = schema or (card.entity_schema if card else DDI)
         prompt = prompt or (card.prompt if card else PromptFile.built_in())
-        backend = load_backend(str(model or embedded_model()), **backend_options)
+        if backend is None:
+            backend = load_backend(str(model or embedded_model()), **backend_options)
         if card and not force and not isinstance(backend, TextBackend):
             template, description = backend.chat_template, backend.description
             card.require(adapter, schema=schema, prompt=prompt, chat_template=template, model=description)
