@@ -57,7 +57,7 @@ def score(
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option("--limit", min=1, help="Only the first N sentences of GOLD, as llm-NERC has it."),
+        typer.Option("--limit", min=1, help="Only the first N sentences of GOLD."),
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here, too.")] = None,
 ) -> None:

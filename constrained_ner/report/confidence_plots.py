@@ -20,9 +20,7 @@ def require_plot(path: Path) -> None:
     """Raise before any work what would be raised after it: MissingExtraError, OutputError."""
     _figure(1)
     if path.suffix.lower() not in _FORMATS:
-        raise OutputError(
-            f"{path}: a figure is written as {', '.join(_FORMATS)}: end its name in one of these"
-        )
+        raise OutputError(f"{path}: a figure's name ends in {', '.join(_FORMATS)}")
 
 
 def save_confidence_figure(path: Path, reliability: Reliability | None, curves: Curves | None) -> None:
