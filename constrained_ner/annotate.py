@@ -30,6 +30,7 @@ from .decoding.scheduler import run_all
 from .decoding.stepwise import stepwise
 from .decoding.unconstrained import unconstrained
 from .edges import Boundary
+from .engines import EngineName, GrammarEngine
 from .errors import ModelError, SentenceError, UserError
 from .legal import LegalTokens, Rule, TagTokens
 from .lexicon import Lexicon, key_of
@@ -56,9 +57,11 @@ _LEAST_ROOM = 32  # tokens for a sentence and its answer; longer ones are split
 class Annotator:
     """Finds the names in texts with one model, whether its logits are seen or its answers alone.
 
-    decoder: copy-draft and stepwise are constrained and give the same answer; unconstrained generates freely
-        and aligns the answer with the text.
-    rule: which tokenisations of a legal answer are allowed (see `legal`).
+    decoder: copy-draft (the default) and stepwise are constrained and give the same answer; unconstrained
+        generates freely and aligns the answer with the text.
+    rule: which tokenisations of a legal answer are allowed (see `legal`); canonical by default.
+    engine: what says which tokens are legal. All but "native" are there to be compared with (see `engines`);
+        they decode stepwise, by the rule `any`.
     boundary: where a mention may start and end (see `edges`).
     examples: sentences with mentions to show in the prompt.
     names: (name, type) pairs that the texts may well hold, for drafts: they save time and change no answer.
@@ -78,8 +81,9 @@ class Annotator:
         schema: Schema = DDI,
         prompt: PromptFile | None = None,
         examples: Sequence[Sentence] = (),
-        decoder: DecoderName = "copy-draft",
-        rule: Rule = "canonical",
+        decoder: DecoderName | None = None,
+        rule: Rule | None = None,
+        engine: EngineName = "native",
         boundary: Boundary = "word",
         names: Iterable[tuple[str, str]] = (),
         min_confidence: float = 0.0,
@@ -88,8 +92,10 @@ class Annotator:
         self.backend = backend
         self.schema = schema
         self.prompt = prompt or PromptFile.built_in()
+        decoder, rule = _settled(engine, decoder, rule)
         self.decoder: str = decoder
         self.rule: Rule = rule
+        self.engine: EngineName = engine
         self.boundary: Boundary = boundary
         self.markup = Markup(schema)
         self.names = Lexicon({key_of(name): kind for name, kind in names if kind in self.markup.types})
@@ -103,6 +109,8 @@ class Annotator:
         prompts = Prompts(self.prompt, self.markup, examples)
         self._by_text: TextAnnotation | None = None
         if isinstance(backend, TextBackend):
+            if engine != "native":
+                raise UserError(f"the engine {engine} needs a model on this machine; a server has its own")
             constrained = decoder != "unconstrained"
             self.decoder, self.rule = "server" if constrained else decoder, "any"
             self._by_text = TextAnnotation(
@@ -113,6 +121,7 @@ class Annotator:
         self._decode = DECODERS[decoder]
         self._vocabulary = backend.vocabulary
         self._tag_tokens = TagTokens(self._machine, self._vocabulary)
+        self._engine = None if engine == "native" else GrammarEngine(engine, backend, self._tag_tokens)
         self._type_bias = TypeBias(self.bias, self._machine, self._vocabulary) if bias else None
         self._prompt = PromptEncoder(prompts, self._vocabulary, backend.chat_template, self._answer_ids)
         n_prefix = len(self._prompt.prefix_ids)
@@ -132,8 +141,9 @@ class Annotator:
         schema: Schema | None = None,
         prompt: PromptFile | None = None,
         examples: Sequence[Sentence] = (),
-        decoder: DecoderName = "copy-draft",
-        rule: Rule = "canonical",
+        decoder: DecoderName | None = None,
+        rule: Rule | None = None,
+        engine: EngineName = "native",
         boundary: Boundary = "word",
         names: Iterable[tuple[str, str]] = (),
         min_confidence: float = 0.0,
@@ -150,6 +160,7 @@ class Annotator:
         backend: the model, if another annotator has loaded it with the same options.
         backend_options: adapter, quantize, device, ... (see the back ends). Raises ModelError.
         """
+        decoder, rule = _settled(engine, decoder, rule)  # before the model is loaded
         adapter = backend_options.get("adapter")
         card = AdapterCard.load(adapter) if adapter else None
         schema = schema or (card.entity_schema if card else DDI)
@@ -166,6 +177,7 @@ class Annotator:
             examples=examples,
             decoder=decoder,
             rule=rule,
+            engine=engine,
             boundary=boundary,
             names=names,
             min_confidence=min_confidence,
@@ -225,12 +237,9 @@ class Annotator:
     def _annotate_window(self, text: str) -> Generator[Extend, Sequence[Scores | None], Annotated]:
         """Annotate a text; where it does not fit the context, its halves, cut at white space."""
         constraint = self._constraint(text)
-        legal_tokens = LegalTokens(constraint, self._tag_tokens, self.rule)
         prompt_ids = self._prompt.ids(text)
         try:
-            answer = yield from self._decode(
-                prompt_ids, legal_tokens, self._room, self._expected(text), self._type_bias
-            )
+            answer = yield from self._decoder(constraint, prompt_ids)
         except ContextOverflowError:
             cut = cut_near_middle(text)
             if cut is None:
@@ -248,6 +257,13 @@ class Annotator:
         kept = [m for m in mentions if m.confidence is None or m.confidence >= self.min_confidence]
         effort = replace(effort, n_doubtful=len(mentions) - len(kept))
         return Annotated(Sentence("", text).with_mentions(kept), effort)
+
+    def _decoder(self, constraint: Constraint, prompt_ids: Sequence[int]) -> Decoder:
+        if self._engine is not None:
+            return stepwise(prompt_ids, self._engine.start(constraint), self._room, bias=self._type_bias)
+        legal_tokens = LegalTokens(constraint, self._tag_tokens, self.rule)
+        expected = self._expected(constraint.text)
+        return self._decode(prompt_ids, legal_tokens, self._room, expected, self._type_bias)
 
     def _expected(self, text: str) -> Sequence[Mention]:
         """Mentions of known names, to be guessed in drafts."""
@@ -294,6 +310,17 @@ class Annotator:
         kept, _ = self.markup.expressible(example, self.boundary)
         legal_tokens = LegalTokens(self._constraint(example.text), self._tag_tokens, self.rule)
         return [token_id for token_id, _ in legal_tokens.encode(kept)][:-1]
+
+
+def _settled(engine: EngineName, decoder: DecoderName | None, rule: Rule | None) -> tuple[DecoderName, Rule]:
+    """Decoder and rule as they were chosen, or as they go with the engine."""
+    if engine == "native":
+        return decoder or "copy-draft", rule or "canonical"
+    if decoder not in (None, "stepwise"):
+        raise UserError(f"the engine {engine} decodes stepwise; it cannot be combined with {decoder}")
+    if rule not in (None, "any"):
+        raise UserError(f"the engine {engine} has the rule any; it cannot be combined with {rule}")
+    return "stepwise", "any"
 
 
 def embedded_model() -> Path:

@@ -114,6 +114,7 @@ def options_of(annotator: Annotator) -> dict[str, Any]:
         "prompt_hash": annotator.prompt.hash(),
         "decoder": annotator.decoder,
         "rule": annotator.rule,
+        "engine": annotator.engine,
         "boundary": annotator.boundary,
         "min_confidence": annotator.min_confidence,
         "bias": annotator.bias,

@@ -18,14 +18,17 @@ LIBRARIES = (
     "constrained-ner",
     "bitsandbytes",
     "llama-cpp-python",
+    "llguidance",
     "numpy",
     "outlines",
+    "outlines_core",
     "peft",
     "pydantic",
     "rapidfuzz",
     "tokenizers",
     "torch",
     "transformers",
+    "xgrammar",
 )
 """The distributions whose version may matter to a result."""
 

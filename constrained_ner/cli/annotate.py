@@ -21,9 +21,10 @@ from .options import (
     Boundary,
     BoundaryOption,
     ContextOption,
-    Decoder,
     DecoderOption,
     DeviceOption,
+    Engine,
+    EngineOption,
     ForceOption,
     LimitOption,
     LoraOption,
@@ -33,7 +34,6 @@ from .options import (
     PromptOption,
     QuantizeOption,
     QuietOption,
-    Rule,
     RuleOption,
     SchemaOption,
     ThreadsOption,
@@ -61,8 +61,9 @@ def annotate(
     force: ForceOption = False,
     quantize: QuantizeOption = None,
     device: DeviceOption = None,
-    decoder: DecoderOption = Decoder.copy_draft,
-    rule: RuleOption = Rule.canonical,
+    decoder: DecoderOption = None,
+    rule: RuleOption = None,
+    engine: EngineOption = Engine.native,
     boundary: BoundaryOption = Boundary.word,
     schema: SchemaOption = None,
     prompt: PromptOption = None,
@@ -97,15 +98,16 @@ def annotate(
         "n_threads": threads,
         "trust_remote_code": trust_remote_code or None,
     }
-    name: DecoderName = decoder.value if constrained else "unconstrained"
+    chosen: DecoderName | None = decoder.value if decoder else None
 
     def load() -> Annotator:
         return Annotator.load(
             model,
             schema=Schema.load(schema) if schema else None,
             prompt=PromptFile.load(prompt) if prompt else None,
-            decoder=name,
-            rule=rule.value,
+            decoder=chosen if constrained else "unconstrained",
+            rule=rule.value if rule else None,
+            engine=engine.value,
             boundary=boundary.value,
             names=read_names(names) if names else (),
             min_confidence=min_confidence,

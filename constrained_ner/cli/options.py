@@ -19,6 +19,14 @@ class Rule(str, Enum):
     any = "any"
 
 
+class Engine(str, Enum):
+    native = "native"
+    outlines = "outlines"
+    llguidance = "llguidance"
+    xgrammar = "xgrammar"
+    gbnf = "gbnf"
+
+
 class Boundary(str, Enum):
     word = "word"
     char = "char"
@@ -56,8 +64,17 @@ QuantizeOption = Annotated[
     Quantize | None, typer.Option("--quantize", help="Load in low precision (transformers).")
 ]
 DeviceOption = Annotated[Device | None, typer.Option("--device", help="Where to run (transformers).")]
-DecoderOption = Annotated[Decoder, typer.Option("--decoder", help="How the constrained answer is found.")]
-RuleOption = Annotated[Rule, typer.Option("--rule", help="Tokenisations that are legal.")]
+DecoderOption = Annotated[
+    Decoder | None,
+    typer.Option("--decoder", help="How the constrained answer is found; copy-draft by default."),
+]
+RuleOption = Annotated[
+    Rule | None, typer.Option("--rule", help="Tokenisations that are legal; canonical by default.")
+]
+EngineOption = Annotated[
+    Engine,
+    typer.Option("--engine", help="What says which tokens are legal; others than native for comparison."),
+]
 BoundaryOption = Annotated[Boundary, typer.Option("--boundary", help="Where mentions may start and end.")]
 SchemaOption = Annotated[
     Path | None, typer.Option("--schema", help="Entity types, JSON or YAML; DDI by default.")

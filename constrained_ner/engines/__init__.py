@@ -13,17 +13,35 @@ is imported only when it is asked for.
 from __future__ import annotations
 
 from ..backends.base import LogitsBackend
-from ..errors import ModelError
+from ..constraint import Constraint
+from ..errors import ModelError, SentenceError
+from ..legal import TagTokens
 from .base import Engine, EngineName, EngineTokens, Matcher, Spellings
 
-__all__ = ["Engine", "EngineName", "EngineTokens", "Matcher", "Spellings", "load_engine"]
+__all__ = ["Engine", "EngineName", "EngineTokens", "GrammarEngine", "Matcher", "Spellings", "load_engine"]
 
 
-def load_engine(name: EngineName, backend: LogitsBackend, spellings: Spellings) -> Engine:
-    """An engine with its tables for the back end's vocabulary: a second or so for a large one.
+class GrammarEngine:
+    """An engine with its tables for one model's vocabulary; making them takes seconds for a large one.
 
     Raises MissingExtraError where it is not installed, ModelError where it does not work with the model.
     """
+
+    def __init__(self, name: EngineName, backend: LogitsBackend, tag_tokens: TagTokens) -> None:
+        self.name = name
+        self._spellings = Spellings(tag_tokens)
+        self._engine = load_engine(name, backend, self._spellings)
+
+    def start(self, constraint: Constraint) -> EngineTokens:
+        """The legal tokens of a sentence. Raises SentenceError where the engine cannot take it."""
+        try:
+            return EngineTokens(self._engine, constraint, self._spellings)
+        except SentenceError as error:
+            raise SentenceError(f"the engine {self.name} cannot take this sentence: {error}") from None
+
+
+def load_engine(name: EngineName, backend: LogitsBackend, spellings: Spellings) -> Engine:
+    """The engine by its name, as GrammarEngine has it."""
     if name == "llguidance":
         from .llguidance import LlguidanceEngine
 
@@ -39,8 +57,8 @@ def load_engine(name: EngineName, backend: LogitsBackend, spellings: Spellings) 
     if name == "gbnf":
         if backend.description["backend"] != "llama.cpp":
             raise ModelError(
-                f"{backend.description['name']}: the engine gbnf is llama.cpp's and needs a GGUF model; "
-                "llguidance and xgrammar work with any local model"
+                f"{backend.description['name']}: the engine gbnf is llama.cpp's own and needs a GGUF model; "
+                "llguidance and xgrammar work with any local one"
             )
         from ..backends.llamacpp import LlamaCppBackend
         from .gbnf import GbnfEngine
