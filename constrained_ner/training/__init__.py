@@ -2,5 +2,5 @@
 
 In reading order: tokenizer, targets (annotated sentence -> example), batches, losses; copying, texts,
 lexicon, swapping, corpus and sources (what is learnt from); muon, dropout, loop; greedy (watching it learn),
-export, cli.
+export, card, recipe (all of it in order).
 """

@@ -59,8 +59,25 @@ class Progress:
         return max(by_time, by_tokens, 0.0 if stage.minutes or stage.n_tokens else 1.0)
 
 
+@dataclass(frozen=True)
+class StageSummary:
+    """What a finished stage was. Losses in nats, means over its last chunks."""
+
+    name: str
+    n_tokens: int
+    seconds: float
+    rate: float
+    decision: float
+    copy: float
+
+
 class Trainer:
-    """Trains one model through its stages."""
+    """Trains one model through its stages.
+
+    finished: a summary of each stage that is done.
+    """
+
+    SUMMARY_CHUNKS = 5
 
     CHUNK_BATCHES = 8
     WARM_UP_STEPS = 20
@@ -84,6 +101,8 @@ class Trainer:
         self.progress = Progress()
         self.optimisers = _optimisers(model)
         self.n_steps = 0
+        self.finished: list[StageSummary] = []
+        self._latest: list[tuple[float, float]] = []  # decision and copy losses of the last chunks
         self._saved_at = time.monotonic()
 
     def run(self, stages: Sequence[Stage], after_stage: Callable[[Stage], None] = lambda stage: None) -> None:
@@ -99,9 +118,20 @@ class Trainer:
                     self._chunk(stage)
                     if time.monotonic() - self._saved_at > self.checkpoint_every_s:
                         self.save(stages)
+            self._finish(stage)
             after_stage(stage)
             self.progress = Progress(stage=self.progress.stage + 1)
             self.save(stages)
+
+    def _finish(self, stage: Stage) -> None:
+        """Keep what the stage was, unless it had no budget."""
+        if self._latest:
+            decision, copy = np.mean(self._latest[-self.SUMMARY_CHUNKS :], axis=0).tolist()
+            done = self.progress
+            self.finished.append(
+                StageSummary(stage.name, done.n_tokens, done.seconds, stage.rate, decision, copy)
+            )
+            self._latest = []
 
     def _chunk(self, stage: Stage) -> None:
         """Train on one chunk of fresh examples and log its mean losses."""
@@ -111,16 +141,18 @@ class Trainer:
         sums, n_batches, n_tokens = np.zeros(3), 0, 0
         for batch in bucketed(examples, stage.batch_tokens, self.pad, rng):
             self._set_rates(stage)
-            losses = batch_losses(self.model, batch, stage.weights, rng)
+            with torch.autocast("cuda", torch.bfloat16, enabled=self.model.device.type == "cuda"):
+                losses = batch_losses(self.model, batch, stage.weights, rng)
             self._step(losses.total(stage.weights))
             values = [losses.decision.item(), losses.answer.item(), losses.prompt.item()]
             sums, n_batches, n_tokens = sums + values, n_batches + 1, n_tokens + batch.ids.size
-        decision, answer, prompt = sums / n_batches
+        decision, answer, prompt = (sums / n_batches).tolist()
         seconds = time.monotonic() - began
         self.progress.chunk += 1
         self.progress.n_tokens += n_tokens
         self.progress.seconds += seconds
         stage.source.learnt(answer)
+        self._latest = [*self._latest[1 - self.SUMMARY_CHUNKS :], (decision, answer)]
         self.log(
             f"{stage.name} {100 * self.progress.share(stage):.0f}% chunk {self.progress.chunk} "
             f"tokens {self.progress.n_tokens} {n_tokens / seconds:.0f}/s decision {decision:.4f} "
@@ -159,6 +191,8 @@ class Trainer:
             "n_steps": self.n_steps,
             "sources": {stage.name: stage.source.state for stage in stages},
             "random": torch.get_rng_state(),
+            "finished": [vars(summary) for summary in self.finished],
+            "latest": self._latest,
         }
         try:
             torch.save(content, partial)
@@ -178,6 +212,8 @@ class Trainer:
         for stage in stages:
             stage.source.state.update(content["sources"].get(stage.name, {}))
         torch.set_rng_state(content["random"])
+        self.finished = [StageSummary(**summary) for summary in content["finished"]]
+        self._latest = [(decision, copy) for decision, copy in content["latest"]]
         self.log(f"resumed at stage {self.progress.stage}, chunk {self.progress.chunk}")
 
 

@@ -1,17 +1,17 @@
-"""`bin/train-embedded`: the embedded model from files to GGUF, in stages, stopped and resumed at will."""
+"""The embedded model from files to GGUF, in stages, stopped and resumed at will."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Any
 
 import torch
-import typer
 
 from ..corpora.ddi import read_ddi
 from ..data import Sentence
-from ..errors import OutputError, UserError
+from ..errors import OutputError
+from .card import write_card
 from .corpus import Corpus, read_corpus, tokenizer_texts
 from .export import export_gguf, export_transformers
 from .greedy import measure
@@ -22,33 +22,30 @@ from .sources import Copying, mixture
 from .tokenizer import ModelTokenizer, train_tokenizer
 
 MODEL_FILE = "constrained-ner-embedded.gguf"
+Budgets = tuple[float, float, float]
 
 
 def train(
-    data: Annotated[Path, typer.Option(help="Folder with ddi/, text/, ner/ and lexicon/.")],
-    out: Annotated[Path, typer.Option(help="Folder for tokenizer, checkpoint, log and models.")],
-    minutes: Annotated[
-        tuple[float, float, float], typer.Option(help="Minutes of copying, of the mixture, of gold alone.")
-    ] = (10.0, 60.0, 30.0),
-    tokens: Annotated[
-        Optional[tuple[int, int, int]],  # noqa: UP045 (typer on Python 3.10)
-        typer.Option(help="Tokens a stage instead of minutes: the same result on every run."),
-    ] = None,
-    devel: Annotated[Optional[Path], typer.Option(help="DDI XML to measure on, never to learn from.")] = None,  # noqa: UP045
-    n_measured: Annotated[int, typer.Option(help="Sentences of it to measure on, 0 for all.")] = 300,
-    start_from: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="Folder of an earlier training whose tokenizer and weights are the start."),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the checkpoint in the folder.")
-    ] = False,
+    data: Path,
+    out: Path,
+    *,
+    minutes: Budgets = (10.0, 60.0, 30.0),
+    tokens: tuple[int, int, int] | None = None,
+    devel: Path | None = None,
+    n_measured: int = 300,
+    start_from: Path | None = None,
+    resume: bool = False,
     device: str = "cpu",
-    threads: int = 2,
     seed: int = 0,
 ) -> None:
-    """Train the embedded model from scratch and export it."""
-    torch.set_num_threads(threads)
+    """Tokenizer, stages, export, and a model card with what it reaches on `devel`.
+
+    data: folder with ddi/, text/, ner/ and lexicon/. out: for tokenizer, checkpoint, log and models.
+    minutes: of copying, of the mixture, of gold. tokens: the same budgets in tokens: repeatable to the bit.
+    devel: DDI XML to measure on, `n_measured` sentences of it (0 for all) after each stage, all at the end.
+    start_from: an earlier `out`, whose tokenizer and weights are the start.
+    On a graphics card in bfloat16. Raises UserError.
+    """
     checkpoint = out / "checkpoint.pt"
     if checkpoint.exists() and not resume:
         raise OutputError(f"{checkpoint}: exists; --resume goes on from it, another --out starts afresh")
@@ -70,13 +67,14 @@ def train(
 
     trainer = Trainer(model, tokenizer.pad, seed=seed, checkpoint=checkpoint, log=log)
     trainer.run(stages, after_stage)
-    log(f"written: {out / MODEL_FILE}")
+    write_card(out / "MODEL_CARD.md", out / MODEL_FILE, trainer.finished, devel)
+    log(f"written: {out / MODEL_FILE}, {out / 'MODEL_CARD.md'}")
 
 
 def make_stages(
     tokenizer: ModelTokenizer,
     corpus: Corpus,
-    minutes: tuple[float, float, float],
+    minutes: Budgets,
     tokens: tuple[int, int, int] | None,
 ) -> list[Stage]:
     """Copying, then everything, then little but gold; weights that copy already need fewer random copies."""
@@ -141,16 +139,3 @@ def _measured(devel: Path | None, n: int) -> list[Sentence]:
         return []
     sentences = [s for document in read_ddi(devel) for s in document]
     return sentences[:: max(1, len(sentences) // n)] if n else sentences
-
-
-def main() -> None:
-    """The launcher's entry: a user's mistake is one line and exit code 2."""
-    try:
-        typer.run(train)
-    except UserError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise SystemExit(2) from None
-
-
-if __name__ == "__main__":
-    main()

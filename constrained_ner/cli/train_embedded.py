@@ -1,0 +1,64 @@
+"""`bin/train-embedded`: the embedded model, from data to GGUF."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import MissingExtraError
+from .run import run
+
+
+def train_embedded(
+    data: Annotated[Path, typer.Option(help="Folder with ddi/, text/, ner/ and lexicon/.")],
+    out: Annotated[Path, typer.Option(help="Folder for tokenizer, checkpoint, log, models and card.")],
+    minutes: Annotated[
+        tuple[float, float, float], typer.Option(help="Minutes of copying, of the mixture, of gold.")
+    ] = (10.0, 60.0, 30.0),
+    tokens: Annotated[
+        tuple[int, int, int] | None,
+        typer.Option(help="Tokens a stage instead of minutes: the same result on every run."),
+    ] = None,
+    devel: Annotated[Path | None, typer.Option(help="DDI XML to measure on, never to learn from.")] = None,
+    n_measured: Annotated[
+        int, typer.Option(help="Sentences of it to measure on after each stage, 0 for all.")
+    ] = 300,
+    start_from: Annotated[
+        Path | None,
+        typer.Option(help="An earlier --out, whose tokenizer and weights are the start."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the checkpoint in the folder.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="cpu, or cuda (in bfloat16).")] = "cpu",
+    threads: Annotated[int | None, typer.Option(min=1, help="Processor threads.")] = None,
+    seed: int = 0,
+) -> None:
+    """Train the embedded model from scratch, export it, and write its card."""
+    try:
+        import torch
+
+        from ..training.recipe import train
+    except ImportError as error:
+        raise MissingExtraError(error.name or "torch", "train") from None
+    if threads:
+        torch.set_num_threads(threads)
+    train(
+        data,
+        out,
+        minutes=minutes,
+        tokens=tokens,
+        devel=devel,
+        n_measured=n_measured,
+        start_from=start_from,
+        resume=resume,
+        device=device,
+        seed=seed,
+    )
+
+
+def main() -> None:
+    """Entry point."""
+    run(train_embedded)
