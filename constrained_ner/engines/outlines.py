@@ -19,6 +19,9 @@ except ImportError:
     raise MissingExtraError("outlines", "engines") from None
 
 
+MAX_CHARACTERS = 80_000
+"""14 words with four types: 5 s with 8,000 tokens, minutes with 128,000."""
+
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\x00")  # as `grammar.regex` writes it
 
 
@@ -38,8 +41,13 @@ class OutlinesEngine:
         self._vocabulary = outlines_core.Vocabulary(unused_end, {**ids_by_bytes, b"\0": stop_ids})
 
     def start(self, grammar: str) -> OutlinesMatcher:
+        if len(grammar) > MAX_CHARACTERS:
+            raise SentenceError(
+                f"its regular expression has {len(grammar)} characters, and more than {MAX_CHARACTERS} take "
+                "minutes to compile: use llguidance or xgrammar"
+            )
         if _NUL.search(grammar):
-            raise SentenceError("a text with NUL cannot be annotated with outlines: use llguidance")
+            raise SentenceError("NUL stands for the end of an answer here: use llguidance")
         try:
             index = outlines_core.Index(f"(?:{grammar})\\x00", self._vocabulary)
         except ValueError as error:
