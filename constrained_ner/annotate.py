@@ -8,6 +8,7 @@ for mention in ner.annotate("Effect of aspirin on beta-blockers.").mentions:
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
@@ -32,10 +33,12 @@ from .decoding.unconstrained import unconstrained
 from .edges import Boundary
 from .engines import EngineName, GrammarEngine
 from .errors import ModelError, SentenceError, UserError
+from .fewshot import Chooser
+from .fitted_prompt import FittedPrompt
 from .legal import LegalTokens, Rule, TagTokens
 from .lexicon import Lexicon, key_of
 from .markup import Markup
-from .prompts import PromptEncoder, PromptFile, Prompts
+from .prompts import Instructions, PromptFile, Prompts
 from .results import Annotated, Effort
 from .schema import DDI, Schema
 from .text_annotation import TextAnnotation
@@ -51,8 +54,6 @@ DECODERS: dict[DecoderName, _Decode] = {
     "unconstrained": unconstrained,
 }
 
-_LEAST_ROOM = 32  # tokens for a sentence and its answer; longer ones are split
-
 
 class Annotator:
     """Finds the names in texts with one model, whether its logits are seen or its answers alone.
@@ -63,7 +64,10 @@ class Annotator:
     engine: what says which tokens are legal. All but "native" are there to be compared with (see `engines`);
         they decode stepwise, by the rule `any`.
     boundary: where a mention may start and end (see `edges`).
-    examples: sentences with mentions to show in the prompt.
+    examples: sentences with mentions to show in the prompt, the most useful first; or a Chooser, which gives
+        each text its own. Those that do not fit are left out, which `notify` is told of.
+    instructions: where they stand: once, or in each turn of the user's.
+    max_prompt_tokens: the most that instructions and examples may take.
     names: (name, type) pairs that the texts may well hold, for drafts: they save time and change no answer.
         Those that are found on the way are added.
     min_confidence: leave out mentions that the model is less sure of, in [0, 1].
@@ -80,7 +84,9 @@ class Annotator:
         *,
         schema: Schema = DDI,
         prompt: PromptFile | None = None,
-        examples: Sequence[Sentence] = (),
+        examples: Sequence[Sentence] | Chooser = (),
+        instructions: Instructions = "once",
+        max_prompt_tokens: int | None = None,
         decoder: DecoderName | None = None,
         rule: Rule | None = None,
         engine: EngineName = "native",
@@ -88,10 +94,14 @@ class Annotator:
         names: Iterable[tuple[str, str]] = (),
         min_confidence: float = 0.0,
         bias: Mapping[str, float] | None = None,
+        notify: Callable[[str], None] = warnings.warn,
     ) -> None:
         self.backend = backend
         self.schema = schema
         self.prompt = prompt or PromptFile.built_in()
+        self.examples = examples
+        self.instructions: Instructions = instructions
+        self.max_prompt_tokens = max_prompt_tokens
         decoder, rule = _settled(engine, decoder, rule)
         self.decoder: str = decoder
         self.rule: Rule = rule
@@ -106,7 +116,7 @@ class Annotator:
         if not 0 <= min_confidence <= 1:
             raise UserError(f"a least confidence of {min_confidence}, which is not between 0 and 1")
         self._machine = TagMachine(self.markup)
-        prompts = Prompts(self.prompt, self.markup, examples)
+        prompts = Prompts(self.prompt, self.markup, examples, instructions=instructions, boundary=boundary)
         self._by_text: TextAnnotation | None = None
         if isinstance(backend, TextBackend):
             if engine != "native":
@@ -123,14 +133,18 @@ class Annotator:
         self._tag_tokens = TagTokens(self._machine, self._vocabulary)
         self._engine = None if engine == "native" else GrammarEngine(engine, backend, self._tag_tokens)
         self._type_bias = TypeBias(self.bias, self._machine, self._vocabulary) if bias else None
-        self._prompt = PromptEncoder(prompts, self._vocabulary, backend.chat_template, self._answer_ids)
-        n_prefix = len(self._prompt.prefix_ids)
-        self._room = backend.context_length - n_prefix
-        if self._room < _LEAST_ROOM:
-            raise ModelError(
-                f"the prompt's {n_prefix} tokens leave no room for a sentence in the model's context of "
-                f"{backend.context_length}: shorten the prompt or raise --context"
-            )
+        self._prompt = FittedPrompt(
+            prompts,
+            self._vocabulary,
+            backend.chat_template,
+            self._answer_ids,
+            context_length=backend.context_length,
+            max_tokens=max_prompt_tokens,
+            notify=notify,
+        )
+        if self._prompt.examples is not None:
+            self.examples = self._prompt.examples
+        self._room = self._prompt.room
         backend.prefill(self._prompt.prefix_ids)
 
     @classmethod
@@ -140,7 +154,9 @@ class Annotator:
         *,
         schema: Schema | None = None,
         prompt: PromptFile | None = None,
-        examples: Sequence[Sentence] = (),
+        examples: Sequence[Sentence] | Chooser = (),
+        instructions: Instructions = "once",
+        max_prompt_tokens: int | None = None,
         decoder: DecoderName | None = None,
         rule: Rule | None = None,
         engine: EngineName = "native",
@@ -148,6 +164,7 @@ class Annotator:
         names: Iterable[tuple[str, str]] = (),
         min_confidence: float = 0.0,
         bias: Mapping[str, float] | None = None,
+        notify: Callable[[str], None] = warnings.warn,
         force: bool = False,
         backend: LogitsBackend | TextBackend | None = None,
         **backend_options: Any,
@@ -175,6 +192,8 @@ class Annotator:
             schema=schema,
             prompt=prompt,
             examples=examples,
+            instructions=instructions,
+            max_prompt_tokens=max_prompt_tokens,
             decoder=decoder,
             rule=rule,
             engine=engine,
@@ -182,6 +201,7 @@ class Annotator:
             names=names,
             min_confidence=min_confidence,
             bias=bias,
+            notify=notify,
         )
 
     def annotate(self, text: str) -> Sentence:
@@ -229,23 +249,28 @@ class Annotator:
 
     def _annotate(self, sentence: Sentence) -> Generator[Extend, Sequence[Scores | None], Annotated]:
         try:
-            annotated = yield from self._annotate_window(sentence.text)
+            annotated = yield from self._annotate_window(sentence.text, sentence.text)
         except SentenceError as error:
             return Annotated(sentence.with_mentions(()), failure=str(error))
         return replace(annotated, sentence=sentence.with_mentions(annotated.sentence.mentions))
 
-    def _annotate_window(self, text: str) -> Generator[Extend, Sequence[Scores | None], Annotated]:
-        """Annotate a text; where it does not fit the context, its halves, cut at white space."""
+    def _annotate_window(
+        self, text: str, question: str
+    ) -> Generator[Extend, Sequence[Scores | None], Annotated]:
+        """Annotate a text; where it does not fit the context, its halves, cut at white space.
+
+        question: the sentence that the text is a part of.
+        """
         constraint = self._constraint(text)
-        prompt_ids = self._prompt.ids(text)
+        prompt_ids = self._prompt.ids(text, question)
         try:
             answer = yield from self._decoder(constraint, prompt_ids)
         except ContextOverflowError:
             cut = cut_near_middle(text)
             if cut is None:
                 raise
-            left = yield from self._annotate_window(text[:cut])
-            right = yield from self._annotate_window(text[cut:])
+            left = yield from self._annotate_window(text[:cut], question)
+            right = yield from self._annotate_window(text[cut:], question)
             return left.followed_by(right)
         effort = Effort.of(answer, len(self._prompt.prefix_ids) + len(prompt_ids))
         if self.decoder == "unconstrained":

@@ -34,13 +34,17 @@ __all__ = [
 Instructions = Literal["once", "each"]
 """Where the instructions stand: once, as the system's message, or in each turn of the user's."""
 
+ExamplesFor = Callable[[str], Sequence[Sentence]]
+"""Examples that depend on the question's text, the most useful last."""
+
 _N_KEPT = 8192  # encoded examples and template texts that are kept for the next sentence
 
 
 class Prompts:
     """The messages that ask for the names in a sentence.
 
-    examples: sentences with their mentions, shown before the question as turns of user and assistant.
+    examples: sentences with their mentions, shown before the question as turns of user and assistant; or a
+        function that chooses them for a question.
     instructions: where the system's text stands.
     """
 
@@ -48,26 +52,34 @@ class Prompts:
         self,
         file: PromptFile,
         markup: Markup,
-        examples: Sequence[Sentence] = (),
+        examples: Sequence[Sentence] | ExamplesFor = (),
         *,
         instructions: Instructions = "once",
         boundary: Boundary = "word",
     ) -> None:
         self.file = file
         self.markup = markup
-        self.examples = tuple(examples)
+        self.examples = examples
         self.instructions: Instructions = instructions
         self._boundary: Boundary = boundary
+
+    def showing(self, examples: Sequence[Sentence]) -> Prompts:
+        """The same prompts with other examples."""
+        return Prompts(
+            self.file, self.markup, examples, instructions=self.instructions, boundary=self._boundary
+        )
 
     def prepare_messages(
         self, question: str, answer: Sentence | None = None, *, examples: Sequence[Sentence] | None = None
     ) -> list[Message]:
         """Instructions, examples, the question, and the answer if one is given (for training).
 
-        examples: others than those that are always shown. User and assistant alternate strictly.
+        examples: instead of the usual ones. User and assistant alternate strictly.
         """
+        if examples is None:
+            examples = self.examples(question) if callable(self.examples) else self.examples
         messages = [Message("system", self._system)] if self.instructions == "once" and self._system else []
-        for example in self.examples if examples is None else examples:
+        for example in examples:
             messages += self._turns(example.text, example)
         return messages + self._turns(question, answer)
 
@@ -117,9 +129,8 @@ class PromptEncoder:
 
     chat_template: Jinja source, None for `PLAIN_TEMPLATE`.
     answer_ids: how an example's answer is tokenised (as decoding would have written it).
-    examples_vary: each sentence brings examples of its own, instead of those of `prompts`.
     prefix_ids: what every prompt begins with, for the back end to compute once: instructions and examples, or
-        the instructions alone where the examples vary.
+        the instructions alone where the examples depend on the question.
     shows_examples: False for a template that writes the last message alone, whatever came before.
 
     Raises PromptError for a template that refuses the messages or does not show the question once.
@@ -131,8 +142,6 @@ class PromptEncoder:
         vocabulary: Vocabulary,
         chat_template: str | None,
         answer_ids: Callable[[Sentence], list[int]],
-        *,
-        examples_vary: bool = False,
     ) -> None:
         self.prompts = prompts
         self.vocabulary = vocabulary
@@ -141,15 +150,14 @@ class PromptEncoder:
         self._message_ids = lru_cache(_N_KEPT)(self._encode_message)
         self._template_ids = lru_cache(_N_KEPT)(vocabulary.encode_template)
         self.shows_examples = self._shows_examples()
-        *before, _ = self._segments(prompts.prepare_messages(""))
-        self.prefix_ids = tuple(chain.from_iterable(before))
-        if examples_vary:
-            self.prefix_ids = _common_start(
-                self._start([]), self._start([_EMPTY]), self._start([_EMPTY, _EMPTY])
-            )
+        if callable(prompts.examples):
+            self.prefix_ids = _common_start(*(self._start([_EMPTY] * n) for n in range(3)))
+        else:
+            *before, _ = self._segments(prompts.prepare_messages(""))
+            self.prefix_ids = tuple(chain.from_iterable(before))
 
     def ids(self, text: str, examples: Sequence[Sentence] | None = None) -> list[int]:
-        """What follows the prefix for one sentence, with examples of its own if they vary."""
+        """What follows the prefix for one sentence; with these examples, if they depend on it."""
         segments = self._segments(self.prompts.prepare_messages(text, examples=examples))
         ids = list(chain.from_iterable(segments))
         n_prefix = len(self.prefix_ids)

@@ -22,9 +22,9 @@ SELECTIONS = ("first", "random", "diverse", "similar")
 
 
 class Chooser(Protocol):
-    """Chooses examples per question, the most useful last."""
+    """Chooses examples for the text of a question, the most useful last."""
 
-    def __call__(self, question: Sentence) -> Sequence[Sentence]: ...
+    def __call__(self, question: str) -> Sequence[Sentence]: ...
 
     def hash(self) -> str:
         """SHA-256 over all that decides what is chosen, for a run's record."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,30 +49,33 @@ class SimilarExamples:
         self._document_of = np.array([c.document for c in pool.candidates], dtype=object)
         self._holds = {name: np.array([name in c.types for c in pool.candidates]) for name in pool.rare_types}
         self._quotas = _rare_quotas(pool, n)
-        self._known: dict[tuple[str, str], list[Sentence]] = {}
-        questions = [(sentence, document.id) for document in documents for sentence in document]
+        documents_of: dict[str, set[str]] = {}  # text -> the documents that it stands in
+        for document in documents:
+            for sentence in document:
+                documents_of.setdefault(sentence.text, set()).add(document.id)
+        questions = list(documents_of.items())
+        self._known: dict[str, list[Sentence]] = {}
         for start in range(0, len(questions), _N_BLOCK):
-            block = questions[start : start + _N_BLOCK]
-            for (question, _), chosen in zip(block, self._nearest(block), strict=True):
-                self._known[question.id, question.text] = chosen
+            block = dict(questions[start : start + _N_BLOCK])
+            self._known.update(zip(block, self._nearest(block), strict=True))
 
-    def __call__(self, question: Sentence) -> Sequence[Sentence]:
+    def __call__(self, question: str) -> Sequence[Sentence]:
         """The examples for a question, the most similar last; fewer than n where no others are allowed."""
-        known = self._known.get((question.id, question.text))
-        return known if known is not None else next(self._nearest([(question, None)]))
+        known = self._known.get(question)
+        return known if known is not None else next(self._nearest({question: set()}))
 
     def hash(self) -> str:
         """SHA-256 over all that decides which examples a question gets."""
         decisive = [self.pool.hash(), self.n, self._quotas, NEAR_DUPLICATE]
         return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()
 
-    def _nearest(self, questions: Sequence[tuple[Sentence, str | None]]) -> Iterator[list[Sentence]]:
-        """For questions, each with the id of its document if that is known."""
-        vectors = self._vectorizer.transform([question.text for question, _ in questions])
+    def _nearest(self, questions: Mapping[str, Collection[str]]) -> Iterator[list[Sentence]]:
+        """For the texts of questions, each with the ids of its documents as far as they are known."""
+        vectors = self._vectorizer.transform(list(questions))
         similarities = (vectors.tocsr() @ self._by_feature).toarray()
-        for (_, document), row in zip(questions, similarities, strict=True):
+        for documents, row in zip(questions.values(), similarities, strict=True):
             allowed = row < NEAR_DUPLICATE
-            if document is not None:
+            for document in documents:
                 allowed &= self._document_of != document
             order = np.argsort(-row, kind="stable")
             chosen = self._with_quotas(order[allowed[order]])
