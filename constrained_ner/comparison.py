@@ -11,6 +11,10 @@ from .runs import RunRecord
 from .scored import ScoredRun
 from .tables import Table
 
+EXPLANATION = (
+    "In brackets: 95 % intervals, by the bootstrap over sentences. Differences are to the first run, "
+    "paired by sentence: where the interval excludes 0, they are hardly chance."
+)
 _NEVER = ("model.path",)  # a model may stand in another place and be the same
 _HASHES = ("hash", "sha256", "commit")
 

@@ -56,16 +56,28 @@ class Measure:
 
 
 def measures_of(run: ScoredRun, baseline: ScoredRun | None = None) -> list[Measure]:
-    """Every figure of a run; with a baseline also the paired difference of micro F1 to it."""
+    """Every figure of a run; with a baseline also the paired differences of its averages to that one's."""
     return [*_accuracy(run, baseline), *_faithfulness(run), *_cost(run)]
 
 
 def _accuracy(run: ScoredRun, baseline: ScoredRun | None) -> Iterator[Measure]:
-    evaluation = run.evaluation
-    yield Measure("micro_f1", "micro F1", evaluation.micro.f1, "percent")
-    yield Measure("macro_f1", "macro F1", evaluation.macro.f1, "percent")
-    for name, counts in evaluation.by_type.items():
-        yield Measure(f"f1_{name}", name, counts.f1, "percent")
+    """The official F1, with the intervals of the bootstrap around it."""
+    evaluation, intervals = run.evaluation, run.intervals
+    rows = [
+        ("micro_f1", "micro F1", evaluation.micro.f1, intervals.micro),
+        ("macro_f1", "macro F1", evaluation.macro.f1, intervals.macro),
+        *((f"f1_{t}", t, counts.f1, intervals.by_type[t]) for t, counts in evaluation.by_type.items()),
+    ]
+    for key, label, f1, interval in rows:
+        yield Measure(key, label, f1, "percent", interval.low, interval.high)
+    difference = run.difference_to(baseline) if baseline else None
+    for average in ("micro", "macro"):
+        key, label = f"{average}_difference", f"Δ {average} F1"
+        if difference is None:
+            yield Measure(key, label, None, "points")
+        else:
+            interval = getattr(difference, average)
+            yield Measure(key, label, interval.value, "points", interval.low, interval.high)
 
 
 def _faithfulness(run: ScoredRun) -> Iterator[Measure]:

@@ -10,7 +10,7 @@ annotated, unless another is named.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,16 @@ from pathlib import Path
 from .corpora.ddi import read_ddi, read_predictions
 from .data import Mention, Sentence
 from .errors import InputError
-from .evaluation import Evaluation, evaluate
+from .evaluation import (
+    ErrorAnalysis,
+    Evaluation,
+    Intervals,
+    SentenceCounts,
+    analyse_errors,
+    bootstrap,
+    evaluate,
+    paired_difference,
+)
 from .runs import RunRecord, record_path
 
 RECORD_SUFFIX = ".run.json"
@@ -43,8 +52,20 @@ class ScoredRun:
 
     @cached_property
     def evaluation(self) -> Evaluation:
-        gold = ((sentence.id, mention) for sentence in self.gold for mention in sentence.mentions)
-        return evaluate(gold, self.predicted)
+        return evaluate(self._gold_pairs(), self.predicted)
+
+    @cached_property
+    def errors(self) -> ErrorAnalysis:
+        return analyse_errors(self._gold_pairs(), self.predicted)
+
+    @cached_property
+    def intervals(self) -> Intervals:
+        """F1 with 95 % intervals, by the bootstrap over sentences."""
+        return bootstrap(self._counts)
+
+    def difference_to(self, other: ScoredRun) -> Intervals | None:
+        """How much higher this run's F1 is, with 95 % intervals; None if the two have not the same gold."""
+        return paired_difference(self._counts, other._counts) if self.gold == other.gold else None
 
     @property
     def seconds(self) -> float | None:
@@ -78,6 +99,13 @@ class ScoredRun:
         figure = self.record.effort.get(name)
         return None if figure is None else int(figure)
 
+    @cached_property
+    def _counts(self) -> SentenceCounts:
+        return SentenceCounts.of(self.gold, self.predicted)
+
+    def _gold_pairs(self) -> Iterator[tuple[str, Mention]]:
+        return ((sentence.id, mention) for sentence in self.gold for mention in sentence.mentions)
+
     def _a_sentence(self, name: str) -> float | None:
         figure = self.record.effort.get(name)
         return None if figure is None or not self.record.n_sentences else figure / self.record.n_sentences
@@ -103,15 +131,19 @@ def find_records(places: Iterable[Path]) -> list[Path]:
     return list(found.values())
 
 
-def score_runs(records: Iterable[Path], gold: Path | None = None) -> list[ScoredRun]:
+def score_runs(
+    records: Iterable[Path], gold: Path | None = None, names: Sequence[str] | None = None
+) -> list[ScoredRun]:
     """Score the runs of these records against the gold, or each against the file that it annotated.
 
-    Names are made different by their folders. Raises InputError where an output or the gold is not to be
-    found, or does not belong to the run.
+    names: of the runs; by default those of the outputs, made different by their folders.
+    Raises InputError where an output or the gold is not to be found, or does not belong to the run.
     """
     paths = list(records)
     read: dict[Path, tuple[Sentence, ...]] = {}
-    return [_score(name, path, gold, read) for name, path in zip(_distinct(paths), paths, strict=True)]
+    return [
+        _score(name, path, gold, read) for name, path in zip(names or _distinct(paths), paths, strict=True)
+    ]
 
 
 def _score(name: str, path: Path, gold: Path | None, read: dict[Path, tuple[Sentence, ...]]) -> ScoredRun:

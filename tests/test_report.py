@@ -116,7 +116,9 @@ def test_the_best_run_comes_first_and_only_what_varies_is_a_column(runs: Path) -
     assert [row[1] for row in table.rows] == ["random-15", "similar-15", "random-5", "similar-5", "zero"]
     assert [row[2] for row in table.rows] == ["15", "15", "5", "5", "0"]
     figures = dict(zip(table.header, table.rows[0], strict=True))
-    assert figures["micro F1"].startswith("100.0")
+    assert figures["micro F1"] == "100.0 [100.0, 100.0]"
+    last = dict(zip(table.header, table.rows[-1], strict=True))
+    assert re.fullmatch(r"-\d+\.\d \[-\d+\.\d, -\d+\.\d\]", last["Δ micro F1"])
     assert figures["verbatim %"] == "100.0"
     assert figures["prompt tokens"] == "20"
     assert "failed" not in table.header  # 0 in every run
@@ -146,7 +148,7 @@ def test_confusion_counts_every_mention_once(tmp_path: Path) -> None:
     n = {t: sum(m.type == t for s in gold() for m in s.mentions) for t in ("brand", "drug", "group")}
     assert rows["brand"]["drug"] == n["brand"]
     assert rows["drug"]["drug"] == n["drug"]
-    assert rows["group"]["missed"] == n["group"]
+    assert rows["group"]["none"] == n["group"]
 
 
 def test_the_page_loads_nothing_and_is_accessible(runs: Path, tmp_path: Path) -> None:

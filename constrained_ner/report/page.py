@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..comparison import Comparison, shared_options
+from ..comparison import EXPLANATION, Comparison, shared_options
 from ..errors import MissingExtraError
 from ..scored import ScoredRun
 from ..tables import Table, markdown_text
@@ -69,6 +69,11 @@ class Report:
             return "The runs annotated different sentences: their figures cannot be compared with each other."
         ((n_sentences, n_mentions),) = sizes
         return f"{n_sentences} sentences with {n_mentions} mentions."
+
+    @property
+    def explanation(self) -> str:
+        """How to read the table."""
+        return EXPLANATION + " Columns that are 0 in every run are left out."
 
     @property
     def shared(self) -> dict[str, str]:

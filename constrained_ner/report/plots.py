@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from ..comparison import Comparison
+from ..evaluation.error_kinds import NONE
 from ..measures import Measure
 from ..scored import ScoredRun
 from ..tables import Table
 from .figures import Bar, Figure, Point, bars, lines, matrix, scatter
 
 _MOST_BARS = 24  # more are not readable; the table has them all
-_NOT_A_NAME = "–"
 _OF_EXAMPLES = ("select", "examples", "seed")
 
 
@@ -34,33 +33,23 @@ def comparison_figures(comparison: Comparison) -> Iterator[Figure]:
 
 
 def confusion_table(run: ScoredRun) -> Table:
-    """Rows: gold types, and what is no name. Columns: predicted types, and what was missed."""
-    rows, columns, counts = _confusion(run)
-    lines = tuple((row, *map(str, line)) for row, line in zip(rows, counts, strict=True))
-    return Table(("gold \\ predicted", *columns), lines)
+    """Rows: types of the gold. Columns: those of the predictions that overlap them."""
+    names, counts = _confusion(run)
+    lines = tuple((name, *map(str, line)) for name, line in zip(names, counts, strict=True))
+    return Table(("gold \\ predicted", *names), lines)
 
 
 def confusion_figure(run: ScoredRun) -> Figure:
     """The same as a picture."""
-    rows, columns, counts = _confusion(run)
-    return matrix(
-        counts,
-        rows,
-        columns,
-        caption="Gold and predicted types at the same offsets; last row and column: nothing there.",
-    )
+    names, counts = _confusion(run)
+    caption = f"Types of mentions that overlap. {NONE}: nothing overlaps them."
+    return matrix(counts, names, names, caption=caption)
 
 
-def _confusion(run: ScoredRun) -> tuple[list[str], list[str], list[list[int]]]:
-    gold = {(s.id, m.spans): m.type for s in run.gold for m in s.mentions}
-    predicted = {(sentence_id, m.spans): m.type for sentence_id, m in run.predicted}
-    pairs = Counter(
-        (gold.get(place, _NOT_A_NAME), predicted.get(place, _NOT_A_NAME)) for place in {*gold, *predicted}
-    )
-    types = sorted({*gold.values(), *predicted.values()})
-    rows, columns = [*types, "no name"], [*types, "missed"]
-    keys = [*types, _NOT_A_NAME]
-    return rows, columns, [[pairs[i, j] for j in keys] for i in keys]
+def _confusion(run: ScoredRun) -> tuple[Sequence[str], list[list[int]]]:
+    """The names of rows and columns, and the counts."""
+    confusion, names = run.errors.confusion(), (*run.errors.types, NONE)
+    return names, [[confusion[gold, predicted] for predicted in names] for gold in names]
 
 
 def _f1_bars(comparison: Comparison) -> Figure:
