@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -233,3 +236,45 @@ def test_an_engine_that_allows_too_much_is_found_out() -> None:
     tokens = EngineTokens(Wrong(), Constraint("x", MACHINE), Spellings(tag_tokens))
     with pytest.raises(SentenceError, match=r"the engine allows token 0 \(b'\\x00'\), which is not legal"):
         tokens.legal(tokens.start)
+
+
+@pytest.mark.parametrize(
+    ("module", "package"), [("llguidance", "llguidance"), ("xgrammar", "xgrammar"), ("outlines", "outlines")]
+)
+def test_a_missing_engine_says_how_to_install_it(module: str, package: str) -> None:
+    name = {"outlines": "outlines_core"}.get(module, module)
+    command = f"import sys; sys.modules['{name}'] = None\nimport constrained_ner.engines.{module}"
+    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=False)
+    assert f"{package} is not installed: pip install 'constrained-ner[engines]'" in done.stderr
+
+
+def test_engines_are_imported_when_asked_for() -> None:
+    command = "import sys, constrained_ner.annotate, constrained_ner.logits_processor\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
+    loaded = done.stdout.split()
+    assert not {"llguidance", "xgrammar", "outlines", "outlines_core", "torch", "llama_cpp"} & {*loaded}
+
+
+def test_the_command_line(tmp_path: Path) -> None:
+    """The embedded model through another engine; what does not go together is one line."""
+    bin_ner = Path(__file__).parents[1] / "bin" / "llm-NERC"
+    sample = Path(__file__).parents[1] / "examples" / "sample.xml"
+
+    def run(*options: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, bin_ner, sample, tmp_path / "out", "--limit", "2", "--threads", "1"]
+        return subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+
+    refused = run("--engine", "llguidance", "--decoder", "copy-draft")
+    assert (refused.returncode, refused.stderr) == (
+        2,
+        "error: the engine llguidance decodes stepwise; it cannot be combined with copy-draft\n",
+    )
+    assert run("--engine", "llguidance").returncode == 0
+    record = json.loads((tmp_path / "out.run.json").read_text())
+    assert record["options"]["engine"] == "llguidance"
+    assert (record["options"]["decoder"], record["options"]["rule"]) == ("stepwise", "any")
+    assert "llguidance" in record["versions"]
+    written = (tmp_path / "out").read_text()
+    (tmp_path / "out").unlink()
+    assert run("--decoder", "stepwise", "--rule", "any").returncode == 0
+    assert (tmp_path / "out").read_text() == written
