@@ -9,7 +9,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from ..corpora.ddi import read_ddi, read_predictions
+from ..corpora.ddi import read_ddi
 from ..errors import InputError
 from ..evaluation import Reliability
 from ..evaluation.calibration import Confidences, fit_temperature, judge
@@ -32,7 +32,7 @@ def calibrate(
     right = [(s.id, mention) for document in read_ddi(gold) for s in document for mention in s.mentions]
     if not right:
         raise InputError(f"{gold}: no entities; nothing says which mentions are right")
-    found = read_confidences(predicted, read_predictions(predicted))
+    found = read_confidences(predicted)
     mentions = [mention for _, mention in found]
     _, is_right = judge(right, found)
     if not any(margins for mention in mentions for margins in mention.margins):

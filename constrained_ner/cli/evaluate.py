@@ -63,23 +63,29 @@ def score(
 ) -> None:
     """Print the official table of the DDI evaluator, and whatever else is asked for."""
     _check_outputs(json_file, plot, drawn=calibration or curve)
-    sentences = [sentence for document in read_ddi(gold) for sentence in document][:limit]
+    all_sentences = [sentence for document in read_ddi(gold) for sentence in document]
+    sentences, left_out = all_sentences[:limit], {s.id for s in all_sentences[limit or len(all_sentences) :]}
+
+    def within(mentions: Mentions) -> Mentions:
+        return [mention for mention in mentions if mention[0] not in left_out]
+
     right = [(sentence.id, mention) for sentence in sentences for mention in sentence.mentions]
-    found = read_predictions(predicted)
+    found = within(read_predictions(predicted))
     _warn(gold, sentences, predicted, found)
     evaluation = evaluate(right, found)
+    counts = SentenceCounts.of(sentences, found)
     sections: dict[str, tuple[str, _Figures]] = {}  # key in the JSON file -> title, figures
     if semeval:
         sections["semeval"] = ("", score_semeval(right, found))
     if errors:
         sections["errors"] = ("", analyse_errors(right, found))
     if intervals:
-        sections["intervals"] = ("F1 with 95 % intervals", bootstrap(SentenceCounts.of(sentences, found)))
+        sections["intervals"] = ("F1 with 95 % intervals", bootstrap(counts))
     if against:
-        ours, theirs = (SentenceCounts.of(sentences, p) for p in (found, read_predictions(against)))
+        theirs = SentenceCounts.of(sentences, within(read_predictions(against)))
         title = f"F1 above that of {against}, with 95 % intervals"
-        sections["against"] = (title, paired_difference(ours, theirs))
-    sure = read_confidences(predicted, found) if calibration or curve else []
+        sections["against"] = (title, paired_difference(counts, theirs))
+    sure = within(read_confidences(predicted)) if calibration or curve else []
     reliability = Reliability.of(*judge(right, sure)) if calibration else None
     by_confidence = curves(right, sure) if curve else None
     if reliability:
@@ -98,14 +104,14 @@ def score(
         save_confidence_figure(plot, reliability, by_confidence)
 
 
-def read_confidences(predicted: Path, found: Mentions) -> Mentions:
+def read_confidences(predicted: Path) -> Mentions:
     """The mentions of an output with their confidences, from the file beside it.
 
-    found: what the output itself holds. Raises InputError where the file is another output's, or has none.
+    Raises InputError where that file belongs to another output, or a mention has no confidence.
     """
     path = mentions_path(predicted)
     mentions = read_mentions(path)
-    if {mention_key(*m) for m in mentions} != {mention_key(*m) for m in found}:
+    if {mention_key(*m) for m in mentions} != {mention_key(*m) for m in read_predictions(predicted)}:
         raise InputError(f"{path}: does not belong to {predicted}, which holds other mentions")
     n_without = sum(mention.confidence is None for _, mention in mentions)
     if n_without:
