@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
@@ -14,9 +14,11 @@ from .annotate import Annotator
 from .corpora.ddi import evaluator_lines, read_ddi
 from .data import Sentence
 from .errors import InputError, OutputError
+from .fewshot import examples_hash
 from .journal import Journal, SentenceResult, fingerprint, journal_path, require_writable
 from .mentions import mentions_path
 from .progress import Progress
+from .protocol import Split, data_hash, earlier_test_run, note_test_run, split_of
 from .results import Annotated
 from .runs import RunRecord, record_path
 
@@ -31,6 +33,8 @@ def annotate_file(
     limit: int | None = None,
     strict: bool = False,
     keep_finished: bool = False,
+    split: Split | None = None,
+    choices: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> RunRecord:
     """Annotate a DDI file or folder into evaluator lines, and return the run's record.
@@ -40,12 +44,17 @@ def annotate_file(
     limit: annotate the first so many sentences alone.
     strict: drop mentions whose offsets were not exact, with a note in the record.
     keep_finished: where an earlier run has finished this very job, return its record and do nothing.
+    split: which split the file is, if it is not one of those that are known.
+    choices: what else the record shall say was chosen, such as how the examples were.
 
     A sentence that fails is reported and has no lines. A run that is stopped goes on from where it was when
     it is started again with the same input, model and options. Raises UserError.
     """
     progress = progress or Progress(quiet=True)
-    sentences = [sentence for document in read_ddi(input) for sentence in document][:limit]
+    every = [sentence for document in read_ddi(input) for sentence in document]
+    hash_of_data = data_hash(every)
+    split = split_of(hash_of_data, split, input)
+    sentences = every[:limit]
     require_writable(output)
     require_writable(record_path(output))
     require_writable(mentions_path(output))
@@ -54,11 +63,13 @@ def annotate_file(
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     with load() as annotator:
         model = annotator.backend.description
-        options = {**options_of(annotator), "limit": limit, "strict": strict}
+        options = {**options_of(annotator), **(choices or {}), "limit": limit, "strict": strict}
         same_run = {**options, "model": {**model, "path": None}}  # a model may be moved
         print_of_run = fingerprint(same_run, sentences)
         if keep_finished and (finished := _finished(output, print_of_run)):
             return finished
+        if split == "test":
+            _warn_of_tuning(input, hash_of_data, print_of_run, progress)
         with Journal(output, print_of_run) as journal:
             n_resumed = len(journal.finished)
             if n_resumed:
@@ -74,6 +85,8 @@ def annotate_file(
                 mentions=mentions_path(output),
                 fingerprint=print_of_run,
                 options=options,
+                data_hash=hash_of_data,
+                split=split,
                 schema_hash=annotator.schema.hash(),
                 prompt_hash=annotator.prompt.hash(),
                 model_hash=model.get("sha256") or model.get("commit"),  # a hub's model has a commit
@@ -82,6 +95,8 @@ def annotate_file(
             )
             record.save(record_path(output))
             journal.finish()
+    if split == "test" and (problem := note_test_run(hash_of_data, print_of_run, output)):
+        progress.say(f"warning: {problem}")
     _summarise(record, progress)
     return record
 
@@ -98,6 +113,15 @@ def _finished(output: Path, print_of_run: str) -> RunRecord | None:
     return record if whole and record.fingerprint == print_of_run else None
 
 
+def _warn_of_tuning(input: Path, hash_of_data: str, print_of_run: str, progress: Progress) -> None:
+    earlier = earlier_test_run(hash_of_data, print_of_run)
+    if earlier is not None:
+        progress.say(
+            f"warning: {input}: this test split was evaluated with other options on {earlier.date} "
+            f"({earlier.output}); a test that options are chosen by is no test any more"
+        )
+
+
 def _remember(annotator: Annotator, sentences: Sequence[Sentence], journal: Journal) -> None:
     """Put the annotator where the earlier run was, so that drafts, and with them roundings, are the same."""
     for sentence, result in zip(sentences, journal.finished, strict=False):
@@ -112,6 +136,9 @@ def options_of(annotator: Annotator) -> dict[str, Any]:
         "schema": annotator.schema.name,
         "schema_hash": annotator.schema.hash(),
         "prompt_hash": annotator.prompt.hash(),
+        "instructions": annotator.instructions,
+        "max_prompt_tokens": annotator.max_prompt_tokens,
+        **_examples_of(annotator),
         "decoder": annotator.decoder,
         "rule": annotator.rule,
         "engine": annotator.engine,
@@ -121,6 +148,14 @@ def options_of(annotator: Annotator) -> dict[str, Any]:
         "temperature": getattr(annotator.backend, "temperature", None),  # a server's model has none
         "context_length": annotator.backend.context_length,
     }
+
+
+def _examples_of(annotator: Annotator) -> dict[str, Any]:
+    """What was shown: the ids, unless each sentence had examples of its own."""
+    examples = annotator.examples
+    if callable(examples):
+        return {"examples_hash": examples.hash()}
+    return {"example_ids": [example.id for example in examples], "examples_hash": examples_hash(examples)}
 
 
 def _annotate_into(
@@ -172,7 +207,7 @@ def _summarise(record: RunRecord, progress: Progress) -> None:
     share = "" if record.legal_share is None else f", {record.legal_share:.1%} of probability on legal tokens"
     progress.say(
         f"{record.elapsed_s:.1f} s{speed}, {record.n_passes / max(1, record.n_sentences):.2f} forward passes "
-        f"a sentence{share}"
+        f"a sentence, {record.n_tokens / max(1, record.n_sentences):.0f} tokens evaluated for it{share}"
     )
     if record.failures:
         progress.say(f"{len(record.failures)} sentences failed; {record_path(record.output)} names them")

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .errors import InputError
 from .journal import SentenceResult, write_atomically
+from .protocol import Split
 
 LIBRARIES = (
     "constrained-ner",
@@ -25,6 +26,7 @@ LIBRARIES = (
     "peft",
     "pydantic",
     "rapidfuzz",
+    "scikit-learn",
     "tokenizers",
     "torch",
     "transformers",
@@ -40,6 +42,7 @@ class RunRecord(BaseModel):
         output. None in records of earlier versions.
     mentions: the file that says more of each mention than the output can (see `mentions`).
     options: all that was chosen, as plain data.
+    data_hash, split: what was evaluated (see `protocol`); None where the split is neither known nor stated.
     n_resumed: sentences taken over from an earlier, interrupted run; elapsed_s does not cover them.
     legal_share: mean share of the model's probability that was legal where it decided; None if it never did.
     failures, problems: pairs of sentence id and message. A failed sentence has no mentions.
@@ -53,6 +56,8 @@ class RunRecord(BaseModel):
     mentions: str | None = None
     fingerprint: str | None = None
     options: dict[str, Any]
+    data_hash: str | None = None
+    split: Split | None = None
     schema_hash: str
     prompt_hash: str
     model_hash: str | None
@@ -79,6 +84,8 @@ class RunRecord(BaseModel):
         input: str | Path,
         output: str | Path,
         options: dict[str, Any],
+        data_hash: str | None = None,
+        split: Split | None = None,
         schema_hash: str,
         prompt_hash: str,
         model_hash: str | None,
@@ -111,6 +118,8 @@ class RunRecord(BaseModel):
             mentions=None if mentions is None else str(mentions),
             fingerprint=fingerprint,
             options=options,
+            data_hash=data_hash,
+            split=split,
             schema_hash=schema_hash,
             prompt_hash=prompt_hash,
             model_hash=model_hash,

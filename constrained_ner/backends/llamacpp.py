@@ -31,7 +31,7 @@ __all__ = ["LlamaCppBackend", "load_vocabulary"]
 _CELL_BLOCK = 256  # llama.cpp rounds a cache up to this
 _N_BATCH = 512
 _OUTPUT_BYTES = 64 << 20  # of logits that one call of llama_decode may write
-_EXACT_BYTES = 512 << 20  # models up to this size keep their cache in float32: it is small, and exact
+EXACT_BYTES = 512 << 20  # models up to this size keep their cache in float32: it is small, and exact
 _NO_CELLS = 1
 
 
@@ -83,7 +83,7 @@ class LlamaCppBackend:
         self.max_sequences = max_sequences
         self.gpu_layers = gpu_layers
         self._n_threads = n_threads or _usable_threads()
-        exact = cache == "f32" or (cache == "auto" and self.model.size_in_bytes <= _EXACT_BYTES)
+        exact = cache == "f32" or (cache == "auto" and self.model.size_in_bytes <= EXACT_BYTES)
         self._cache_type = llama_cpp.GGML_TYPE_F32 if exact else llama_cpp.GGML_TYPE_F16
         self._n_outputs = max(1, min(_N_BATCH, _OUTPUT_BYTES // (4 * len(self.vocabulary))))
         self._batch = _Batch(_N_BATCH)

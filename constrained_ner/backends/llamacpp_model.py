@@ -122,6 +122,12 @@ class LlamaModel:
         llama_cpp.llama_model_desc(self.pointer, buffer, len(buffer))
         return buffer.value.decode(errors="replace")
 
+    def metadata(self, key: str) -> str | None:
+        """A value of the file's metadata as text, None where it has none, or an array."""
+        buffer = ctypes.create_string_buffer(256)
+        n_bytes = llama_cpp.llama_model_meta_val_str(self.pointer, key.encode(), buffer, len(buffer))
+        return buffer.value.decode(errors="replace") if n_bytes >= 0 else None
+
     @cached_property
     def sha256(self) -> str:
         """Of the whole file."""

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from ..adapter import AdapterCard
 from ..annotate import Annotator, DecoderName
+from ..backends.memory import cache_note
 from ..bias import parse_bias
+from ..corpora.ddi import read_ddi
 from ..corpora.lines import read_names
+from ..data import Sentence
+from ..fewshot import Shots, SimilarExamples
 from ..jobs import annotate_file
 from ..progress import Progress
 from ..prompts import PromptFile
-from ..schema import Schema
+from ..schema import DDI, Schema
 from .options import (
     AdapterOption,
     BatchOption,
@@ -22,12 +28,17 @@ from .options import (
     BoundaryOption,
     ContextOption,
     DecoderOption,
+    Device,
     DeviceOption,
     Engine,
     EngineOption,
+    ExamplesOption,
     ForceOption,
+    Instructions,
+    InstructionsOption,
     LimitOption,
     LoraOption,
+    MaxPromptTokensOption,
     MergeOption,
     MinConfidenceOption,
     ModelOption,
@@ -36,6 +47,10 @@ from .options import (
     QuietOption,
     RuleOption,
     SchemaOption,
+    SeedOption,
+    SelectOption,
+    ShotsOption,
+    SplitOption,
     ThreadsOption,
     TrustRemoteCodeOption,
 )
@@ -67,12 +82,19 @@ def annotate(
     boundary: BoundaryOption = Boundary.word,
     schema: SchemaOption = None,
     prompt: PromptOption = None,
+    instructions: InstructionsOption = Instructions.once,
+    shots: ShotsOption = None,
+    examples: ExamplesOption = None,
+    select: SelectOption = "diverse",
+    seed: SeedOption = 0,
+    max_prompt_tokens: MaxPromptTokensOption = None,
     names: Annotated[
         Path | None,
         typer.Option(help="Lines `name|type` to expect: faster where they come, the answers unchanged."),
     ] = None,
     min_confidence: MinConfidenceOption = 0.0,
     bias: BiasOption = None,
+    split: SplitOption = None,
     limit: LimitOption = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse mentions whose offsets are not exact.")
@@ -98,25 +120,51 @@ def annotate(
         "n_threads": threads,
         "trust_remote_code": trust_remote_code or None,
     }
-    chosen: DecoderName | None = decoder.value if decoder else None
+    decoder_name: DecoderName | None = decoder.value if decoder else None
+
+    progress = Progress(quiet=quiet)
+    wanted = Shots.wanted(shots, examples, select, seed)
 
     def load() -> Annotator:
+        chosen_prompt = PromptFile.named(prompt) if prompt else None
+        chosen_schema = Schema.load(schema) if schema else None
+        shown: Sequence[Sentence] | SimilarExamples = ()
+        if wanted:
+            card = AdapterCard.load(adapter) if adapter else None
+            shown_schema = chosen_schema or (card.entity_schema if card else DDI)
+            shown = wanted.choose(list(read_ddi(input)), input, shown_schema, boundary.value)
+            n_tokens = wanted.n_tokens(shown)
+            if model and (note := cache_note(model, n_tokens, on_cpu=device != Device.cuda)):
+                progress.say(note)
         return Annotator.load(
             model,
-            schema=Schema.load(schema) if schema else None,
-            prompt=PromptFile.load(prompt) if prompt else None,
-            decoder=chosen if constrained else "unconstrained",
+            schema=chosen_schema,
+            prompt=chosen_prompt,
+            examples=shown,
+            instructions=instructions.value,
+            max_prompt_tokens=max_prompt_tokens,
+            decoder=decoder_name if constrained else "unconstrained",
             rule=rule.value if rule else None,
             engine=engine.value,
             boundary=boundary.value,
             names=read_names(names) if names else (),
             min_confidence=min_confidence,
             bias=parse_bias(bias or ()),
+            notify=lambda message: progress.say(f"note: {message}"),
             force=force,
             **backend_options,
         )
 
-    record = annotate_file(input, output, load, limit=limit, strict=strict, progress=Progress(quiet=quiet))
+    record = annotate_file(
+        input,
+        output,
+        load,
+        limit=limit,
+        strict=strict,
+        split=split.value if split else None,
+        choices={"prompt": prompt or "plain", **(wanted.record() if wanted else {"shots": 0})},
+        progress=progress,
+    )
     if record.failures:
         raise typer.Exit(1)
 

@@ -32,6 +32,17 @@ class Boundary(str, Enum):
     char = "char"
 
 
+class Instructions(str, Enum):
+    once = "once"
+    each = "each"
+
+
+class Split(str, Enum):
+    train = "train"
+    devel = "devel"
+    test = "test"
+
+
 class Quantize(str, Enum):
     four = "4bit"
     eight = "8bit"
@@ -79,7 +90,30 @@ BoundaryOption = Annotated[Boundary, typer.Option("--boundary", help="Where ment
 SchemaOption = Annotated[
     Path | None, typer.Option("--schema", help="Entity types, JSON or YAML; DDI by default.")
 ]
-PromptOption = Annotated[Path | None, typer.Option("--prompt", help="Prompt file, JSON.")]
+PromptOption = Annotated[
+    str | None, typer.Option("--prompt", help="plain, strict, guide, or a prompt file (JSON).")
+]
+InstructionsOption = Annotated[
+    Instructions, typer.Option("--instructions", help="State them once, or in each turn.")
+]
+ShotsOption = Annotated[
+    int | None, typer.Option("--shots", min=0, help="How many examples the prompt shows.")
+]
+ExamplesOption = Annotated[
+    Path | None, typer.Option("--examples", help="DDI XML that the examples come from.")
+]
+SelectOption = Annotated[
+    str,
+    typer.Option("--select", help="first, random, diverse, similar, or a file of sentence ids, one a line."),
+]
+SeedOption = Annotated[int, typer.Option("--seed", help="For examples that are drawn at random.")]
+MaxPromptTokensOption = Annotated[
+    int | None,
+    typer.Option("--max-prompt-tokens", min=1, help="The most that instructions and examples may take."),
+]
+SplitOption = Annotated[
+    Split | None, typer.Option("--split", help="Which split INPUT is, where its content does not tell.")
+]
 LimitOption = Annotated[
     int | None, typer.Option("--limit", min=1, help="Annotate the first N sentences alone.")
 ]

@@ -8,6 +8,8 @@ shots.py    what was asked for -> examples
 """
 
 from .fitting import most_that_fit
+from .pool import examples_hash
 from .shots import SELECTIONS, Chooser, Shots
+from .similar import SimilarExamples
 
-__all__ = ["SELECTIONS", "Chooser", "Shots", "most_that_fit"]
+__all__ = ["SELECTIONS", "Chooser", "Shots", "SimilarExamples", "examples_hash", "most_that_fit"]

@@ -66,10 +66,14 @@ class Pool:
         return tuple(name for name in self.types if self.n_mentions[name] < even / 2)
 
     def hash(self) -> str:
-        """SHA-256 over ids, texts and mentions, in order."""
-        digest = hashlib.sha256()
-        for candidate in self.candidates:
-            sentence = candidate.sentence
-            mentions = [[m.type, m.start, m.end] for m in sentence.mentions]
-            digest.update(json.dumps([sentence.id, sentence.text, mentions]).encode() + b"\n")
-        return digest.hexdigest()
+        """Of all candidates, in order."""
+        return examples_hash(candidate.sentence for candidate in self.candidates)
+
+
+def examples_hash(sentences: Iterable[Sentence]) -> str:
+    """SHA-256 over ids, texts and mentions, in order."""
+    digest = hashlib.sha256()
+    for sentence in sentences:
+        mentions = [[m.type, m.start, m.end] for m in sentence.mentions]
+        digest.update(json.dumps([sentence.id, sentence.text, mentions]).encode() + b"\n")
+    return digest.hexdigest()

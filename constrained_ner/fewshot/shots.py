@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..corpora.ddi import read_ddi
 from ..data import Document, Sentence
 from ..edges import Boundary
-from ..errors import InputError
+from ..errors import InputError, UserError
 from ..markup import Markup
 from ..protocol import keep_apart
 from ..schema import Schema
 from .choosing import diverse, first, picked, random, read_picked
 from .pool import Pool
 from .similar import SimilarExamples
+
+_TOKENS_PER_CHARACTER = 0.8  # of an example, which stands there twice, once with tags
 
 SELECTIONS = ("first", "random", "diverse", "similar")
 
@@ -42,10 +44,32 @@ class Shots:
     select: str = "diverse"
     seed: int = 0
 
+    @classmethod
+    def wanted(cls, n: int | None, examples: Path | None, select: str, seed: int) -> Shots | None:
+        """What a command line asks for; None if that is no examples. UserError where it makes no sense."""
+        if n == 0 or (n is None and examples is None and select in SELECTIONS):
+            return None
+        if examples is None:
+            raise UserError("--shots: examples have to come from somewhere: name a file with --examples")
+        return cls(examples, n, select, seed)
+
+    def record(self) -> dict[str, Any]:
+        """What a run's record says of it."""
+        return {"shots": self.n, "select": self.select, "seed": self.seed, "examples": str(self.examples)}
+
+    def n_tokens(self, chosen: Sequence[Sentence] | SimilarExamples) -> int:
+        """About how many tokens the chosen examples take, before there is a tokenizer to count them."""
+        if isinstance(chosen, SimilarExamples):
+            lengths = [len(candidate.sentence.text) for candidate in chosen.pool.candidates]
+            n_characters = chosen.n * sum(lengths) / len(lengths)
+        else:
+            n_characters = sum(len(sentence.text) for sentence in chosen)
+        return round(n_characters * _TOKENS_PER_CHARACTER)
+
     def choose(
         self, evaluated: Sequence[Document], evaluated_path: Path, schema: Schema, boundary: Boundary = "word"
-    ) -> list[Sentence] | Chooser:
-        """The same examples for every sentence, the most useful first; or, for `similar`, a Chooser.
+    ) -> list[Sentence] | SimilarExamples:
+        """The same examples for every sentence, the most useful first; or those that are similar to each.
 
         evaluated: the documents whose sentences are to be annotated. Raises InputError where their sentences
         are asked for as examples, and for what the examples file or the list cannot give.
