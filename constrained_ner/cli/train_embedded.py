@@ -38,13 +38,9 @@ def train_embedded(
 ) -> None:
     """Train the embedded model from scratch, export it, and write its card."""
     try:
-        import torch
-
         from ..training.recipe import train
     except ImportError as error:
         raise MissingExtraError(error.name or "torch", "train") from None
-    if threads:
-        torch.set_num_threads(threads)
     train(
         data,
         out,
@@ -55,6 +51,7 @@ def train_embedded(
         start_from=start_from,
         resume=resume,
         device=device,
+        n_threads=threads,
         seed=seed,
     )
 

@@ -36,6 +36,7 @@ def train(
     start_from: Path | None = None,
     resume: bool = False,
     device: str = "cpu",
+    n_threads: int | None = None,
     seed: int = 0,
 ) -> None:
     """Tokenizer, stages, export, and a model card with what it reaches on `devel`.
@@ -46,6 +47,8 @@ def train(
     start_from: an earlier `out`, whose tokenizer and weights are the start.
     On a graphics card in bfloat16. Raises UserError.
     """
+    if n_threads:
+        torch.set_num_threads(n_threads)
     checkpoint = out / "checkpoint.pt"
     if checkpoint.exists() and not resume:
         raise OutputError(f"{checkpoint}: exists; --resume goes on from it, another --out starts afresh")
