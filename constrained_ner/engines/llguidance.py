@@ -44,12 +44,8 @@ class LlguidanceMatcher:
         self._mask = mask
         self._check()
 
-    def fill(self) -> None:
-        """Write the mask, without reading the ids off it."""
-        llguidance.numpy.fill_next_token_bitmask(self._matcher, self._mask.words)
-
     def legal_ids(self) -> Sequence[int]:
-        self.fill()
+        llguidance.numpy.fill_next_token_bitmask(self._matcher, self._mask.words)
         self._check()
         return self._mask.ids()
 

@@ -42,13 +42,9 @@ class XgrammarMatcher:
         self._matcher = matcher
         self._mask = mask
 
-    def fill(self) -> None:
-        """Write the mask, without reading the ids off it."""
+    def legal_ids(self) -> Sequence[int]:
         if not self._matcher.fill_next_token_bitmask(self._mask.words):
             self._mask.words.fill(-1)  # all tokens are legal
-
-    def legal_ids(self) -> Sequence[int]:
-        self.fill()
         return self._mask.ids()
 
     def accept(self, token_id: int) -> None:
