@@ -2,7 +2,7 @@
 
     arms = grid(constrained=[True, False], shots=[0, 5, 15], selects=["random", "similar"])
     outcome = run_grid(arms, input, folder, open_arm)
-    print(outcome.comparison().table(options=False).text())
+    print(outcome.comparison.table(options=False).text())
 
 Each arm is a run of its own in the folder: NAME.out, its mentions and its record. Finished arms with the same
 options are kept, an arm that was stopped goes on where it was, and one that fails does not lose the others.
@@ -17,8 +17,9 @@ import io
 import json
 import re
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from itertools import groupby, product
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from .errors import InputError, OutputError, UserError
 from .jobs import annotate_file
 from .journal import require_writable, write_atomically
 from .progress import Progress
+from .protocol import Split
 from .runs import record_path
 from .scored import score_runs
 
@@ -128,6 +130,7 @@ class Outcome:
     records: dict[Arm, Path]
     failed: dict[Arm, str]
 
+    @cached_property
     def comparison(self) -> Comparison:
         """The runs that there are, in the order of the grid, compared with the first of them."""
         names = [self.names[arm] for arm in self.records]
@@ -135,20 +138,20 @@ class Outcome:
 
     def save(self, folder: Path) -> None:
         """Write the table beside the runs, as Markdown, as CSV and as JSON. Raises OutputError."""
-        comparison = self.comparison()
-        rows = list(self._plain(comparison))
+        rows = list(self._plain())
         failed = {self.names[arm]: message for arm, message in self.failed.items()}
         content = {"input": self.input.name, "arms": rows, "failed": failed}
         texts = {
-            "md": comparison.table(options=False).markdown(),
+            "md": self.comparison.table(options=False).markdown(),
             "csv": _as_csv(rows),
             "json": json.dumps(content, indent=2, ensure_ascii=False) + "\n",
         }
         for suffix, text in texts.items():
             write_atomically(folder / f"{TABLE}.{suffix}", [text])
 
-    def _plain(self, comparison: Comparison) -> Iterator[dict[str, Any]]:
-        for arm, measures in zip(self.records, comparison.measures, strict=True):
+    def _plain(self) -> Iterator[dict[str, Any]]:
+        """Each arm as plain data: its name, what it chose, its figures."""
+        for arm, measures in zip(self.records, self.comparison.measures, strict=True):
             figures = {
                 key: {"value": m.value} | ({} if m.low is None else {"low": m.low, "high": m.high})
                 for key, m in measures.items()
@@ -167,10 +170,14 @@ def run_grid(
     open_arm: OpenArm,
     *,
     limit: int | None = None,
+    split: Split | None = None,
+    examples: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Outcome:
     """Run what is not finished yet, and return where everything is.
 
+    split: which split the input is, if it is not one of those that are known.
+    examples: what the records of arms with examples shall say of where these come from.
     Raises UserError where no arm could run: input without gold, a folder that cannot be written.
     """
     progress = progress or Progress(quiet=True)
@@ -189,7 +196,14 @@ def run_grid(
                 progress.say(f"arm {len(records) + len(failed) + 1} of {len(arms)}: {names[arm]}")
                 try:
                     annotate_file(
-                        input, out, shared.opener(arm), limit=limit, keep_finished=True, progress=progress
+                        input,
+                        out,
+                        shared.opener(arm),
+                        limit=limit,
+                        keep_finished=True,
+                        split=split,
+                        choices=_choices_of(arm, examples or {}),
+                        progress=progress,
                     )
                 except UserError as error:
                     failed[arm] = str(error)
@@ -221,6 +235,12 @@ class _SharedBackend:
             return contextlib.nullcontext(annotator)
 
         return open_it
+
+
+def _choices_of(arm: Arm, examples: Mapping[str, Any]) -> dict[str, Any]:
+    """What a record cannot tell from the annotator itself."""
+    of_examples = {"select": arm.select, **examples} if arm.shots else {}
+    return {"prompt": arm.prompt or "plain", "shots": arm.shots, **of_examples}
 
 
 def _make_folder(folder: Path) -> None:

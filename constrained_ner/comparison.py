@@ -16,6 +16,7 @@ EXPLANATION = (
     "paired by sentence: where the interval excludes 0, they are hardly chance."
 )
 _NEVER = ("model.path",)  # a model may stand in another place and be the same
+_TOO_LONG = ("example_ids",)  # for a column; their hash tells them apart
 _HASHES = ("hash", "sha256", "commit")
 
 
@@ -87,6 +88,7 @@ def varying_options(records: Sequence[RunRecord]) -> dict[str, list[str]]:
     names = list(dict.fromkeys(name for options in flat for name in options))
     columns = {name: [options.get(name, NOTHING) for options in flat] for name in names}
     varying = {name: values for name, values in columns.items() if len(set(values)) > 1}
+    varying = {name: values for name, values in varying.items() if name not in _TOO_LONG}
     plain = {name: values for name, values in varying.items() if not _is_hash(name)}
     for name, values in varying.items():
         if _is_hash(name) and not _told_apart(values, plain):

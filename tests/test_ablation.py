@@ -170,6 +170,34 @@ def test_a_model_is_loaded_once_and_finished_arms_are_kept(
     assert RunRecord.load(tmp_path / "grid" / "copy-draft.out.run.json").n_sentences == 2
 
 
+def test_examples_are_shown_to_both_sides_alike(tmp_path: Path, model: Path) -> None:
+    pool = tmp_path / "pool.xml"
+    documents = "".join(
+        f'<document id="p{n}"><sentence id="p{n}.s0" text="Combine drug{n} with caution, as case {n} shows.">'
+        f'<entity charOffset="8-{11 + len(str(n))}" type="drug" text="drug{n}"/></sentence></document>'
+        for n in range(12)
+    )
+    pool.write_text(f"<corpus>{documents}</corpus>")
+    out = tmp_path / "grid"
+    arguments = ("--model", model, "--limit", 2, "--examples", pool, *SETTINGS)
+    assert run(SAMPLE, "--out", out, *arguments, "--shots", "0,2,4", "--select", "random,similar") == 0
+    records = {path.name: RunRecord.load(path) for path in out.glob("*.run.json")}
+    assert len(records) == 2 * (1 + 2 + 2)
+    n_tokens = {name: record.effort["n_prompt_tokens"] for name, record in records.items()}
+    for name, n in n_tokens.items():
+        if name.startswith("constrained"):
+            assert n_tokens[f"un{name}"] == n
+    for select in ("random", "similar"):
+        none, two, four = (
+            n_tokens[f"constrained-{shots}.out.run.json"]
+            for shots in ("0-shots", f"2-shots-{select}", f"4-shots-{select}")
+        )
+        assert none < two < four
+    options = records["constrained-2-shots-random.out.run.json"].options
+    assert (options["shots"], options["select"], options["examples"]) == (2, "random", str(pool))
+    assert "seed" not in records["constrained-0-shots.out.run.json"].options
+
+
 def test_one_failing_arm_does_not_lose_the_others(
     tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -250,7 +278,7 @@ def test_a_killed_grid_repeats_no_finished_arm_and_ends_with_the_same_table(
     entity = '<entity id="e{0}" charOffset="10-16" type="drug" text="aspirin"/>'
     sentences = "".join(
         f'<sentence id="s{n}" text="Effect of aspirin on {n} men.">{entity.format(n)}</sentence>'
-        for n in range(60)
+        for n in range(120)
     )
     source.write_text(f"<document>{sentences}</document>")
     arguments = [str(source), "--model", str(model), *SETTINGS, "--decoder", "copy-draft,stepwise"]
@@ -268,7 +296,7 @@ def test_a_killed_grid_repeats_no_finished_arm_and_ends_with_the_same_table(
     process = subprocess.Popen(command_line, env=environment, stdout=subprocess.DEVNULL)
     journal = tmp_path / "killed" / "stepwise.out.journal"
     deadline_s = time.monotonic() + 100
-    while not (journal.exists() and journal.stat().st_size > 2500) and time.monotonic() < deadline_s:
+    while not (journal.exists() and journal.stat().st_size > 1500) and time.monotonic() < deadline_s:
         assert process.poll() is None, "the grid ended before it could be killed"
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)

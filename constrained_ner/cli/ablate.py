@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
 import typer
 
 from ..ablation import Arm, Backend, grid, run_grid
-from ..annotate import Annotator
+from ..adapter import AdapterCard
+from ..annotate import Annotator, DecoderName
 from ..comparison import EXPLANATION
+from ..corpora.ddi import read_ddi
+from ..data import Sentence
 from ..engines import EngineName
 from ..errors import UserError
+from ..fewshot import Chooser, Shots
 from ..progress import Progress
 from ..prompt_file import PromptFile
-from ..schema import Schema
+from ..schema import DDI, Schema
 from .options import (
     AdapterOption,
     BatchOption,
@@ -24,45 +29,58 @@ from .options import (
     BoundaryOption,
     ContextOption,
     DeviceOption,
+    ForceOption,
+    Instructions,
+    InstructionsOption,
     LimitOption,
     LoraOption,
+    MaxPromptTokensOption,
+    MergeOption,
     QuantizeOption,
     QuietOption,
     SchemaOption,
+    SeedOption,
+    SplitOption,
     ThreadsOption,
     TrustRemoteCodeOption,
 )
 from .run import run
+
+_CONSTRAINED: tuple[DecoderName, ...] = ("copy-draft", "stepwise")
+_ENGINES: tuple[EngineName, ...] = get_args(EngineName)
+
+Value = TypeVar("Value", bound=str)
 
 
 def ablate(
     input: Annotated[Path, typer.Argument(help="DDI XML with gold entities, or a folder of them.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the runs and the table.")],
     arms: Annotated[
-        str,
-        typer.Option(help="Of: constrained, unconstrained. The first arm is what others are compared with."),
+        str, typer.Option(help="constrained, unconstrained. Differences are to the first arm.")
     ] = "constrained,unconstrained",
     shots: Annotated[str, typer.Option(help="Numbers of examples in the prompt.")] = "0",
     select: Annotated[
-        str,
-        typer.Option(help="Ways to choose them: first, random, diverse, similar, or files of sentence ids."),
+        str, typer.Option(help="first, random, diverse, similar, or files of sentence ids.")
     ] = "diverse",
     examples: Annotated[Path | None, typer.Option(help="DDI XML that the examples come from.")] = None,
-    prompt: Annotated[str, typer.Option(help="Prompts: plain, strict, guide, or files.")] = "plain",
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="GGUF, folder, hub id or server's model; repeat it for more. Default: the embedded one."
-        ),
+    seed: SeedOption = 0,
+    prompt: Annotated[
+        str | None,
+        typer.Option(help="plain, strict, guide, or prompt files; default: the adapter's, or plain."),
     ] = None,
-    decoder: Annotated[str, typer.Option(help="For constrained arms: copy-draft, stepwise.")] = "copy-draft",
-    engine: Annotated[
-        str, typer.Option(help="For constrained arms: native, outlines, llguidance, xgrammar, gbnf.")
-    ] = "native",
-    seed: Annotated[int, typer.Option(help="For choosing examples.")] = 0,
+    model: Annotated[
+        list[str] | None, typer.Option(help="As for llm-NERC; repeat it for more. Default: the embedded one.")
+    ] = None,
+    decoder: Annotated[str, typer.Option(help="Of constrained arms: copy-draft, stepwise.")] = "copy-draft",
+    engine: Annotated[str, typer.Option(help=f"Of constrained arms: {', '.join(_ENGINES)}.")] = "native",
+    instructions: InstructionsOption = Instructions.once,
+    max_prompt_tokens: MaxPromptTokensOption = None,
     limit: LimitOption = None,
+    split: SplitOption = None,
     adapter: AdapterOption = None,
     lora: LoraOption = None,
+    merge: MergeOption = None,
+    force: ForceOption = False,
     quantize: QuantizeOption = None,
     device: DeviceOption = None,
     boundary: BoundaryOption = Boundary.word,
@@ -81,6 +99,7 @@ def ablate(
     backend_options: dict[str, Any] = {
         "adapter": adapter and str(adapter),
         "lora": lora and str(lora),
+        "merge": merge,
         "quantize": quantize and quantize.value,
         "device": device and device.value,
         "max_sequences": batch,
@@ -88,55 +107,89 @@ def ablate(
         "n_threads": threads,
         "trust_remote_code": trust_remote_code or None,
     }
-    kinds = _list("--arms", arms, ("constrained", "unconstrained"))
-    decoders = _list("--decoder", decoder, ("copy-draft", "stepwise"))
     chosen = grid(
         models=model or (None,),
-        decoders=[d for kind in kinds for d in (decoders if kind == "constrained" else [kind])],  # type: ignore[misc]
-        engines=_list("--engine", engine, get_args(EngineName)),  # type: ignore[arg-type]
-        prompts=_list("--prompt", prompt),
-        shots=[_number(text) for text in _list("--shots", shots)],
-        selects=_list("--select", select),
+        decoders=_decoders(arms, decoder),
+        engines=_known("--engine", engine, _ENGINES),
+        prompts=_values("--prompt", prompt) if prompt else (None,),
+        shots=[_number(text) for text in _values("--shots", shots)],
+        selects=_values("--select", select),
     )
     if examples is None and any(arm.shots for arm in chosen):
         raise UserError("--shots: examples have to come from somewhere: name a file with --examples")
-    wanted = Schema.load(schema) if schema else None
+    progress = Progress(quiet=quiet)
+    chosen_schema = Schema.load(schema) if schema else None
+    card = AdapterCard.load(adapter) if adapter else None
+    shown_schema = chosen_schema or (card.entity_schema if card else DDI)
+
+    @cache  # constrained and unconstrained arms are shown the same
+    def choose(n: int, way: str) -> Sequence[Sentence] | Chooser:
+        assert examples is not None, "checked above"
+        return Shots(examples, n, way, seed).choose(read_ddi(input), input, shown_schema, boundary.value)
 
     def open_arm(arm: Arm, backend: Backend | None) -> Annotator:
         return Annotator.load(
             arm.model,
-            schema=wanted,
+            schema=chosen_schema,
             prompt=PromptFile.named(arm.prompt) if arm.prompt else None,
+            examples=choose(arm.shots, arm.select) if arm.select else (),
+            instructions=instructions.value,
+            max_prompt_tokens=max_prompt_tokens,
             decoder=arm.decoder,
             engine=arm.engine,
             boundary=boundary.value,
+            force=force,
             backend=backend,
+            notify=lambda message: progress.say(f"note: {message}"),
             **backend_options,
         )
 
-    progress = Progress(quiet=quiet)
-    outcome = run_grid(chosen, input, out, open_arm, limit=limit, progress=progress)
+    outcome = run_grid(
+        chosen,
+        input,
+        out,
+        open_arm,
+        limit=limit,
+        split=split.value if split else None,
+        examples={"seed": seed, "examples": str(examples)},
+        progress=progress,
+    )
     outcome.save(out)
-    sys.stdout.write(f"{outcome.comparison().table(options=False).text()}{EXPLANATION}\n")
+    sys.stdout.write(f"{outcome.comparison.table(options=False).text()}{EXPLANATION}\n")
     for arm, message in outcome.failed.items():
         print(f"error: arm {outcome.names[arm]}: {message}", file=sys.stderr)
     if outcome.failed:
         raise typer.Exit(1)
 
 
-def _list(option: str, text: str, known: Sequence[str] = ()) -> list[str]:
-    """The values of a list, each once. UserError for one that is not known, if only some are."""
+def _decoders(arms: str, decoder: str) -> list[DecoderName]:
+    """The decoders of the arms, in their order."""
+    constrained = _known("--decoder", decoder, _CONSTRAINED)
+    free: list[DecoderName] = ["unconstrained"]
+    kinds = _known("--arms", arms, ("constrained", "unconstrained"))
+    return [name for kind in kinds for name in (constrained if kind == "constrained" else free)]
+
+
+def _values(option: str, text: str) -> list[str]:
+    """The values of a list, each once."""
     values = list(dict.fromkeys(value for part in text.split(",") if (value := part.strip())))
     if not values:
         raise UserError(f"{option}: nothing in the list {text!r:.80}")
-    for value in values:
-        if known and value not in known:
-            raise UserError(f"{option}: {value!r:.80} is none of {', '.join(known)}")
     return values
 
 
+def _known(option: str, text: str, known: Sequence[Value]) -> list[Value]:
+    """The same for values of which all are known."""
+    by_text = {str(value): value for value in known}
+    values = _values(option, text)
+    for value in values:
+        if value not in by_text:
+            raise UserError(f"{option}: {value!r:.80} is none of {', '.join(by_text)}")
+    return [by_text[value] for value in values]
+
+
 def _number(text: str) -> int:
-    if not text.isdecimal():
+    if not text.isdecimal() or len(text) > 6:
         raise UserError(f"--shots: {text!r:.80} is not a number of examples")
     return int(text)
 

@@ -99,17 +99,17 @@ def lines(
     def paint(canvas: Canvas, ink: str) -> None:
         axes = canvas.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         for ax, (title, series) in zip(axes, panels.items(), strict=True):
-            colours, markers = _cycle(_SERIES, len(series)), _cycle(_MARKERS, len(series))
-            for (name, points), colour, marker in zip(series.items(), colours, markers, strict=True):
-                xs, ys = [p.x for p in points], [100 * p.bar.value for p in points]
+            places = sorted({p.x for points in series.values() for p in points})
+            for n, (name, points) in enumerate(series.items()):
+                colour, marker = _SERIES[n % len(_SERIES)], _MARKERS[n % len(_MARKERS)]
+                aside = (
+                    (n - (len(series) - 1) / 2) * 0.008 * (places[-1] - places[0])
+                )  # whiskers side by side
+                xs, ys = [p.x + aside for p in points], [100 * p.bar.value for p in points]
                 ax.plot(xs, ys, color=colour, marker=marker, markersize=5, label=_printable(name))
-                for point in points:
-                    _whisker(ax, point.bar, colour, vertical_at=point.x)
-            ax.set(
-                title=_printable(title),
-                xlabel=x_label,
-                xticks=sorted({p.x for s in series.values() for p in s}),
-            )
+                for x, point in zip(xs, points, strict=True):
+                    _whisker(ax, point.bar, colour, vertical_at=x)
+            ax.set(title=_printable(title), xlabel=x_label, xticks=places)
             ax.grid(axis="y", alpha=0.25)
         axes[0].set_ylabel(y_label)
         axes[0].set_ylim(bottom=0)
@@ -233,10 +233,6 @@ def _cell(column: int, row: int, share: float):  # type: ignore[no-untyped-def]
     from matplotlib.patches import Rectangle
 
     return Rectangle((column - 0.47, row - 0.47), 0.94, 0.94, color=_SERIES[0], alpha=share, linewidth=0)
-
-
-def _cycle(values: Sequence[str], n: int) -> list[str]:
-    return [values[i % len(values)] for i in range(n)]
 
 
 def _printable(text: str) -> str:

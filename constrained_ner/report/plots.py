@@ -12,7 +12,7 @@ from ..tables import Table
 from .figures import Bar, Figure, Point, bars, lines, matrix, scatter
 
 _MOST_BARS = 24  # more are not readable; the table has them all
-_OF_EXAMPLES = ("select", "examples", "seed")
+_OF_EXAMPLES = ("select", "example", "seed")
 
 
 def comparison_figures(comparison: Comparison) -> Iterator[Figure]:
