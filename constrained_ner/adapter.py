@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .errors import InputError, ModelError
 from .journal import write_atomically
@@ -36,11 +36,11 @@ class AdapterCard(BaseModel):
     schema, prompt: in full, so that the adapter brings its own.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: int = 1
     base_model: BaseModelIdentity
-    entity_schema: Schema = Field(alias="schema")  # `schema` is a method of BaseModel
+    entity_schema: Schema  # `schema` is a method of BaseModel
     schema_sha256: str
     prompt: PromptFile
     prompt_sha256: str
@@ -78,7 +78,7 @@ class AdapterCard(BaseModel):
 
     def save(self, folder: Path) -> None:
         """Write the card into the adapter's folder. Raises OutputError."""
-        write_atomically(folder / CARD_FILE, [self.model_dump_json(indent=2, by_alias=True), "\n"])
+        write_atomically(folder / CARD_FILE, [self.model_dump_json(indent=2), "\n"])
 
     def require(
         self,

@@ -105,7 +105,7 @@ def finetune(
         patience=patience,
         seed=seed,
         limit_val=limit_val,
-        prompt=prompt,
+        prompt=prompt or "plain",
         schema_file=schema,
         device=(device or Device.auto).value,
         checkpointing=checkpointing,

@@ -10,11 +10,12 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from ..chat_template import ChatTemplate, Message
 from ..constraint import Constraint, TagMachine
 from ..data import Mention, Sentence
 from ..legal import LegalTokens, TagTokens
 from ..markup import Markup
-from ..prompts import PLAIN_TEMPLATE, ChatTemplate, Message, PromptEncoder, PromptFile, Prompts
+from ..prompts import PromptEncoder, PromptFile, Prompts
 from ..schema import Schema
 from ..vocabulary import Vocabulary
 from .batches import Example
@@ -38,7 +39,6 @@ class ChatTargets:
     """Examples for one model, one schema and one prompt.
 
     vocabulary, chat_template: of the model, as its back end has them.
-    eos_id: the tokenizer's end token, for models whose template does not say how an answer ends.
     n_context: the most tokens that an example may have. What is longer is dropped, never cut.
     """
 
@@ -49,7 +49,6 @@ class ChatTargets:
         *,
         schema: Schema,
         prompt: PromptFile,
-        eos_id: int | None,
         n_context: int,
     ) -> None:
         self.vocabulary = vocabulary
@@ -60,7 +59,7 @@ class ChatTargets:
         self.prompt = PromptEncoder(
             Prompts(prompt, self.markup), vocabulary, chat_template, answer_ids=lambda example: []
         )
-        self.end = end_of_answer(vocabulary, chat_template, eos_id)
+        self.end = end_of_answer(vocabulary, chat_template)
 
     def write_all(self, sentences: Iterable[Sentence]) -> ChatExamples:
         """The examples of the sentences that have text; each is checked to be a legal answer."""
@@ -94,13 +93,13 @@ class ChatTargets:
         return example
 
 
-def end_of_answer(vocabulary: Vocabulary, chat_template: str | None, eos_id: int | None) -> int:
+def end_of_answer(vocabulary: Vocabulary, chat_template: str | None) -> int:
     """The stop token that the chat template writes after an answer; else the tokenizer's own."""
     turns = [Message("user", ""), Message("assistant", ""), Message("user", "")]
-    pieces = ChatTemplate(chat_template or PLAIN_TEMPLATE, vocabulary).render(turns)
-    after = pieces[pieces.index(1) + 1]
-    written = vocabulary.encode_template(after) if isinstance(after, str) and after else []
-    for token_id in (*written[:1], eos_id):
-        if token_id in vocabulary.stop_ids:
+    pieces = ChatTemplate(chat_template, vocabulary).render(turns)
+    after = str(pieces[pieces.index(1) + 1]) if 1 in pieces else ""  # some show the last message alone
+    written = vocabulary.encode_template(after) if after else []
+    for token_id in (*written[:1], vocabulary.eos_id):
+        if token_id is not None and token_id in vocabulary.stop_ids:
             return token_id
     return min(vocabulary.stop_ids)

@@ -16,7 +16,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +27,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ..adapter import AdapterCard
 from ..annotate import Annotator
 from ..backends.transformers import TransformersBackend, trained_length, vocabulary_of_model
-from ..backends.transformers_model import Quantize, load_tokenizer, require
+from ..backends.transformers_model import Quantize, load_tokenizer, quiet, require
 from ..backends.transformers_vocabulary import template_of
 from ..corpora.ddi import read_ddi
 from ..data import Mention, Sentence
-from ..errors import InputError, ModelError, OutputError, SchemaError, UserError
+from ..errors import InputError, ModelError, OutputError, SchemaError
 from ..evaluation import Evaluation, evaluate
 from ..hashing import file_hash
 from ..journal import write_atomically
@@ -84,7 +83,7 @@ class Settings(BaseModel):
     patience: int | None = 2
     seed: int = 0
     limit_val: int | None = None
-    prompt: Path | None = None
+    prompt: str = "plain"
     schema_file: Path | None = None
     device: str = "auto"
     checkpointing: bool | None = None
@@ -120,7 +119,7 @@ def finetune(settings: Settings, out: Path, say: Say, *, resume: bool = False) -
     began_s = time.monotonic()
     train, val = _read(settings.train), _read(settings.val)
     schema = Schema.load(settings.schema_file) if settings.schema_file else DDI
-    prompt = PromptFile.load(settings.prompt) if settings.prompt else PromptFile.built_in()
+    prompt = PromptFile.named(settings.prompt)
     _check_apart(settings, train, val)
     _check_types(settings.train, train, schema, say)
     if (done := _prepare(out, settings, resume)) is not None:
@@ -132,7 +131,6 @@ def finetune(settings: Settings, out: Path, say: Say, *, resume: bool = False) -
         template_of(tokenizer),
         schema=schema,
         prompt=prompt,
-        eos_id=tokenizer.eos_token_id,
         n_context=trained_length(config.get_text_config(decoder=True)),
     )
     written = targets.write_all(select(train, settings.select, settings.max_examples, settings.seed))
@@ -148,9 +146,10 @@ def finetune(settings: Settings, out: Path, say: Say, *, resume: bool = False) -
             {"name": settings.model, **adapted.loaded.identity()}, schema, prompt, template_of(tokenizer)
         )
         say(_sizes(adapted))
-        tuner = _make_tuner(settings, out, adapted, card, written, written_val, say)
-        tuner.measure = lambda: _figures(_measure(tuner, adapted, schema, prompt, measured, settings.batch))
-        _train(tuner, settings, out, say)
+        with quiet():
+            tuner = _make_tuner(settings, out, adapted, card, written, written_val, say)
+            tuner.measure = lambda: _figures(_measure(tuner, adapted, card, measured, settings.batch))
+            _train(tuner, settings, out, say)
     evaluations = [entry for entry in tuner.state.log_history if SCORE in entry]
     record = TrainingRecord(
         settings=settings,
@@ -341,7 +340,7 @@ def _make_tuner(
 ) -> Tuner:
     require("tensorboard", "train")
     from torch.utils.tensorboard import SummaryWriter
-    from transformers.integrations import TensorBoardCallback
+    from transformers.integrations.integration_utils import TensorBoardCallback
 
     device = adapted.loaded.device
     tokenizer = adapted.loaded.tokenizer
@@ -366,7 +365,8 @@ def _make_tuner(
     )
     tuner.add_callback(CheckGradients(tuner.check_gradients))
     if tuner.is_world_process_zero():
-        tuner.add_callback(TensorBoardCallback(SummaryWriter(str(out / "tensorboard"))))
+        board: Any = TensorBoardCallback
+        tuner.add_callback(board(SummaryWriter(str(out / "tensorboard"))))
     return tuner
 
 
@@ -421,17 +421,12 @@ def _train(tuner: Tuner, settings: Settings, out: Path, say: Say) -> None:
 
 
 def _measure(
-    tuner: Tuner,
-    adapted: AdaptedModel,
-    schema: Schema,
-    prompt: PromptFile,
-    sentences: Sequence[Sentence],
-    batch: int,
+    tuner: Tuner, adapted: AdaptedModel, card: AdapterCard, sentences: Sequence[Sentence], batch: int
 ) -> Evaluation:
     """Annotate as `bin/llm-NERC` will, each process its share, and score officially."""
     mine = sentences[tuner.args.process_index :: tuner.args.world_size]
-    backend = TransformersBackend.around(replace(adapted.loaded), max_sequences=batch)
-    with Annotator(backend, schema=schema, prompt=prompt) as annotator:
+    backend = TransformersBackend.around(adapted.loaded, max_sequences=batch)
+    with Annotator(backend, schema=card.entity_schema, prompt=card.prompt) as annotator:
         predicted: list[tuple[str, Mention]] = [
             (annotated.sentence.id, mention)
             for annotated in annotator.run(mine)
@@ -445,6 +440,3 @@ def _measure(
 def _figures(evaluation: Evaluation) -> dict[str, float]:
     by_type = {f"f1_{name}": counts.f1 for name, counts in evaluation.by_type.items()}
     return {"micro_f1": evaluation.micro.f1, "macro_f1": evaluation.macro.f1, **by_type}
-
-
-__all__ = ["Settings", "TrainingRecord", "UserError", "finetune"]

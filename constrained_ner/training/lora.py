@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import warnings
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..backends.transformers_model import LoadedModel, Quantize, load_model, pick_device, require
+from ..backends.transformers_model import LoadedModel, Quantize, load_model, pick_device, quiet, require
 from ..errors import ModelError
 
 ALL_LINEAR = "all-linear"
@@ -83,7 +83,8 @@ def load_for_training(
     )
     config.base_model_name_or_path = name
     try:
-        peft: Any = get_peft_model(loaded.model, config)
+        with quiet():
+            peft: Any = get_peft_model(loaded.model, config)
     except ValueError as error:
         raise ModelError(f"{name}: --targets {lora.targets}: {str(error).splitlines()[0]}") from None
     if checkpointing:
@@ -95,21 +96,17 @@ def load_for_training(
 def save_adapter(peft: Any, folder: Path) -> None:
     """Put the adapter's weights and configuration in place, each whole at any moment."""
     part = folder / ".part"
-    peft.save_pretrained(part)
-    for file in ("adapter_model.safetensors", "adapter_config.json"):
-        os.replace(part / file, folder / file)
-    for file in part.iterdir():  # peft's own page about the adapter, which knows nothing of this training
-        file.unlink()
-    part.rmdir()
+    with quiet():
+        peft.save_pretrained(part)
+    for name in ("adapter_model.safetensors", "adapter_config.json"):
+        os.replace(part / name, folder / name)
+    shutil.rmtree(part)  # with peft's own page about the adapter, which knows nothing of this training
 
 
 def _checkpoint_activations(model: Any) -> None:
     """Keep each layer's input alone and compute the rest again in the backward pass."""
-    enable = getattr(model, "activation_checkpointing_enable", None)  # its name since transformers 5.2x
     options = {"use_reentrant": False}
-    if enable is not None:
-        enable(activation_checkpointing_kwargs=options)
-        return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
+    if hasattr(model, "activation_checkpointing_enable"):  # transformers 5.23; until then the other name
+        model.activation_checkpointing_enable(activation_checkpointing_kwargs=options)
+    else:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=options)

@@ -34,8 +34,9 @@ class ModelShape:
     @classmethod
     def of(cls, config: Any, *, trust_remote_code: bool = False) -> ModelShape:
         """The shape of a configuration; no weights are read or made."""
+        auto: Any = AutoModelForCausalLM
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
+            model = auto.from_config(config, trust_remote_code=trust_remote_code)
         head = model.get_output_embeddings()
         linear = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not head]
         text = config.get_text_config(decoder=True)

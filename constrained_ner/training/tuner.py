@@ -58,7 +58,7 @@ def collate(examples: Sequence[Example], loss: Loss, pad: int) -> dict[str, Tens
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
-class Tuner(transformers.Trainer):  # type: ignore[misc]
+class Tuner(transformers.Trainer):
     """Trains an adapter.
 
     head: the output layer of the model. measure: figures of the model as it is, under names of their own.
@@ -94,19 +94,20 @@ class Tuner(transformers.Trainer):  # type: ignore[misc]
 
     def check_gradients(self) -> None:
         """ModelError where a gradient is no number: the step would spoil the weights for good."""
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        model: Any = self.model
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
         if gradients and not torch.stack([g.isfinite().all() for g in gradients]).all():
             raise self._diverged("the gradient is not finite")
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
-        output = super().evaluation_loop(*args, **kwargs)
+        output: Any = super().evaluation_loop(*args, **kwargs)
         output.metrics.update({f"eval_{name}": figure for name, figure in self.measure().items()})
         return output
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         # A folder of this name can be there if the run was killed or its epoch ended here: it must never
         # look whole while it is written anew.
-        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
         try:
             if self.args.should_save:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -124,7 +125,7 @@ class Tuner(transformers.Trainer):  # type: ignore[misc]
         )
 
     def _last_checkpoint(self) -> str:
-        last = last_checkpoint(Path(self.args.output_dir))
+        last = last_checkpoint(Path(str(self.args.output_dir)))
         return f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"
 
 
@@ -156,7 +157,7 @@ def n_epochs_without_gain(history: Sequence[Mapping[str, Any]]) -> int:
     return len(scores) - 1 - scores.index(max(scores)) if scores else 0
 
 
-class KeepBest(transformers.TrainerCallback):  # type: ignore[misc]
+class KeepBest(transformers.TrainerCallback):
     """Writes the adapter whenever an epoch is the best so far, and ends a training that gains no more."""
 
     def __init__(self, write: Callable[[], None], patience: int | None) -> None:
@@ -171,7 +172,7 @@ class KeepBest(transformers.TrainerCallback):  # type: ignore[misc]
             control.should_training_stop = True
 
 
-class EverySteps(transformers.TrainerCallback):  # type: ignore[misc]
+class EverySteps(transformers.TrainerCallback):
     """A checkpoint every so many steps, beside those at the end of each epoch."""
 
     def __init__(self, n_steps: int) -> None:
@@ -184,7 +185,7 @@ class EverySteps(transformers.TrainerCallback):  # type: ignore[misc]
             control.should_save = True
 
 
-class CheckGradients(transformers.TrainerCallback):  # type: ignore[misc]
+class CheckGradients(transformers.TrainerCallback):
     """Before every step of the optimiser."""
 
     def __init__(self, check: Callable[[], None]) -> None:
@@ -194,7 +195,7 @@ class CheckGradients(transformers.TrainerCallback):  # type: ignore[misc]
         self.check()
 
 
-class Report(transformers.TrainerCallback):  # type: ignore[misc]
+class Report(transformers.TrainerCallback):
     """A line with the time left now and then, and one for each epoch."""
 
     def __init__(self, say: Callable[[str], None], every_s: float = 10.0) -> None:
@@ -206,8 +207,8 @@ class Report(transformers.TrainerCallback):  # type: ignore[misc]
         self._first_step = state.global_step
         self._began_s = self._said_s = time.monotonic()
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, float], **_: Any) -> None:
-        self._loss = logs.get("loss", self._loss)
+    def on_log(self, args: Any, state: Any, control: Any, **about: Any) -> None:
+        self._loss = about["logs"].get("loss", self._loss)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         now = time.monotonic()
@@ -222,9 +223,8 @@ class Report(transformers.TrainerCallback):  # type: ignore[misc]
             f"{left_s // 3600}:{left_s // 60 % 60:02}:{left_s % 60:02} left"
         )
 
-    def on_evaluate(
-        self, args: Any, state: Any, control: Any, metrics: Mapping[str, float], **_: Any
-    ) -> None:
+    def on_evaluate(self, args: Any, state: Any, control: Any, **about: Any) -> None:
+        metrics = about["metrics"]
         best = "" if n_epochs_without_gain(state.log_history) else ", the best so far"
         self.say(
             f"epoch {state.epoch:.2f}: training loss {self._loss:.4f}, validation loss "
