@@ -121,10 +121,14 @@ class Annotator:
         if isinstance(backend, TextBackend):
             if engine != "native":
                 raise UserError(f"the engine {engine} needs a model on this machine; a server has its own")
+            if max_prompt_tokens is not None:
+                raise UserError(
+                    "--max-prompt-tokens needs a model on this machine: here nobody can count them"
+                )
             constrained = decoder != "unconstrained"
             self.decoder, self.rule = "server" if constrained else decoder, "any"
             self._by_text = TextAnnotation(
-                backend, prompts, self._machine, boundary=boundary, constrained=constrained
+                backend, prompts, self._machine, boundary=boundary, constrained=constrained, notify=notify
             )
             return  # the rest is for decoding here
         self._model = backend
@@ -184,7 +188,7 @@ class Annotator:
         prompt = prompt or (card.prompt if card else PromptFile.built_in())
         if backend is None:
             backend = load_backend(str(model or embedded_model()), **backend_options)
-        if card and not force and not isinstance(backend, TextBackend):
+        if card and adapter and not force and not isinstance(backend, TextBackend):
             template, description = backend.chat_template, backend.description
             card.require(adapter, schema=schema, prompt=prompt, chat_template=template, model=description)
         return cls(

@@ -329,6 +329,21 @@ def join_pieces(answer: str) -> str | None:
     return "".join(pieces)
 
 
+def are_pieces(constraint: Constraint, answer: str) -> bool:
+    """Whether the answer is what the JSON schema allows."""
+    found, tail = words(constraint)
+    choices = list(_piece_choices(constraint.machine, found, tail))
+    try:
+        pieces = json.loads(answer)
+    except json.JSONDecodeError:
+        return False
+    return (
+        isinstance(pieces, list)
+        and len(pieces) == len(choices)
+        and all(piece in allowed for piece, allowed in zip(pieces, choices, strict=True))
+    )
+
+
 # ---- templates
 
 

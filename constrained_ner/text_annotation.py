@@ -9,9 +9,9 @@ confidence: servers do not show the probabilities of what was legal.
 
 from __future__ import annotations
 
-import logging
+import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
@@ -21,37 +21,42 @@ from .constraint import Constraint, TagMachine
 from .data import Sentence
 from .edges import OPEN, Boundary
 from .errors import ModelError, SentenceError
-from .grammar import join_pieces, render, split_pieces
+from .grammar import are_pieces, join_pieces, render, split_pieces
 from .prompts import Message, Prompts
 from .results import Annotated, Effort
 from .windows import cut_near_middle
-
-_LOG = logging.getLogger(__name__)
 
 _AS_PIECES = (
     "Write the answer as a JSON array of strings: the words of the sentence in order, each with the space "
     "before it. Joined, they are the sentence with its tags."
 )
+_QUOTES = {ord('"'): "\u201d", ord("\\"): "\uff3c"}
+_CONTROLS = {code: " " if chr(code).isspace() else "\u2400" for code in (*range(32), 127)}
+"""Stand-ins for what JSON has to escape: one character for one, of the same kind, so offsets and edges stay.
+
+Converters of JSON schemas to grammars get backslashes wrong: llama.cpp's did, llama-cpp-python's does.
+"""
 _SHORTEST_WINDOW = 40  # characters; where not even this fits, the prompt is what is too long
 _ENOUGH_FAILURES = 5
 
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """A sentence or a piece of one, under way."""
+    """A sentence or a piece of one, under way.
 
+    constraint: on the text as it was shown. answer: None where nothing needed to be asked.
+    """
+
+    text: str
     constraint: Constraint
-    answer: Future[TextAnswer] | None  # None where nothing needs to be asked
-
-    @property
-    def text(self) -> str:
-        return self.constraint.text
+    answer: Future[TextAnswer] | None
 
 
 class TextAnnotation:
     """Sentences in, mentions out, many requests under way.
 
     constrained: send the grammar of each sentence along; otherwise the answers are free.
+    notify: told once if the server does not heed the grammar.
     """
 
     def __init__(
@@ -62,6 +67,7 @@ class TextAnnotation:
         *,
         boundary: Boundary = "word",
         constrained: bool = True,
+        notify: Callable[[str], None] = warnings.warn,
     ) -> None:
         self._backend = backend
         self._prompts = prompts
@@ -69,7 +75,7 @@ class TextAnnotation:
         self._boundary: Boundary = boundary
         self._constrained = constrained
         self._in_pieces = constrained and backend.dialect == "json-schema"
-        self._has_warned = False
+        self._notify: Callable[[str], None] | None = notify  # None when it has been told
 
     def run(self, sentences: Iterable[Sentence]) -> Iterator[Annotated]:
         """Annotate sentences, in order; failures are reported, not raised.
@@ -89,7 +95,8 @@ class TextAnnotation:
                 first_failures.append(annotated)
                 if len(first_failures) == _ENOUGH_FAILURES:
                     raise ModelError(
-                        f"the first {_ENOUGH_FAILURES} sentences all failed, the last one so: {annotated.failure}"
+                        f"the first {_ENOUGH_FAILURES} sentences all failed, the last of them because: "
+                        f"{annotated.failure}"
                     )
         yield from first_failures or ()
 
@@ -128,15 +135,19 @@ class TextAnnotation:
     def _ask(self, text: str) -> _Question:
         # Whether the server's tokenizer begins a text with a space of its own is not known: one is allowed.
         leading_space = self._constrained and not self._in_pieces
-        constraint = Constraint(text, self._machine, boundary=self._boundary, leading_space=leading_space)
+        shown = self._shown(text)
+        constraint = Constraint(shown, self._machine, boundary=self._boundary, leading_space=leading_space)
         if not any(edge & OPEN for edge in constraint.edges):
-            return _Question(constraint, None)
+            return _Question(text, constraint, None)
         request = TextRequest(
-            messages=self._messages(text),
+            messages=self._messages(shown),
             max_tokens=64 + 2 * constraint.n_bytes,  # a copy takes a quarter of that; the rest is for tags
             grammar=render(constraint, self._backend.dialect) if self._constrained else None,
         )
-        return _Question(constraint, self._backend.submit(request))
+        return _Question(text, constraint, self._backend.submit(request))
+
+    def _shown(self, text: str) -> str:
+        return text.translate(_QUOTES | _CONTROLS) if self._in_pieces else text
 
     def _messages(self, text: str) -> tuple[tuple[str, str], ...]:
         first, *others = self._prompts.prepare_messages(text)
@@ -144,10 +155,13 @@ class TextAnnotation:
         return ((first.role, opening), *((message.role, self._content(message)) for message in others))
 
     def _content(self, message: Message) -> str:
-        """An example's answer is shown in the form that is asked for."""
-        if message.sentence is None or not self._in_pieces:
+        """Examples are shown in the form that is asked for."""
+        if not self._in_pieces:
             return message.content
-        constraint = Constraint(message.sentence.text, self._machine, boundary=self._boundary)
+        if message.sentence is None:
+            return message.content.translate(_QUOTES)
+        text = self._shown(message.sentence.text)
+        constraint = Constraint(text, self._machine, boundary=self._boundary)
         kept, _ = self._machine.markup.expressible(message.sentence, self._boundary)
         return split_pieces(constraint, kept)
 
@@ -166,7 +180,8 @@ class TextAnnotation:
             left, right = map(self._read, halves)
             return left.followed_by(right)
         pieces = join_pieces(answer.text) if self._in_pieces else None
-        written = _with_edges_of(question.text, answer.text if pieces is None else pieces).encode()
+        shown = question.constraint.text
+        written = _with_edges_of(shown, answer.text if pieces is None else pieces).encode()
         annotated = read_answer(
             question.constraint,
             written,
@@ -180,22 +195,25 @@ class TextAnnotation:
             finished=answer.finished,
             provenance="constrained" if self._constrained else "exact",
         )
-        legal = question.constraint.read(written) is not None
-        loose = pieces is not None and annotated.verbatim  # all that the JSON schema asks for
-        if self._constrained and answer.finished and not legal and not loose:
+        if self._constrained and answer.finished and not self._heeds(question.constraint, written, answer):
             self._warn()
-        return annotated
+        mentions = [replace(m, text=question.text[m.start : m.end]) for m in annotated.sentence.mentions]
+        return replace(annotated, sentence=Sentence("", question.text).with_mentions(mentions))
+
+    def _heeds(self, constraint: Constraint, written: bytes, answer: TextAnswer) -> bool:
+        """Whether the answer could have come about under the grammar."""
+        if self._in_pieces:
+            return are_pieces(constraint, answer.text)
+        return constraint.read(written) is not None
 
     def _warn(self) -> None:
-        """Once: the answer could not have come about under the grammar."""
-        if not self._has_warned:
-            self._has_warned = True
-            _LOG.warning(
-                "%s did not heed the constraint: what it writes is aligned with the sentences instead, and "
-                "marked where the offsets are not exact; %s",
-                self._backend.grammar_field,
-                self._backend.grammar_advice,
+        if self._notify is not None:
+            self._notify(
+                f"{self._backend.grammar_field} did not heed the constraint: what it writes is aligned with "
+                "the sentences instead, and marked where the offsets are not exact; "
+                f"{self._backend.grammar_advice}"
             )
+            self._notify = None
 
 
 def _with_edges_of(text: str, written: str) -> str:

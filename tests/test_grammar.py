@@ -16,10 +16,21 @@ from hard_texts import HARD_TEXTS, random_text
 from test_constraint import MACHINE, SHORT, mutated, random_answer
 
 from constrained_ner.constraint import Constraint, TagMachine
-from constrained_ner.data import Sentence
+from constrained_ner.data import Mention, Sentence
 from constrained_ner.edges import Boundary
 from constrained_ner.errors import SentenceError
-from constrained_ner.grammar import Dialect, gbnf, join_pieces, json_schema, lark, regex, render, words
+from constrained_ner.grammar import (
+    Dialect,
+    are_pieces,
+    gbnf,
+    join_pieces,
+    json_schema,
+    lark,
+    regex,
+    render,
+    split_pieces,
+    words,
+)
 
 GOLDEN = Path(__file__).parent / "golden"
 GOLDEN_TEXT = 'Beta-blockers "<5 mg"\n'
@@ -290,6 +301,12 @@ def test_the_schema_takes_every_answer_in_pieces() -> None:
             pieces = as_pieces(constraint, answer)
             assert matcher.accepts(pieces.encode())
             assert join_pieces(pieces) == answer.decode()
+            assert are_pieces(constraint, pieces)
+            assert not are_pieces(constraint, pieces[:-1])
+            assert not are_pieces(constraint, pieces.replace("[", '["', 1).replace("[", '["x", ', 1))
+            tagged = constraint.read(answer)
+            mentions = [Mention((t.span,), t.type, "") for t in tagged or ()]
+            assert json.loads(split_pieces(constraint, mentions)) == json.loads(pieces)
 
 
 def test_the_schema_is_looser_but_never_alters_the_text() -> None:

@@ -22,6 +22,7 @@ from ..prompts import PromptFile
 from ..schema import DDI, Schema
 from .options import (
     AdapterOption,
+    BaseUrlOption,
     BatchOption,
     BiasOption,
     Boundary,
@@ -49,9 +50,11 @@ from .options import (
     SchemaOption,
     SeedOption,
     SelectOption,
+    ServerOption,
     ShotsOption,
     SplitOption,
     ThreadsOption,
+    TimeoutOption,
     TrustRemoteCodeOption,
 )
 from .run import run
@@ -70,6 +73,9 @@ def annotate(
         typer.Option("--constrained/--unconstrained", help="Force a verbatim copy, or align afterwards."),
     ] = True,
     model: ModelOption = None,
+    base_url: BaseUrlOption = None,
+    server: ServerOption = None,
+    timeout: TimeoutOption = None,
     adapter: AdapterOption = None,
     lora: LoraOption = None,
     merge: MergeOption = None,
@@ -118,6 +124,9 @@ def annotate(
         "max_sequences": batch,
         "context_length": context,
         "n_threads": threads,
+        "base_url": base_url,
+        "server": server and server.value,
+        "timeout_s": timeout,
         "trust_remote_code": trust_remote_code or None,
     }
     decoder_name: DecoderName | None = decoder.value if decoder else None

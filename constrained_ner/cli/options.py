@@ -43,6 +43,14 @@ class Split(str, Enum):
     test = "test"
 
 
+class Server(str, Enum):
+    llama_server = "llama-server"
+    llama_cpp_python = "llama-cpp-python"
+    vllm = "vllm"
+    sglang = "sglang"
+    openai = "openai"
+
+
 class Quantize(str, Enum):
     four = "4bit"
     eight = "8bit"
@@ -56,7 +64,10 @@ class Device(str, Enum):
 
 ModelOption = Annotated[
     str | None,
-    typer.Option("--model", help="GGUF file, folder or hub id; the embedded model by default."),
+    typer.Option(
+        "--model",
+        help="GGUF file, folder, hub id, ollama:NAME or openai:NAME; the embedded model by default.",
+    ),
 ]
 AdapterOption = Annotated[
     Path | None, typer.Option("--adapter", help="Folder of a LoRA adapter (transformers).")
@@ -119,6 +130,16 @@ LimitOption = Annotated[
 ]
 BatchOption = Annotated[int | None, typer.Option("--batch", min=1, help="Sentences under way at once.")]
 ContextOption = Annotated[int | None, typer.Option("--context", min=64, help="Context length in tokens.")]
+BaseUrlOption = Annotated[
+    str | None,
+    typer.Option("--base-url", help="Address of the server, for --model openai:NAME or ollama:NAME."),
+]
+ServerOption = Annotated[
+    Server | None, typer.Option("--server", help="What the server is, if it does not say (openai:NAME).")
+]
+TimeoutOption = Annotated[
+    float | None, typer.Option("--timeout", min=0.1, help="Seconds to wait for an answer of a server.")
+]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="Processor threads (GGUF).")]
 TrustRemoteCodeOption = Annotated[
     bool, typer.Option("--trust-remote-code", help="Let a hub's model run its own code.")
