@@ -154,7 +154,7 @@ def configuration(kind: str, wrapped: Any, *, wide: bool, **changes: Any) -> Any
         "gemma3_text": {
             "query_pre_attn_scalar": sizes["head_dim"],
             "sliding_window": 7,
-            "num_hidden_layers": 7,
+            "num_hidden_layers": 6,
             "rope_parameters": {
                 "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1_000_000.0},
                 "sliding_attention": {"rope_type": "default", "rope_theta": 10_000.0},

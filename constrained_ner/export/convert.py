@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +12,7 @@ import numpy as np
 from gguf import GGML_QUANT_VERSION, GGUFReader, GGUFType, GGUFWriter, Keys
 from numpy.typing import NDArray
 
+from ..backends.calibrated import TEMPERATURE_KEY, stored_temperature
 from ..backends.transformers_vocabulary import template_of, vocabulary_of_tokenizer
 from ..errors import ModelError
 from .checkpoint import Checkpoint
@@ -79,9 +80,7 @@ def export_model(
     writer.add_quantization_version(GGML_QUANT_VERSION)
     add_metadata(writer, family, config, n_tokens=n_rows)
     add_tokenizer(writer, tokenizer, vocabulary, getattr(config, "bos_token_id", None))
-    if lora and lora.card:
-        writer.add_string(ADAPTER_KEY, lora.card)
-
+    _add_training(writer, lora, checkpoint)
     n_bytes = sum(tensor.n_bytes(precision) for tensor in tensors) + _METADATA_BYTES
     if type == "q4_k_m":
         n_bytes += int(_SMALL_SHARE * n_bytes)
@@ -107,10 +106,10 @@ def export_lora(
     family = family_of(model, checkpoint.config, out)
     lora = LoraAdapter(adapter)
     lora.check_fits(checkpoint.shapes, tied=checkpoint.config.tie_word_embeddings)
-    if lora.replaced:
+    brought = next(_brought(lora, checkpoint), None)
+    if brought is not None:
         raise ModelError(
-            f"{adapter}: brings {lora.replaced[0]} whole, which a GGUF LoRA cannot hold: "
-            "export the merged model"
+            f"{adapter}: brings {brought} whole, which a GGUF LoRA cannot hold: export the merged model"
         )
     tensors = _lora_tensors(checkpoint, family, lora)
     writer = GGUFWriter(None, family.name)
@@ -119,11 +118,27 @@ def export_lora(
     writer.add_string(Keys.Adapter.TYPE, "lora")
     writer.add_float32(Keys.Adapter.LORA_ALPHA, lora.alpha)
     writer.add_file_type(file_type(type))
-    if lora.card:
-        writer.add_string(ADAPTER_KEY, lora.card)
+    _add_training(writer, lora)
     with written_whole(out, sum(tensor.n_bytes(type) for tensor in tensors) + (1 << 20)) as partial:
         write_tensors(writer, tensors, partial, type, on_tensor)
     return Exported(out, family.name, _kinds(out), ())
+
+
+def _brought(lora: LoraAdapter, base: Checkpoint) -> Iterator[str]:
+    """Weights that the adapter brings and the base model does not have; peft saves some that are unchanged."""
+    for name in lora.replaced:
+        if name not in base.weights or not np.array_equal(lora.replacement(name), base.weights.read(name)):
+            yield name
+
+
+def _add_training(writer: GGUFWriter, lora: LoraAdapter | None, base: Checkpoint | None = None) -> None:
+    """What the adapter was trained for, and the temperature that makes its confidences true."""
+    card = lora.card if lora else None
+    if card is not None:
+        writer.add_string(ADAPTER_KEY, card.model_dump_json(by_alias=True))
+    temperature = stored_temperature(*(part.folder for part in (lora, base) if part))
+    if temperature != 1:
+        writer.add_float32(TEMPERATURE_KEY, temperature)
 
 
 def _model_tensors(checkpoint: Checkpoint, family: Family, lora: LoraAdapter | None) -> list[Tensor]:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..adapter import AdapterCard
 from ..backends.transformers_model import check_adapter
 from ..errors import ModelError
 from .checkpoint import SafetensorsReader, fetched
@@ -31,8 +32,6 @@ _STRANGE = (
     "target_parameters",
 )
 _INITIAL_WEIGHTS_KEEP_BASE = (True, False, None, "gaussian", "orthogonal", "eva")
-CARD = "constrained-ner.json"
-"""What the adapter was trained for: hashes of schema, prompt, template and base."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class Product:
 class LoraAdapter:
     """An adapter's folder, checked. Weights are named as in the base model and read when asked for.
 
-    adapted: weights that get a product; replaced: weights that the adapter brings whole.
+    adapted: weights that get a product.
     """
 
     def __init__(self, name: str) -> None:
@@ -63,9 +62,14 @@ class LoraAdapter:
         check_adapter(str(self.folder))
         self._config = _read_config(self.folder)
         self._reader = SafetensorsReader.of_file(self.folder / "adapter_model.safetensors")
-        names = [stored.removeprefix(_PREFIX) for stored in self._reader.names()]
-        self.adapted = [name.removesuffix(_A) + ".weight" for name in names if name.endswith(_A)]
-        self.replaced = [name for name in names if not name.endswith((_A, _B))]
+        stored = self._reader.names()
+        self.adapted = [_base_name(name, _A) for name in stored if name.endswith(_A)]
+        self._whole = {_base_name(name): name for name in stored if not name.endswith((_A, _B))}
+
+    @property
+    def replaced(self) -> list[str]:
+        """Weights that the adapter brings whole; a product may be added to them, too."""
+        return list(self._whole)
 
     @property
     def alpha(self) -> float:
@@ -73,10 +77,9 @@ class LoraAdapter:
         return float(self._config["lora_alpha"])
 
     @property
-    def card(self) -> str | None:
-        """The content of `constrained-ner.json`, if the folder has one."""
-        path = self.folder / CARD
-        return path.read_text(encoding="utf-8") if path.is_file() else None
+    def card(self) -> AdapterCard | None:
+        """What it was trained for, if its folder says so. Raises InputError."""
+        return AdapterCard.load(self.folder)
 
     def tokenizer_folder(self) -> Path | None:
         """Where the adapter's own tokenizer lies, if it has one."""
@@ -115,14 +118,20 @@ class LoraAdapter:
 
     def replacement(self, name: str) -> NDArray[np.float32]:
         """A weight of `replaced`."""
-        return self._reader.read(_PREFIX + name)
+        return self._reader.read(self._whole[name])
 
     def replacement_shape(self, name: str) -> tuple[int, ...]:
-        return self._reader.shape(_PREFIX + name)
+        return self._reader.shape(self._whole[name])
 
     def _stored(self, name: str) -> tuple[str, str]:
         module = _PREFIX + name.removesuffix(".weight")
         return module + _A, module + _B
+
+
+def _base_name(stored: str, suffix: str = ".weight") -> str:
+    """peft's name for a weight -> the base model's. It has a layer in between where it adapts one."""
+    module = stored.removeprefix(_PREFIX).removesuffix(suffix)
+    return module.removesuffix(".base_layer") + (".weight" if stored.endswith(suffix) else "")
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
