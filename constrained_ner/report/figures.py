@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito 2008
 _INK = "#010203"  # stands for the colour of text and lines while a figure is drawn
 _BAR = "#4a9bd1"
-_MARKERS = ("o", "s", "^", "D", "v", "P")  # colour alone must not carry the meaning
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # seven, so that a colour comes back with another marker
 _SETTINGS: dict[Any, Any] = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -133,9 +133,9 @@ def scatter(points: Sequence[Point], *, x_label: str, y_label: str, caption: str
     def paint(canvas: Canvas, ink: str) -> None:
         ax = canvas.subplots()
         xs = [p.x for p in points]
-        ax.scatter(xs, [100 * p.bar.value for p in points], color=_SERIES[0], s=30, zorder=3)
+        ax.scatter(xs, [100 * p.bar.value for p in points], color=_BAR, s=30, zorder=3)
         for point in points:
-            _whisker(ax, point.bar, _SERIES[0], vertical_at=point.x)
+            _whisker(ax, point.bar, _BAR, vertical_at=point.x)
             ax.annotate(
                 _printable(point.label),
                 (point.x, 100 * point.bar.value),
