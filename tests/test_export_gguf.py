@@ -284,14 +284,14 @@ def test_q4_k_m(tmp_path: Path) -> None:
 # ---- the same tokens, and the same mentions
 
 
-@pytest.mark.parametrize("kind", ["llama", "mistral", "qwen3"])
+@pytest.mark.parametrize("kind", ["llama", "mistral", "qwen3", "gemma2"])
 def test_mentions_and_token_ids(
     model_of: ModelOf, gold: dict[str, list[Sentence]], kind: str, tmp_path: Path
 ) -> None:
     base = model_of(kind)
     adapter = write_adapter(tmp_path / "adapter", base)
     export_model(str(base), tmp_path / "merged.gguf", adapter=str(adapter))
-    sentences = [s.with_mentions(()) for s in gold["devel"] if 20 < len(s.text) < 80][::30][:8]
+    sentences = [s.with_mentions(()) for s in gold["devel"] if 20 < len(s.text) < 80][::12][:24]
     there = Annotator.load(str(base), adapter=str(adapter), device="cpu")
     here = Annotator.load(tmp_path / "merged.gguf", n_threads=1)
     assert here.backend.chat_template == there.backend.chat_template
@@ -495,7 +495,7 @@ def test_damaged_weights(
 
 def test_missing_and_broken_files(model_of: ModelOf, tmp_path: Path) -> None:
     base, out = tmp_path / "base", tmp_path / "x.gguf"
-    with pytest.raises(ModelError, match="no such model"):
+    with pytest.raises(ModelError, match="absent: no such folder"):
         export_model(str(tmp_path / "absent"), out)
     shutil.copytree(model_of("llama"), base)
     content = (base / "model.safetensors").read_bytes()
@@ -536,9 +536,7 @@ def test_adapters_that_cannot_be_exported(model_of: ModelOf, tmp_path: Path) -> 
     adapter = write_adapter(tmp_path / "adapter", model_of("llama"))
     out = tmp_path / "x.gguf"
     wide = write_model(tmp_path / "wide", "llama", wide=True)
-    with pytest.raises(
-        ModelError, match=r"adapter: .*q_proj\.weight is 256 x 256 in the base model, the adapter"
-    ):
+    with pytest.raises(ModelError, match=r"adapter: model\..* is 256 x \d+ in the base model, the adapter"):
         export_lora(str(wide), str(adapter), out)
     with pytest.raises(ModelError, match="no such adapter folder"):
         export_model(other, out, adapter=str(tmp_path / "absent"))
@@ -625,7 +623,7 @@ def test_the_command(
     capsys.readouterr()
     for wrong, reason in (
         (("--model", base, "--out", lora, "--lora-only"), "--lora-only writes an adapter: say which"),
-        (("--model", tmp_path / "absent", "--out", plain), "no such model"),
+        (("--model", tmp_path / "absent", "--out", plain), "no such folder"),
         (("--model", base, "--out", tmp_path / "a" / "b.gguf"), "there is no folder"),
     ):
         assert run(export_gguf.main, monkeypatch, *wrong) == 2

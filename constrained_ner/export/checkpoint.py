@@ -138,14 +138,13 @@ def fetched(name: str) -> Path:
     if folder.is_dir():
         return folder
     from huggingface_hub import snapshot_download
-    from huggingface_hub.utils import HFValidationError, validate_repo_id
+    from huggingface_hub.errors import HFValidationError
 
-    try:
-        validate_repo_id(name)
-    except HFValidationError:
-        raise ModelError(f"{name}: no such folder, and not a hub id") from None
     with quiet(), explained(name):
-        return Path(snapshot_download(name, allow_patterns=_WANTED_FILES))
+        try:
+            return Path(snapshot_download(name, allow_patterns=_WANTED_FILES))
+        except HFValidationError:
+            raise ModelError(f"{name}: no such folder, and not a hub id") from None
 
 
 def _opened(path: Path) -> Any:

@@ -125,7 +125,7 @@ def export_lora(
 
 
 def _brought(lora: LoraAdapter, base: Checkpoint) -> Iterator[str]:
-    """Weights that the adapter brings and the base model does not have; peft saves some that are unchanged."""
+    """Weights that the adapter brings and the base model lacks; peft saves some that are unchanged."""
     for name in lora.replaced:
         if name not in base.weights or not np.array_equal(lora.replacement(name), base.weights.read(name)):
             yield name
