@@ -135,7 +135,7 @@ def f1_after(loss: Loss, n_steps: int) -> float:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         sizes = {"num_hidden_layers": 2, "hidden_size": 64, "head_dim": 16, "intermediate_size": 128}
-        make_tiny_instruct(folder / "model", initializer_range=0.1, **sizes)
+        make_tiny_instruct(folder / "model", **sizes)
         train = write(make_document(8 * n_steps, seed=1), folder / "train.xml")
         val = write(make_document(60, seed=2, without=texts(train)), folder / "val.xml")
         prompt = folder / "prompt.json"

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from template_sentences import make_document, texts, write
 from tiny_instruct import make_tiny_instruct
 
@@ -32,7 +33,7 @@ from constrained_ner.legal import LegalTokens
 from constrained_ner.prompts import PromptFile
 from constrained_ner.schema import DDI
 from constrained_ner.training.chat_targets import ChatTargets
-from constrained_ner.training.finetune import Settings, finetune
+from constrained_ner.training.finetune import Settings, finetune, memory_errors
 from constrained_ner.training.lora import Lora, load_for_training
 from constrained_ner.training.memory import Load, ModelShape, estimate, savings
 from constrained_ner.training.output_rows import Question, check_output_layer, cross_entropies
@@ -47,7 +48,7 @@ SMALL: dict[str, Any] = {"num_hidden_layers": 2, "hidden_size": 64, "head_dim": 
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model, a prompt, and sentences to learn from and to measure on."""
     folder = tmp_path_factory.mktemp("finetune")
-    make_tiny_instruct(folder / "model", initializer_range=0.1, **SMALL)
+    make_tiny_instruct(folder / "model", **SMALL)
     (folder / "prompt.json").write_text(json.dumps(PROMPT))
     train = write(make_document(160, seed=1), folder / "train.xml")
     write(make_document(40, seed=2, without=texts(train)), folder / "val.xml")
@@ -244,6 +245,33 @@ class TestLosses:
         few = collate(examples, "legal", 0)["few"].numel()
         assert seen == [few + 3 * n_tokens]
 
+    @pytest.mark.parametrize("kind", ["PhiConfig", "GraniteConfig", "CohereConfig"])
+    def test_what_a_model_does_beyond_its_rows_counts(self, kind: str) -> None:
+        """A bias of the output layer (Phi), scaled logits (Granite, Cohere): as in all its logits."""
+        scales = {"GraniteConfig": {"logits_scaling": 4.0}, "CohereConfig": {"logit_scale": 0.25}}
+        config = getattr(transformers, kind)(
+            vocab_size=50, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+            num_key_value_heads=2, pad_token_id=0, bos_token_id=None, eos_token_id=1, **scales.get(kind, {}),
+        )  # fmt: skip
+        torch.manual_seed(0)
+        model = transformers.AutoModelForCausalLM.from_config(config).eval()
+        head = model.get_output_embeddings()
+        with torch.no_grad():
+            for weights in model.parameters():
+                weights.add_(0.3 * torch.randn_like(weights))
+        ids = torch.randint(50, (2, 6))
+        few = torch.tensor([[3, 4, 5], [7, 8, -1]])
+        question = Question(torch.tensor([1, 9]), few, torch.tensor([4]), torch.tensor([6]))
+        with torch.no_grad():
+            rows = model(input_ids=ids).logits.flatten(0, 1).log_softmax(-1)
+            found = cross_entropies(model, head, ids, question)
+        expected = [
+            rows[1, [3, 4, 5]].logsumexp(0) - rows[1, 3],
+            rows[9, [7, 8]].logsumexp(0) - rows[9, 7],
+            -rows[4, 6],
+        ]
+        assert found.tolist() == pytest.approx([float(e) for e in expected], abs=1e-5)
+
     def test_a_quantised_output_layer_is_refused(self) -> None:
         head = torch.nn.Linear(4, 4)
         head.weight = torch.nn.Parameter(torch.zeros(4, 4, dtype=torch.uint8), requires_grad=False)
@@ -303,7 +331,7 @@ def test_a_killed_run_ends_as_an_unbroken_one(folder: Path, tmp_path: Path) -> N
 
 class TestAdapterCard:
     def test_another_base_is_refused_by_name(self, folder: Path, tuned: Path, tmp_path: Path) -> None:
-        other = make_tiny_instruct(tmp_path / "other", initializer_range=0.1, seed=7, **SMALL)
+        other = make_tiny_instruct(tmp_path / "other", seed=7, **SMALL)
         with pytest.raises(ModelError, match=r"base model .* was [0-9a-f]{12}, and is [0-9a-f]{12}"):
             Annotator.load(other, adapter=str(tuned), device="cpu")
         Annotator.load(other, adapter=str(tuned), device="cpu", force=True).close()
@@ -368,11 +396,18 @@ class TestMistakes:
         with pytest.raises(ModelError, match=r"at step \d+ \(epoch .*lower --lr, which is 1e\+30; "):
             self.tune(folder, tmp_path / "a", lr=1e30, save_steps=1)
 
+    def test_too_little_memory_says_what_takes_less(self) -> None:
+        with pytest.raises(ModelError, match=r"out of memory \(.*\): --batch 1 saves 3 GB"):  # noqa: SIM117
+            with memory_errors(["--batch 1 saves 3 GB"]):
+                torch.empty(1 << 60)
+        with pytest.raises(RuntimeError, match="something else"), memory_errors([]):
+            raise RuntimeError("something else")
+
     def test_a_full_disk_loses_nothing(self, folder: Path, tmp_path: Path) -> None:
         """The largest file that may be written holds an adapter, and not the optimiser's state."""
         script = (
             "import resource, sys; from pathlib import Path;"
-            "resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000));"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000));"
             "from constrained_ner.cli.finetune import main; sys.argv[0] = 'finetune'; main()"
         )
         options = f"--model {folder / 'model'} --train {folder / 'train.xml'} --val {folder / 'val.xml'} "

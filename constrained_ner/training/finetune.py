@@ -9,7 +9,6 @@ OUT/checkpoints/, OUT/tensorboard/                    while it runs; its log
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import sys
 import time
@@ -140,7 +139,7 @@ def finetune(settings: Settings, out: Path, say: Say, *, resume: bool = False) -
     shape, load = _plan(config, settings, device, written)
     say(f"memory: {estimate(shape, load)}")
     measured = _every_kth(val, settings.limit_val)
-    with _memory_errors(list(savings(shape, load, n_whole_legal=1))):
+    with memory_errors(list(savings(shape, load, n_whole_legal=1))):
         adapted = _load(settings, device, load.checkpointing)
         card = AdapterCard.of(
             {"name": settings.model, **adapted.loaded.identity()}, schema, prompt, template_of(tokenizer)
@@ -173,6 +172,8 @@ def peak_memory(device: torch.device) -> int:
     """The most bytes that this process has held: on the graphics card, or of the machine's memory."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
+    import resource  # not on Windows
+
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
@@ -315,7 +316,8 @@ def _sizes(adapted: AdaptedModel) -> str:
 
 
 @contextmanager
-def _memory_errors(ways: Sequence[str]) -> Iterator[None]:
+def memory_errors(ways: Sequence[str]) -> Iterator[None]:
+    """Turn running out of memory into one sentence that says what would take less."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:

@@ -212,14 +212,14 @@ class Report(transformers.TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         now = time.monotonic()
-        if now - self._said_s < self.every_s:
+        if now - self._said_s < self.every_s or math.isnan(self._loss):
             return
         self._said_s = now
         per_step_s = (now - self._began_s) / (state.global_step - self._first_step)
         left_s = round(per_step_s * (state.max_steps - state.global_step))
         self.say(
-            f"epoch {state.epoch:.2f} of {args.num_train_epochs:g}, step {state.global_step} of "
-            f"{state.max_steps}, loss {self._loss:.4f}, {per_step_s:.2f} s a step, "
+            f"epoch {state.epoch:.2f}, step {state.global_step} of {state.max_steps}, "
+            f"loss {self._loss:.4f}, {per_step_s:.2f} s a step, "
             f"{left_s // 3600}:{left_s // 60 % 60:02}:{left_s % 60:02} left"
         )
 
