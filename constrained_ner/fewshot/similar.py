@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ class SimilarExamples:
 
     None is of the question's document, and none a near-duplicate of it. Each rare type has a quota, as far as
     the quotas take no more than half of the n places: the nearest sentences that hold it.
-    documents: those of the questions, if they are known beforehand. They are looked up together then, and
+    documents: those of the questions, if they are known beforehand. Many are looked up together then, and
     which sentences are of one document is known.
     """
 
@@ -49,20 +50,23 @@ class SimilarExamples:
         self._document_of = np.array([c.document for c in pool.candidates], dtype=object)
         self._holds = {name: np.array([name in c.types for c in pool.candidates]) for name in pool.rare_types}
         self._quotas = _rare_quotas(pool, n)
-        documents_of: dict[str, set[str]] = {}  # text -> the documents that it stands in
+        documents_of: dict[str, set[str]] = {}  # a question's text -> the documents that it stands in
         for document in documents:
             for sentence in document:
                 documents_of.setdefault(sentence.text, set()).add(document.id)
-        questions = list(documents_of.items())
-        self._known: dict[str, list[Sentence]] = {}
-        for start in range(0, len(questions), _N_BLOCK):
-            block = dict(questions[start : start + _N_BLOCK])
-            self._known.update(zip(block, self._nearest(block), strict=True))
+        self._documents_of = documents_of
+        self._places = {text: at for at, text in enumerate(documents_of)}
+        self._chosen: dict[str, list[Sentence]] = {}
 
     def __call__(self, question: str) -> Sequence[Sentence]:
         """The examples for a question, the most similar last; fewer than n where no others are allowed."""
-        known = self._known.get(question)
-        return known if known is not None else next(self._nearest({question: set()}))
+        if question not in self._places:
+            return next(self._nearest({question: set()}))
+        if question not in self._chosen:
+            start = self._places[question]
+            block = dict(islice(self._documents_of.items(), start, start + _N_BLOCK))
+            self._chosen.update(zip(block, self._nearest(block), strict=True))
+        return self._chosen[question]
 
     def hash(self) -> str:
         """SHA-256 over all that decides which examples a question gets."""
