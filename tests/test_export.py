@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from constrained_ner.errors import ModelError
+from constrained_ner.export.families import permuted
 from constrained_ner.training.export import (
     CHAT_TEMPLATE,
     export_gguf,
     export_transformers,
     gguf_name,
-    permuted,
 )
 from constrained_ner.training.model import ModelSize, new_model
 from constrained_ner.training.tokenizer import ModelTokenizer, control_tokens, train_tokenizer
@@ -40,7 +40,7 @@ def model(tokenizer: ModelTokenizer) -> torch.nn.Module:
 
 
 def test_names_and_rows_follow_the_converter() -> None:
-    assert gguf_name("layers.3.mlp.up_proj.weight") == "blk.3.ffn_up.weight"
+    assert gguf_name("layers.3.mlp.up_proj.weight", n_layers=4) == "blk.3.ffn_up.weight"
     rows = np.arange(8)[:, None]
     # Two heads of four rows: halves (0 1)(2 3) become pairs (0 2)(1 3).
     assert permuted(rows, 2)[:, 0].tolist() == [0, 2, 1, 3, 4, 6, 5, 7]

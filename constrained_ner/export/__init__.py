@@ -14,6 +14,5 @@ from importlib.util import find_spec
 
 from ..errors import MissingExtraError
 
-for _package in ("gguf", "llama_cpp", "torch", "transformers", "safetensors"):
-    if find_spec(_package) is None:
-        raise MissingExtraError(_package, "train,llamacpp")
+if find_spec("gguf") is None:
+    raise MissingExtraError("gguf", "train,llamacpp")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ class Family:
 
     def gguf_name(self, name: str, n_layers: int) -> str:
         """`model.layers.3.mlp.up_proj.weight` -> `blk.3.ffn_up.weight`; or ModelError."""
-        found = get_tensor_name_map(self.architecture, n_layers).get_name(name, try_suffixes=_SUFFIXES)
+        found = _tensor_names(self.architecture, n_layers).get_name(name, try_suffixes=_SUFFIXES)
         if found is None:
             raise ModelError(f"llama.cpp's {self.name} has no tensor for {name}")
         return str(found)
@@ -63,6 +64,9 @@ class Family:
         if self.paired_rotation and ".k_proj." in name:
             return permuted(weights, config.num_key_value_heads)
         return weights
+
+
+_tensor_names = lru_cache(get_tensor_name_map)
 
 
 def permuted(weights: NDArray[Any], n_heads: int) -> NDArray[Any]:

@@ -7,10 +7,10 @@ import os
 from pathlib import Path
 from typing import Literal
 
-import llama_cpp
-
 from ..backends.llamacpp_model import first_error, start_llama
 from ..errors import ModelError
+
+import llama_cpp  # isort: skip  (after llamacpp_model, which says how to install it)
 
 SmallType = Literal["q4_k_m"]
 _FILE_TYPES: dict[SmallType, int] = {"q4_k_m": llama_cpp.LLAMA_FTYPE_MOSTLY_Q4_K_M}

@@ -26,7 +26,7 @@ def restore(path: Path) -> tuple[Any, ModelTokenizer]:
 
 
 def halves(weights: npt.NDArray[Any], n_heads: int) -> npt.NDArray[Any]:
-    """The inverse of `export.permuted`. Shape: (n_heads * head size, n_hidden) in and out."""
+    """The inverse of `families.permuted`. Shape: (n_heads * head size, n_hidden) in and out."""
     n_rows, n_columns = weights.shape
     pairs = weights.reshape(n_heads, n_rows // n_heads // 2, 2, n_columns)
     found: npt.NDArray[Any] = pairs.swapaxes(1, 2).reshape(n_rows, n_columns)
@@ -75,7 +75,7 @@ def _model(reader: gguf.GGUFReader) -> Any:
     weights = {t.name: gguf.quants.dequantize(t.data, t.tensor_type) for t in reader.tensors}
     with torch.no_grad():
         for name, parameter in model.model.named_parameters():
-            array = weights[gguf_name(name)]
+            array = weights[gguf_name(name, config.num_hidden_layers)]
             for part, n in n_heads.items():
                 if part in name:
                     array = halves(array, n)
