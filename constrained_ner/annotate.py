@@ -113,6 +113,8 @@ class Annotator:
         self.bias = dict(bias or {})
         if (min_confidence or bias) and (decoder == "unconstrained" or isinstance(backend, TextBackend)):
             raise UserError("a least confidence and a bias need a constrained decoder on this machine")
+        if bias and engine != "native":  # the states of other engines do not say which type a tag has
+            raise UserError(f"the engine {engine} takes no bias: use the native one")
         if not 0 <= min_confidence <= 1:
             raise UserError(f"a least confidence of {min_confidence}, which is not between 0 and 1")
         self._machine = TagMachine(self.markup)
@@ -183,14 +185,23 @@ class Annotator:
         """
         decoder, rule = _settled(engine, decoder, rule)  # before the model is loaded
         adapter = backend_options.get("adapter")
-        card = AdapterCard.load(adapter) if adapter else None
+        card = AdapterCard.load(adapter) if adapter else None  # before the model is loaded, too
+        name = str(model or embedded_model())
+        if backend is None:
+            backend = load_backend(name, **backend_options)
+        written = getattr(backend, "adapter_card", None)  # a GGUF file brings the card in its metadata
+        if written is not None:
+            card = AdapterCard.parse(written, backend_options.get("lora") or name)
         schema = schema or (card.entity_schema if card else DDI)
         prompt = prompt or (card.prompt if card else PromptFile.built_in())
-        if backend is None:
-            backend = load_backend(str(model or embedded_model()), **backend_options)
-        if card and adapter and not force and not isinstance(backend, TextBackend):
-            template, description = backend.chat_template, backend.description
-            card.require(adapter, schema=schema, prompt=prompt, chat_template=template, model=description)
+        if card and not force and not isinstance(backend, TextBackend):
+            card.require(
+                adapter or backend_options.get("lora") or name,
+                schema=schema,
+                prompt=prompt,
+                chat_template=backend.chat_template,
+                model=backend.description if written is None else None,
+            )
         return cls(
             backend,
             schema=schema,
@@ -289,7 +300,7 @@ class Annotator:
 
     def _decoder(self, constraint: Constraint, prompt_ids: Sequence[int]) -> Decoder:
         if self._engine is not None:
-            return stepwise(prompt_ids, self._engine.start(constraint), self._room, bias=self._type_bias)
+            return stepwise(prompt_ids, self._engine.start(constraint), self._room)
         legal_tokens = LegalTokens(constraint, self._tag_tokens, self.rule)
         expected = self._expected(constraint.text)
         return self._decode(prompt_ids, legal_tokens, self._room, expected, self._type_bias)

@@ -186,6 +186,11 @@ def test_free_answers_have_no_probabilities_to_judge_by(options: dict[str, objec
         annotator(decoder="unconstrained", **options)
 
 
+def test_another_engine_takes_no_bias() -> None:
+    with pytest.raises(UserError, match="the engine llguidance takes no bias"):
+        annotator(engine="llguidance", bias={"drug": 1.0})
+
+
 def test_a_least_confidence_is_a_probability() -> None:
     with pytest.raises(UserError, match=r"1\.5, which is not between 0 and 1"):
         annotator(min_confidence=1.5)
