@@ -4,9 +4,9 @@
 
 Every engine follows the same tokens, the answer with the gold mentions, and gives its legal set before each.
 Columns, in processor time, which other programs on the machine hardly add to: tables, once per vocabulary, in
-seconds; then medians over the sentences in microseconds: grammar, writing it down for the engine, which is our
-own work and counts no further; build, compiling it (ours: the automaton, and tokenising the sentence); token,
-the legal set as a list of ids, and one step on; sentence, build and all tokens. The ratio is to ours,
+seconds; then medians over the sentences in microseconds: grammar, writing it down for the engine, which is
+our own work and counts no further; build, compiling it (ours: the automaton, and tokenising the sentence);
+token, the legal set as a list of ids, and one step on; sentence, build and all tokens. The ratio is to ours,
 canonical, on the same sentences: engines that take seconds for each get only the shortest ones.
 
 llguidance runs without its forced tokens, which would make its language another one (see engines/llguidance).
