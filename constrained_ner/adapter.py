@@ -69,11 +69,19 @@ class AdapterCard(BaseModel):
         if not path.is_file():
             return None
         try:
-            card = cls.model_validate_json(path.read_bytes())
-        except (OSError, ValidationError) as error:
-            raise InputError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
+            return cls.parse(path.read_bytes(), path)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+    @classmethod
+    def parse(cls, content: str | bytes, place: str | Path) -> AdapterCard:
+        """The card from its JSON, which a GGUF file has in its metadata. Raises InputError."""
+        try:
+            card = cls.model_validate_json(content)
+        except ValidationError as error:
+            raise InputError(f"{place}: cannot be read: {str(error).splitlines()[0]}") from None
         if (card.entity_schema.hash(), card.prompt.hash()) != (card.schema_sha256, card.prompt_sha256):
-            raise InputError(f"{path}: its schema or prompt was changed by hand: the hashes do not fit")
+            raise InputError(f"{place}: its schema or prompt was changed by hand: the hashes do not fit")
         return card
 
     def save(self, folder: Path) -> None:
@@ -87,17 +95,18 @@ class AdapterCard(BaseModel):
         schema: Schema,
         prompt: PromptFile,
         chat_template: str | None,
-        model: Mapping[str, str],
+        model: Mapping[str, str] | None,
     ) -> None:
         """ModelError that names what differs from the training, unless nothing does.
 
-        model: the back end's description of what the adapter is to be used with.
+        model: the back end's description of what the adapter is to be used with; None where that cannot be
+            told, as for a GGUF file.
         """
         found = [
             *self._schema_differences(schema),
             *_difference("prompt", self.prompt_sha256, prompt.hash()),
             *_difference("chat template", self.chat_template_sha256, _hash(chat_template)),
-            *self._base_differences(model),
+            *(self._base_differences(model) if model is not None else ()),
         ]
         if found:
             raise ModelError(

@@ -42,19 +42,20 @@ from constrained_ner.backends import load_backend  # noqa: E402
 from constrained_ner.backends.base import LogitsBackend, Scores, Step  # noqa: E402
 from constrained_ner.backends.calibrated import TEMPERATURE_KEY, store_temperature  # noqa: E402
 from constrained_ner.backends.llamacpp import LlamaCppBackend, load_vocabulary  # noqa: E402
-from constrained_ner.backends.llamacpp_model import LlamaModel  # noqa: E402
+from constrained_ner.backends.llamacpp_model import ADAPTER_KEY, LlamaModel  # noqa: E402
 from constrained_ner.backends.transformers import TransformersBackend, vocabulary_of_tokenizer  # noqa: E402
 from constrained_ner.cli import annotate, export_gguf  # noqa: E402
 from constrained_ner.data import Sentence  # noqa: E402
 from constrained_ner.errors import ModelError, OutputError  # noqa: E402
 from constrained_ner.export import gguf_file, tokenizer  # noqa: E402
-from constrained_ner.export.convert import ADAPTER_KEY, export_lora, export_model  # noqa: E402
+from constrained_ner.export.convert import export_lora, export_model  # noqa: E402
 from constrained_ner.export.families import FAMILIES  # noqa: E402
 from constrained_ner.export.tokenizer import add_tokenizer  # noqa: E402
 from constrained_ner.export.verify import TEXTS  # noqa: E402
 from constrained_ner.hashing import file_hash  # noqa: E402
 from constrained_ner.prompts import PromptFile  # noqa: E402
 from constrained_ner.schema import DDI  # noqa: E402
+from constrained_ner.training.tokenizer import CHEMICAL  # noqa: E402
 
 KINDS = list(FAMILIES)
 IDS = torch.randint(3, 300, (40,), generator=torch.Generator().manual_seed(0)).tolist()
@@ -584,15 +585,26 @@ def test_a_lora_s_place_is_beside_its_base(model_of: ModelOf, tmp_path: Path) ->
 
 def test_what_an_adapter_was_trained_for_goes_with_it(model_of: ModelOf, tmp_path: Path) -> None:
     adapter = write_adapter(tmp_path / "adapter", model_of("llama"))
-    card = AdapterCard.of({"name": "base", "sha256": "0" * 64}, DDI, PromptFile.built_in(), CHAT_TEMPLATE)
+    card = AdapterCard.of(
+        {"name": "base", "sha256": "0" * 64}, CHEMICAL, PromptFile.built_in(), CHAT_TEMPLATE
+    )
     card.save(adapter)
     store_temperature(adapter, 1.5)
     export_model(str(model_of("llama")), tmp_path / "merged.gguf", adapter=str(adapter))
     export_lora(str(model_of("llama")), str(adapter), tmp_path / "lora.gguf")
     for name in ("merged", "lora"):
         fields = fields_of(tmp_path / f"{name}.gguf")
-        assert AdapterCard.model_validate_json(fields[ADAPTER_KEY]) == card
+        assert AdapterCard.parse(fields[ADAPTER_KEY], name) == card
         assert fields[TEMPERATURE_KEY] == 1.5
+    export_model(str(model_of("llama")), tmp_path / "plain.gguf")
+    for model, lora in (("merged", None), ("plain", tmp_path / "lora.gguf")):
+        path = tmp_path / f"{model}.gguf"
+        ner = Annotator.load(path, lora=lora, n_threads=1)
+        assert ner.schema == CHEMICAL
+        assert ner.backend.temperature == 1.5
+        with pytest.raises(ModelError, match="the schema's types were chemical, and are drug, "):
+            Annotator.load(path, lora=lora, n_threads=1, schema=DDI)
+        assert Annotator.load(path, lora=lora, n_threads=1, schema=DDI, force=True).schema == DDI
 
 
 # ---- the command

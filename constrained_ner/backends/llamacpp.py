@@ -22,7 +22,14 @@ from numpy.typing import NDArray
 from ..errors import ModelError
 from .base import Scores, Step, check_prefix, check_steps, score_rows
 from .llamacpp_lora import LlamaLora
-from .llamacpp_model import LlamaModel, first_error, load_vocabulary, start_llama, vocabulary_of_llama
+from .llamacpp_model import (
+    ADAPTER_KEY,
+    LlamaModel,
+    first_error,
+    load_vocabulary,
+    start_llama,
+    vocabulary_of_llama,
+)
 
 import llama_cpp  # isort: skip  (after llamacpp_model, which says how to install it)
 
@@ -101,7 +108,14 @@ class LlamaCppBackend:
 
     @property
     def temperature(self) -> float:
-        return self.model.temperature
+        """The LoRA's, if it has one: it was fitted to the two together."""
+        own = self._lora.temperature if self._lora else None
+        return self.model.temperature if own is None else own
+
+    @property
+    def adapter_card(self) -> str | None:
+        """What the LoRA, or the one that was merged into the model, was trained for (JSON), if it says so."""
+        return (self._lora or self.model).metadata(ADAPTER_KEY)
 
     @property
     def description(self) -> dict[str, str]:

@@ -10,7 +10,8 @@ from typing import Any
 
 from ..errors import ModelError
 from ..hashing import file_hash
-from .llamacpp_model import LlamaModel, check_gguf, first_error, start_llama
+from .calibrated import TEMPERATURE_KEY, checked_temperature
+from .llamacpp_model import LlamaModel, check_gguf, first_error, read_metadata, start_llama
 
 import llama_cpp  # isort: skip  (after llamacpp_model, which says how to install it)
 
@@ -35,6 +36,16 @@ class LlamaLora:
     def sha256(self) -> str:
         """Of the whole file."""
         return file_hash(self.path)
+
+    @property
+    def temperature(self) -> float | None:
+        """The one stored in the metadata (see `calibrated`), None without it."""
+        value = self.metadata(TEMPERATURE_KEY)
+        return None if value is None else checked_temperature(value, self.path)
+
+    def metadata(self, key: str) -> str | None:
+        """A value of the file's metadata as text, None where it has no such key."""
+        return read_metadata(llama_cpp.llama_adapter_meta_val_str, self._pointer, key)
 
     def apply(self, context: Any) -> None:
         """Let everything that the context computes from now on have the LoRA in it."""

@@ -11,6 +11,7 @@ import re
 import struct
 import weakref
 from collections import deque
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ except ImportError:
     raise MissingExtraError("llama-cpp-python", "llamacpp") from None
 
 GGUF_MAGIC = b"GGUF"
+ADAPTER_KEY = "constrained_ner.adapter"
+"""Metadata: what an adapter was trained for (JSON), in its own file or in that of the merged model."""
+
 _CONTROL = llama_cpp.LLAMA_TOKEN_ATTR_CONTROL
 _NOT_TEXT = _CONTROL | llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN | llama_cpp.LLAMA_TOKEN_ATTR_UNUSED
 _ERROR_LEVEL = 4  # GGML_LOG_LEVEL_ERROR; the comment in llama_cpp._logger is older than the library
@@ -100,11 +104,12 @@ class LlamaModel:
     @cached_property
     def temperature(self) -> float:
         """The one stored in the metadata, 1 without it (see `calibrated`)."""
-        value = ctypes.create_string_buffer(64)
-        key = TEMPERATURE_KEY.encode()
-        if llama_cpp.llama_model_meta_val_str(self.pointer, key, value, len(value)) < 0:
-            return 1.0
-        return checked_temperature(value.value.decode(errors="replace"), self.path)
+        value = self.metadata(TEMPERATURE_KEY)
+        return 1.0 if value is None else checked_temperature(value, self.path)
+
+    def metadata(self, key: str) -> str | None:
+        """A value of the file's metadata as text, None where it has no such key."""
+        return read_metadata(llama_cpp.llama_model_meta_val_str, self.pointer, key)
 
     @property
     def trained_context_length(self) -> int:
@@ -122,12 +127,6 @@ class LlamaModel:
         llama_cpp.llama_model_desc(self.pointer, buffer, len(buffer))
         return buffer.value.decode(errors="replace")
 
-    def metadata(self, key: str) -> str | None:
-        """A value of the file's metadata as text, None where it has none, or an array."""
-        buffer = ctypes.create_string_buffer(256)
-        n_bytes = llama_cpp.llama_model_meta_val_str(self.pointer, key.encode(), buffer, len(buffer))
-        return buffer.value.decode(errors="replace") if n_bytes >= 0 else None
-
     @cached_property
     def sha256(self) -> str:
         """Of the whole file."""
@@ -143,6 +142,16 @@ class LlamaModel:
             if n_ids >= 0:
                 return ids[:n_ids]
             capacity = -n_ids
+
+
+def read_metadata(read: Callable[[Any, bytes, Any, int], int], pointer: Any, key: str) -> str | None:
+    """A value through one of llama.cpp's `..._meta_val_str`, which return the length that they need."""
+    buffer = ctypes.create_string_buffer(64)
+    length = read(pointer, key.encode(), buffer, len(buffer))
+    if length >= len(buffer):
+        buffer = ctypes.create_string_buffer(length + 1)
+        read(pointer, key.encode(), buffer, len(buffer))
+    return buffer.value.decode(errors="replace") if length >= 0 else None
 
 
 def check_gguf(path: Path, *, weights: bool) -> None:

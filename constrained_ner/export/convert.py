@@ -13,6 +13,7 @@ from gguf import GGML_QUANT_VERSION, GGUFReader, GGUFType, GGUFWriter, Keys
 from numpy.typing import NDArray
 
 from ..backends.calibrated import TEMPERATURE_KEY, stored_temperature
+from ..backends.llamacpp_model import ADAPTER_KEY
 from ..backends.transformers_vocabulary import template_of, vocabulary_of_tokenizer
 from ..errors import ModelError
 from .checkpoint import Checkpoint
@@ -24,9 +25,6 @@ from .tokenizer import add_tokenizer, known_texts
 from .verify import check_model
 
 ModelType = Literal["f32", "f16", "bf16", "q8_0", "q4_k_m"]
-ADAPTER_KEY = "constrained_ner.adapter"
-"""Metadata: what an adapter was trained for, as its folder says it (JSON)."""
-
 _EMBEDDINGS, _HEAD = "model.embed_tokens.weight", "lm_head.weight"
 _METADATA_BYTES = 64 << 20  # room for a vocabulary
 _SMALL_SHARE = 0.4  # a Q4_K_M against float16, at most
@@ -135,7 +133,7 @@ def _add_training(writer: GGUFWriter, lora: LoraAdapter | None, base: Checkpoint
     """What the adapter was trained for, and the temperature that makes its confidences true."""
     card = lora.card if lora else None
     if card is not None:
-        writer.add_string(ADAPTER_KEY, card.model_dump_json(by_alias=True))
+        writer.add_string(ADAPTER_KEY, card.model_dump_json())
     temperature = stored_temperature(*(part.folder for part in (lora, base) if part))
     if temperature != 1:
         writer.add_float32(TEMPERATURE_KEY, temperature)
