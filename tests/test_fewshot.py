@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import byte_level_tokenizer, write_gguf, write_transformers
 
-from constrained_ner.annotate import embedded_model
+from constrained_ner.annotate import Annotator, embedded_model
 from constrained_ner.backends.memory import cache_bytes_per_token, cache_note
 from constrained_ner.cli import annotate
 from constrained_ner.corpora.ddi import read_ddi
@@ -448,6 +448,27 @@ def test_a_second_test_with_other_options_is_warned_of(
     assert [len(said) for said in warnings] == [0, 0, 1]
     assert "this test split was evaluated with other options on 20" in warnings[2][0]
     assert json.loads((tmp_path / "out.run.json").read_text())["split"] == "test"
+
+
+def test_examples_of_its_own_change_what_a_sentence_costs_and_not_what_is_found(model: Path) -> None:
+    class SameForEach:
+        def __call__(self, question: str) -> Sequence[Sentence]:
+            return shown
+
+        def hash(self) -> str:
+            return ""
+
+    shown = [s for document in read_ddi(SHOTS) for s in document][:3]
+    found, costs = [], []
+    for examples in (shown, SameForEach()):
+        with Annotator.load(model, examples=examples, context_length=4096, n_threads=1) as annotator:
+            results = list(annotator.run(sample()[:3]))
+            found.append([result.sentence for result in results])
+            costs.append([result.effort for result in results])
+    assert found[0] == found[1]
+    for shared, own in zip(*costs, strict=True):
+        assert (shared.n_prompt_tokens, shared.n_passes) == (own.n_prompt_tokens, own.n_passes)
+        assert own.n_tokens > shared.n_tokens + 100
 
 
 # ---- memory
