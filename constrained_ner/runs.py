@@ -21,6 +21,8 @@ LIBRARIES = (
     "llama-cpp-python",
     "llguidance",
     "numpy",
+    "ollama",
+    "openai",
     "outlines",
     "outlines_core",
     "peft",

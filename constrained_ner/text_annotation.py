@@ -170,15 +170,15 @@ class TextAnnotation:
     def _read(self, question: _Question) -> Annotated:
         if question.answer is None:
             return Annotated(Sentence("", question.text), Effort(n_windows=1))
+        cut = cut_near_middle(question.text) if len(question.text) >= 2 * _SHORTEST_WINDOW else None
         try:
             answer = question.answer.result()
         except PromptTooLongError:
-            cut = cut_near_middle(question.text) if len(question.text) >= 2 * _SHORTEST_WINDOW else None
             if cut is None:
                 raise
-            halves = [self._ask(question.text[:cut]), self._ask(question.text[cut:])]
-            left, right = map(self._read, halves)
-            return left.followed_by(right)
+            return self._read_halves(question.text, cut)
+        if cut is not None and self._ran_out_of_room(question, answer):
+            return self._read_halves(question.text, cut)
         pieces = join_pieces(answer.text) if self._in_pieces else None
         shown = question.constraint.text
         written = _with_edges_of(shown, answer.text if pieces is None else pieces).encode()
@@ -199,6 +199,17 @@ class TextAnnotation:
             self._warn()
         mentions = [replace(m, text=question.text[m.start : m.end]) for m in annotated.sentence.mentions]
         return replace(annotated, sentence=Sentence("", question.text).with_mentions(mentions))
+
+    def _read_halves(self, text: str, cut: int) -> Annotated:
+        halves = [self._ask(text[:cut]), self._ask(text[cut:])]
+        left, right = map(self._read, halves)
+        return left.followed_by(right)
+
+    def _ran_out_of_room(self, question: _Question, answer: TextAnswer) -> bool:
+        """Whether the answer is right as far as it goes: `max_tokens` is enough, so the context was not."""
+        if answer.finished or not self._constrained or self._in_pieces:
+            return False
+        return bool(question.constraint.advance(question.constraint.start, answer.text.encode()))
 
     def _heeds(self, constraint: Constraint, written: bytes, answer: TextAnswer) -> bool:
         """Whether the answer could have come about under the grammar."""

@@ -83,12 +83,14 @@ def _answers(url: str) -> bool:
 class StandIn:
     """An HTTP server that answers every request by a function, and remembers them.
 
-    requests: pairs of path and body, in the order of their coming. most_at_once: under way together.
+    requests: pairs of path and body, in the order of their coming. keys: what they were authorised with.
+    most_at_once: requests under way together.
     """
 
     def __init__(self, behaviour: Behaviour) -> None:
         self.behaviour = behaviour
         self.requests: list[tuple[str, dict[str, Any]]] = []
+        self.keys: set[str | None] = set()
         self.n_under_way = self.most_at_once = 0
         self.lock = threading.Lock()
         self.released = threading.Event()  # set at the end, for behaviours that hang
@@ -123,6 +125,7 @@ class StandIn:
             def _reply(self, body: dict[str, Any]) -> None:
                 with stand_in.lock:
                     stand_in.requests.append((self.path, body))
+                    stand_in.keys.add(self.headers["authorization"])
                     stand_in.n_under_way += 1
                     stand_in.most_at_once = max(stand_in.most_at_once, stand_in.n_under_way)
                 try:

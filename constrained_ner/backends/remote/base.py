@@ -81,7 +81,7 @@ class Server(Protocol):
         """Look at what the server is and has; returns the model's description. Raises ModelError."""
 
     async def ask(self, request: TextRequest) -> TextAnswer:
-        """One attempt. Raises what the client raises, or SentenceError."""
+        """One attempt. Raises what the client raises, SentenceError, or ValueError for what is no answer."""
 
     async def hang_up(self) -> None: ...
 
@@ -157,6 +157,10 @@ class RemoteBackend:
             try:
                 with failures.normalize_provider_errors(self._server.provider):
                     return await asyncio.wait_for(self._server.ask(request), patience.timeout_s)
+            except ValueError as error:  # JSON that is none, or holds something else
+                raise SentenceError(
+                    f"the server's answer is not one of its protocol: {shortened(str(error))}"
+                ) from None
             except (asyncio.TimeoutError, failures.APITimeoutError):
                 n_timeouts += 1
                 wanted_s = None

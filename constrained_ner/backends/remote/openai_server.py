@@ -25,7 +25,7 @@ from openai.types.chat import ChatCompletion
 from outlines.inputs import Chat
 from outlines.types import CFG, JsonSchema
 
-from ...errors import ModelError, SentenceError
+from ...errors import ModelError
 from ..text import GrammarDialect, TextAnswer, TextRequest
 from .base import named
 
@@ -187,7 +187,7 @@ class OpenAIServer:
                 n_tokens=usage.completion_tokens if usage else 0,
             )
         except (AttributeError, IndexError, TypeError):  # the client does not check what it is sent
-            raise SentenceError("the server's answer is not one of OpenAI's protocol") from None
+            raise ValueError("not a chat completion") from None
 
     async def hang_up(self) -> None:
         await self._client.close()
