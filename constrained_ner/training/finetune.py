@@ -35,6 +35,7 @@ from ..evaluation import Evaluation, evaluate
 from ..hashing import file_hash
 from ..journal import write_atomically
 from ..prompts import PromptFile
+from ..protocol import keep_apart
 from ..runs import installed_versions
 from ..schema import DDI, Schema
 from .chat_targets import ChatExamples, ChatTargets
@@ -119,7 +120,9 @@ def finetune(settings: Settings, out: Path, say: Say, *, resume: bool = False) -
     train, val = _read(settings.train), _read(settings.val)
     schema = Schema.load(settings.schema_file) if settings.schema_file else DDI
     prompt = PromptFile.named(settings.prompt)
-    _check_apart(settings, train, val)
+    keep_apart(
+        train, val, used_path=settings.train, evaluated_path=settings.val, purpose="training"
+    )  # phrases that the two have in common may be learnt: the splits of the corpus share some, too
     _check_types(settings.train, train, schema, say)
     if (done := _prepare(out, settings, resume)) is not None:
         say(f"{out}: this training is finished; nothing to do")
@@ -186,16 +189,6 @@ def _read(path: Path) -> list[Sentence]:
     if not any(sentence.mentions for sentence in sentences):
         raise InputError(f"{path}: no entity in its {len(sentences)} sentences: nothing to learn or measure")
     return sentences
-
-
-def _check_apart(settings: Settings, train: Sequence[Sentence], val: Sequence[Sentence]) -> None:
-    known = {(s.id, s.text) for s in train}
-    shared = [s.id for s in val if s.text and (s.id, s.text) in known]
-    if shared:
-        raise InputError(
-            f"{settings.val}: sentence {shared[0]} and {len(shared) - 1} more are in {settings.train}, too: "
-            "figures on sentences that were learnt mean nothing"
-        )
 
 
 def _check_types(path: Path, sentences: Sequence[Sentence], schema: Schema, say: Say) -> None:
@@ -292,6 +285,7 @@ def _plan(
         quantize=settings.quantize,
         bytes_per_number=training_precision(device).itemsize,
         checkpointing=on_card if settings.checkpointing is None else settings.checkpointing,
+        dropout=settings.dropout > 0,
         n_columns=longest,
         n_whole=1 if settings.loss == "legal" else n_answer,
     )
