@@ -598,6 +598,18 @@ def test_options_that_do_not_go_together(
     assert message in error_of(capsys, tmp_path, *arguments)
 
 
+@pytest.mark.parametrize("package", ["outlines", "openai", "ollama"])
+def test_a_client_that_is_not_installed(package: str) -> None:
+    script = (
+        f"import sys; sys.modules[{package!r}] = None\n"
+        "from constrained_ner.backends import load_backend\n"
+        "load_backend('ollama:tiny')"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert process.stderr.endswith(f"{package} is not installed: pip install 'constrained-ner[servers]'\n")
+
+
 @pytest.mark.parametrize(
     ("model", "reply", "message"),
     [
