@@ -461,7 +461,8 @@ def test_memory_is_counted_from_the_configuration(folder: Path) -> None:
     found = estimate(shape, load)
     assert found.weights == 4 * (everything - trained)
     assert found.adapter == 16 * trained
-    assert found.activations == pytest.approx(4 * 800 * kept_numbers(adapted), rel=0.4)
+    two_layers_and_one_at_work = 4 * 800 * kept_numbers(adapted) * 3 / 2
+    assert found.activations == pytest.approx(two_layers_and_one_at_work, rel=0.3)
     assert estimate(shape, replace(load, checkpointing=True)).activations < found.activations
     assert any(way.startswith("--loss legal saves") for way in savings(shape, load, n_whole_legal=1))
 

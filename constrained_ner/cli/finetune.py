@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from enum import Enum
 from pathlib import Path
@@ -82,7 +81,7 @@ def finetune(
     quiet: QuietOption = False,
 ) -> None:
     """Train a LoRA adapter; the best epoch by constrained F1 on --val is kept in --out."""
-    from ..training.finetune import Settings
+    from ..training.finetune import Settings, is_first_process
     from ..training.finetune import finetune as train_adapter
 
     settings = Settings(
@@ -112,7 +111,7 @@ def finetune(
         trust_remote_code=trust_remote_code,
         save_steps=save_steps,
     )
-    silent = quiet or os.environ.get("RANK", "0") != "0"  # under torchrun the first process speaks for all
+    silent = quiet or not is_first_process()
 
     def say(line: str) -> None:
         if not silent:

@@ -171,6 +171,11 @@ def finetune(settings: Settings, out: Path, say: Say, *, resume: bool = False) -
     return record
 
 
+def is_first_process() -> bool:
+    """Whether this process prepares the folder and speaks; under torchrun there are several."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def peak_memory(device: torch.device) -> int:
     """The most bytes that this process has held: on the graphics card, or of the machine's memory."""
     if device.type == "cuda":
@@ -232,13 +237,15 @@ def _every_kth(sentences: Sequence[Sentence], n_most: int | None) -> list[Senten
 
 
 def _prepare(out: Path, settings: Settings, resume: bool) -> TrainingRecord | None:
-    """Make the folder, and say with what it is filled. The record, if this training is finished already."""
+    """Make the folder, or check what is there. The record, if this training is finished already."""
     content = {
         **settings.model_dump(mode="json", exclude={"device", "save_steps"}),
         "train_sha256": file_hash(settings.train),
         "val_sha256": file_hash(settings.val),
     }
     path = out / SETTINGS_FILE
+    if not is_first_process():
+        return _finished(out) if resume else None  # the first one checks for all
     if not path.exists():
         try:
             out.mkdir(parents=True, exist_ok=True)
@@ -262,6 +269,10 @@ def _prepare(out: Path, settings: Settings, resume: bool) -> TrainingRecord | No
                 f"{out}: {name} was {before.get(name)} when this training began, and is {now}: --resume "
                 "goes on as it was begun"
             )
+    return _finished(out)
+
+
+def _finished(out: Path) -> TrainingRecord | None:
     record = out / RECORD_FILE
     return TrainingRecord.model_validate_json(record.read_bytes()) if record.exists() else None
 
