@@ -29,6 +29,11 @@ def train_embedded(
         Path | None,
         typer.Option(help="An earlier --out, whose tokenizer and weights are the start."),
     ] = None,
+    teacher: Annotated[
+        Path | None,
+        typer.Option(help="GGUF of an earlier model, which marks text to learn from beside the lexicon."),
+    ] = None,
+    n_taught: Annotated[int, typer.Option(min=1, help="Sentences that it marks.")] = 20_000,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the checkpoint in the folder.")
     ] = False,
@@ -49,6 +54,8 @@ def train_embedded(
         devel=devel,
         n_measured=n_measured,
         start_from=start_from,
+        teacher=teacher,
+        n_taught=n_taught,
         resume=resume,
         device=device,
         n_threads=threads,

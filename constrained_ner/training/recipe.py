@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from ..annotate import Annotator
 from ..corpora.ddi import read_ddi
 from ..data import Sentence
 from ..errors import OutputError
@@ -19,6 +22,7 @@ from .loop import Stage, Trainer
 from .losses import Weights
 from .model import ModelSize, load_weights, new_model
 from .sources import Copying, mixture
+from .teaching import teach
 from .tokenizer import ModelTokenizer, train_tokenizer
 
 MODEL_FILE = "constrained-ner-embedded.gguf"
@@ -34,6 +38,8 @@ def train(
     devel: Path | None = None,
     n_measured: int = 300,
     start_from: Path | None = None,
+    teacher: Path | None = None,
+    n_taught: int = 20_000,
     resume: bool = False,
     device: str = "cpu",
     n_threads: int | None = None,
@@ -45,6 +51,7 @@ def train(
     minutes: of copying, of the mixture, of gold. tokens: the same budgets in tokens: repeatable to the bit.
     devel: DDI XML to measure on, `n_measured` sentences of it (0 for all) after each stage, all at the end.
     start_from: an earlier `out`, whose tokenizer and weights are the start.
+    teacher: GGUF of an earlier model that marks `n_taught` sentences of the text, beside the lexicon.
     On a graphics card in bfloat16. Raises UserError.
     """
     if n_threads:
@@ -60,7 +67,11 @@ def train(
     if start_from:
         load_weights(model, start_from / "transformers")
     log(f"parameters {sum(p.numel() for p in model.parameters())}, tokens {tokenizer.n_tokens}")
-    stages = make_stages(tokenizer, read_corpus(data, seed=seed), minutes, tokens)
+    corpus = read_corpus(data, seed=seed)
+    if teacher:
+        corpus = replace(corpus, tagged=_taught(teacher, n_taught, corpus, out, n_threads, seed))
+        log(f"{len(corpus.tagged)} sentences marked by {teacher} and the lexicon")
+    stages = make_stages(tokenizer, corpus, minutes, tokens)
     measured = _measured(devel, n_measured)
 
     def after_stage(stage: Stage) -> None:
@@ -134,6 +145,13 @@ def _tokenizer(data: Path, out: Path, start_from: Path | None) -> ModelTokenizer
     elif not path.exists():
         train_tokenizer(tokenizer_texts(data)).save(path)
     return ModelTokenizer.load(path)
+
+
+def _taught(
+    teacher: Path, n: int, corpus: Corpus, out: Path, n_threads: int | None, seed: int
+) -> tuple[Sentence, ...]:
+    with Annotator.load(teacher, n_threads=n_threads) as ner:
+        return tuple(teach(ner, corpus.tagged, n, out / "taught.jsonl", np.random.default_rng(seed)))
 
 
 def _measured(devel: Path | None, n: int) -> list[Sentence]:

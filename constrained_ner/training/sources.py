@@ -87,7 +87,7 @@ def mixture(
 ) -> Mixture:
     """Gold, text tagged by lexicon, chemicals and random strings, by weight.
 
-    swapped: share of the gold sentences that get other names.
+    swapped: share of the gold and of the tagged sentences that get other names.
     rare: how often a gold sentence with the rarest type is drawn beyond its share; 1 is twice as often.
     """
     n_mentions = Counter(m.type for s in corpus.gold for m in s.mentions)
@@ -96,9 +96,11 @@ def mixture(
     rare_share = rare * len(with_rarest) / (len(corpus.gold) + rare * len(with_rarest))
     ddi, other = TargetWriter(tokenizer, DDI), TargetWriter(tokenizer, CHEMICAL)
 
-    def draw_gold(rng: np.random.Generator) -> Example:
-        sentence = _any(with_rarest if rng.random() < rare_share else corpus.gold, rng)
+    def write(sentence: Sentence, rng: np.random.Generator) -> Example:
         return ddi.write(corpus.swapper.swap(sentence, rng) if rng.random() < swapped else sentence)
+
+    def draw_gold(rng: np.random.Generator) -> Example:
+        return write(_any(with_rarest if rng.random() < rare_share else corpus.gold, rng), rng)
 
     def draw_copy(rng: np.random.Generator) -> Example:
         return _copies(tokenizer, 1, float(rng.integers(6, 50)), rng)[0]
@@ -106,7 +108,7 @@ def mixture(
     return Mixture(
         [
             Share(gold, draw_gold),
-            Share(tagged, lambda rng: ddi.write(_any(corpus.tagged, rng))),
+            Share(tagged, lambda rng: write(_any(corpus.tagged, rng), rng)),
             Share(chemical, lambda rng: other.write(_any(corpus.chemical, rng))),
             Share(copies, draw_copy),
         ]
