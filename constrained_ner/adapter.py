@@ -34,6 +34,7 @@ class AdapterCard(BaseModel):
     """What the folder of an adapter says of its training.
 
     schema, prompt: in full, so that the adapter brings its own.
+    loss: which one it was trained with; None where that is not known.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,10 +46,17 @@ class AdapterCard(BaseModel):
     prompt: PromptFile
     prompt_sha256: str
     chat_template_sha256: str
+    loss: str | None = None
 
     @classmethod
     def of(
-        cls, model: Mapping[str, str], schema: Schema, prompt: PromptFile, chat_template: str | None
+        cls,
+        model: Mapping[str, str],
+        schema: Schema,
+        prompt: PromptFile,
+        chat_template: str | None,
+        *,
+        loss: str | None = None,
     ) -> AdapterCard:
         """model: a back end's description of the base model."""
         return cls(
@@ -60,7 +68,13 @@ class AdapterCard(BaseModel):
             prompt=prompt,
             prompt_sha256=prompt.hash(),
             chat_template_sha256=_hash(chat_template),
+            loss=loss,
         )
+
+    @property
+    def writes_freely(self) -> bool:
+        """Whether it has learnt to copy without a constraint, which the loss over legal tokens leaves out."""
+        return self.loss != "legal"
 
     @classmethod
     def load(cls, folder: str | Path) -> AdapterCard | None:

@@ -194,9 +194,15 @@ class Annotator:
             card = AdapterCard.parse(written, backend_options.get("lora") or name)
         schema = schema or (card.entity_schema if card else DDI)
         prompt = prompt or (card.prompt if card else PromptFile.built_in())
+        trained = adapter or backend_options.get("lora") or name
+        if card and decoder == "unconstrained" and not card.writes_freely:
+            notify(
+                f"{trained}: trained with --loss legal, which leaves copying to the constraint, so it cannot "
+                "write freely; --loss completion teaches both"
+            )
         if card and not force and not isinstance(backend, TextBackend):
             card.require(
-                adapter or backend_options.get("lora") or name,
+                trained,
                 schema=schema,
                 prompt=prompt,
                 chat_template=backend.chat_template,

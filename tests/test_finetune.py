@@ -350,6 +350,14 @@ class TestAdapterCard:
         with pytest.raises(InputError, match="changed by hand"):
             AdapterCard.load(tmp_path)
 
+    def test_one_that_never_learnt_to_copy_says_so(self, folder: Path, tuned: Path) -> None:
+        notes: list[str] = []
+        options: dict[str, Any] = {"adapter": str(tuned), "device": "cpu", "notify": notes.append}
+        Annotator.load(folder / "model", decoder="unconstrained", **options).close()
+        assert "trained with --loss legal" in notes.pop()
+        Annotator.load(folder / "model", **options).close()
+        assert not notes
+
     def test_an_adapter_made_elsewhere_has_none(self, tmp_path: Path) -> None:
         assert AdapterCard.load(tmp_path) is None
 

@@ -145,7 +145,11 @@ def finetune(settings: Settings, out: Path, say: Say, *, resume: bool = False) -
     with memory_errors(list(savings(shape, load, n_whole_legal=1))):
         adapted = _load(settings, device, load.checkpointing)
         card = AdapterCard.of(
-            {"name": settings.model, **adapted.loaded.identity()}, schema, prompt, template_of(tokenizer)
+            {"name": settings.model, **adapted.loaded.identity()},
+            schema,
+            prompt,
+            template_of(tokenizer),
+            loss=settings.loss,
         )
         say(_sizes(adapted))
         with quiet():
