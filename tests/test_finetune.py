@@ -33,12 +33,13 @@ from constrained_ner.legal import LegalTokens
 from constrained_ner.prompts import PromptFile
 from constrained_ner.schema import DDI
 from constrained_ner.training.chat_targets import ChatTargets
-from constrained_ner.training.finetune import Settings, finetune, memory_errors
+from constrained_ner.training.finetune import finetune, memory_errors
 from constrained_ner.training.lora import Lora, load_for_training
 from constrained_ner.training.memory import Load, ModelShape, estimate, savings
 from constrained_ner.training.output_rows import Question, check_output_layer, cross_entropies
 from constrained_ner.training.selection import select
 from constrained_ner.training.tuner import Loss, collate, last_checkpoint, n_epochs_without_gain
+from constrained_ner.training.tuning_folder import Settings
 
 PROMPT = {"sysprompt": ["Mark the names: {tags}"], "usrprompt": ["{sentence}"]}
 SMALL: dict[str, Any] = {"num_hidden_layers": 2, "hidden_size": 64, "head_dim": 16, "intermediate_size": 128}

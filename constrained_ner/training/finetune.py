@@ -12,8 +12,7 @@ import os
 import shutil
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,18 +20,15 @@ from typing import Any
 import torch
 import transformers
 from accelerate.utils import gather_object
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..adapter import AdapterCard
 from ..annotate import Annotator
 from ..backends.transformers import TransformersBackend, trained_length, vocabulary_of_model
-from ..backends.transformers_model import Quantize, load_tokenizer, quiet, require
+from ..backends.transformers_model import load_tokenizer, quiet, require
 from ..backends.transformers_vocabulary import template_of
-from ..corpora.ddi import read_ddi
 from ..data import Mention, Sentence
-from ..errors import InputError, ModelError, OutputError, SchemaError
+from ..errors import ModelError, OutputError
 from ..evaluation import Evaluation, evaluate
-from ..hashing import file_hash
 from ..journal import write_atomically
 from ..prompts import PromptFile
 from ..protocol import keep_apart
@@ -41,74 +37,22 @@ from ..schema import DDI, Schema
 from .chat_targets import ChatExamples, ChatTargets
 from .lora import AdaptedModel, Lora, load_for_training, save_adapter, training_device, training_precision
 from .memory import Load, ModelShape, estimate, savings
-from .selection import Select, select
+from .selection import select
 from .tuner import (
     SCORE,
     CheckGradients,
     EverySteps,
     KeepBest,
-    Loss,
     Report,
     Tuner,
     collate,
     is_finished,
     last_checkpoint,
 )
+from .tuning_data import Say, check_types, every_kth, read, report_examples
+from .tuning_folder import RECORD_FILE, Settings, TrainingRecord, prepare
 
-Say = Callable[[str], None]
-RECORD_FILE, SETTINGS_FILE, CHECKPOINTS = "training.json", "settings.json", "checkpoints"
-
-
-class Settings(BaseModel):
-    """Everything that decides what comes out. See `bin/finetune --help`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    model: str
-    train: Path
-    val: Path
-    quantize: Quantize | None = None
-    rank: int = 32
-    alpha: int = 64
-    dropout: float = 0.05
-    targets: str = "all-linear"
-    lr: float = 2e-4
-    epochs: float = 3.0
-    max_steps: int | None = None
-    batch: int = 4
-    grad_accum: int = 4
-    max_examples: int | None = None
-    select: Select = "all"
-    loss: Loss = "legal"
-    patience: int | None = 2
-    seed: int = 0
-    limit_val: int | None = None
-    prompt: str = "plain"
-    schema_file: Path | None = None
-    device: str = "auto"
-    checkpointing: bool | None = None
-    trust_remote_code: bool = False
-    save_steps: int = 200
-
-
-class TrainingRecord(BaseModel):
-    """How a training went.
-
-    refused: reason -> mentions that tags cannot express. dropped: (sentence id, reason).
-    epochs: figures of each evaluation. best: of the one whose adapter is kept.
-    elapsed_s, peak_memory_bytes: of the last run alone, where it was resumed.
-    """
-
-    settings: Settings
-    n_examples: int
-    n_val: int
-    refused: dict[str, int]
-    dropped: list[tuple[str, str]]
-    epochs: list[dict[str, float]]
-    best: dict[str, float]
-    elapsed_s: float
-    peak_memory_bytes: int
-    versions: dict[str, str]
+CHECKPOINTS = "checkpoints"
 
 
 def finetune(settings: Settings, out: Path, say: Say, *, resume: bool = False) -> TrainingRecord:
@@ -117,14 +61,14 @@ def finetune(settings: Settings, out: Path, say: Say, *, resume: bool = False) -
     resume: go on from the last checkpoint there, if any; the settings must be the same.
     """
     began_s = time.monotonic()
-    train, val = _read(settings.train), _read(settings.val)
+    train, val = read(settings.train), read(settings.val)
     schema = Schema.load(settings.schema_file) if settings.schema_file else DDI
     prompt = PromptFile.named(settings.prompt)
     keep_apart(
         train, val, used_path=settings.train, evaluated_path=settings.val, purpose="training"
     )  # phrases that the two have in common may be learnt: the splits of the corpus share some, too
-    _check_types(settings.train, train, schema, say)
-    if (done := _prepare(out, settings, resume)) is not None:
+    check_types(settings.train, train, schema, say)
+    if (done := prepare(out, settings, resume)) is not None:
         say(f"{out}: this training is finished; nothing to do")
         return done
     config, tokenizer = load_tokenizer(settings.model, trust_remote_code=settings.trust_remote_code)
@@ -137,11 +81,11 @@ def finetune(settings: Settings, out: Path, say: Say, *, resume: bool = False) -
     )
     written = targets.write_all(select(train, settings.select, settings.max_examples, settings.seed))
     written_val = targets.write_all(val)
-    _report_examples(written, settings.train, say)
+    report_examples(written, settings.train, say)
     device = training_device(settings.device)
     shape, load = _plan(config, settings, device, written)
     say(f"memory: {estimate(shape, load)}")
-    measured = _every_kth(val, settings.limit_val)
+    measured = every_kth(val, settings.limit_val)
     with memory_errors(list(savings(shape, load, n_whole_legal=1))):
         adapted = _load(settings, device, load.checkpointing)
         card = AdapterCard.of(
@@ -175,11 +119,6 @@ def finetune(settings: Settings, out: Path, say: Say, *, resume: bool = False) -
     return record
 
 
-def is_first_process() -> bool:
-    """Whether this process prepares the folder and speaks; under torchrun there are several."""
-    return os.environ.get("RANK", "0") == "0"
-
-
 def peak_memory(device: torch.device) -> int:
     """The most bytes that this process has held: on the graphics card, or of the machine's memory."""
     if device.type == "cuda":
@@ -188,101 +127,6 @@ def peak_memory(device: torch.device) -> int:
 
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-# ---- data
-
-
-def _read(path: Path) -> list[Sentence]:
-    sentences = [sentence for document in read_ddi(path) for sentence in document]
-    if not any(sentence.mentions for sentence in sentences):
-        raise InputError(f"{path}: no entity in its {len(sentences)} sentences: nothing to learn or measure")
-    return sentences
-
-
-def _check_types(path: Path, sentences: Sequence[Sentence], schema: Schema, say: Say) -> None:
-    counts = Counter(m.type for s in sentences for m in s.mentions)
-    unknown = [t for t in sorted(counts) if t not in schema.type_names]
-    unseen = [t for t in schema.type_names if t not in counts]
-    if len(unseen) == len(schema.types):
-        raise SchemaError(
-            f"{path}: has the types {', '.join(sorted(counts))}, and the schema {schema.name} none of them"
-        )
-    for t in unknown:
-        say(f"warning: {path}: type {t} ({counts[t]} mentions) is not in the schema {schema.name}: left out")
-    for t in unseen:
-        say(f"warning: {path}: no mention of type {t} of the schema {schema.name}: it will not be learnt")
-
-
-def _report_examples(written: ChatExamples, path: Path, say: Say) -> None:
-    if not written.examples:
-        sentence_id, reason = written.dropped[0]
-        raise InputError(f"{path}: sentence {sentence_id}: {reason}; nothing is left to train on")
-    n_tokens = max(len(e.ids) for e in written.examples)
-    n_decisions = sum(len(e.decisions) for e in written.examples)
-    say(
-        f"{len(written.examples)} examples, {n_decisions} decisions, at most {n_tokens} tokens; "
-        "every answer is legal"
-    )
-    for reason, n in written.refused.most_common():
-        say(f"warning: {n} mentions cannot be written as tags and are left out: {reason}")
-    for sentence_id, reason in written.dropped:
-        say(f"warning: sentence {sentence_id} is left out: {reason}")
-
-
-def _every_kth(sentences: Sequence[Sentence], n_most: int | None) -> list[Sentence]:
-    """Sentences from all over the file."""
-    if n_most is None or n_most >= len(sentences):
-        return list(sentences)
-    return [sentences[i * len(sentences) // n_most] for i in range(n_most)]
-
-
-# ---- the folder
-
-
-def _prepare(out: Path, settings: Settings, resume: bool) -> TrainingRecord | None:
-    """Make the folder, or check what is there. The record, if this training is finished already."""
-    content = {
-        **settings.model_dump(mode="json", exclude={"device", "save_steps"}),
-        "train_sha256": file_hash(settings.train),
-        "val_sha256": file_hash(settings.val),
-    }
-    path = out / SETTINGS_FILE
-    if not is_first_process():
-        return _finished(out) if resume else None  # the first one checks for all
-    if not path.exists():
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{out}: cannot be made: {error.strerror}") from None
-        if any(out.iterdir()):
-            raise OutputError(f"{out}: is not empty, and holds no training to go on with")
-        write_atomically(path, [_Started(content=content).model_dump_json(indent=2), "\n"])
-        return None
-    if not resume:
-        raise OutputError(
-            f"{out}: a training was begun here; --resume goes on with it, or name another --out"
-        )
-    try:
-        before = _Started.model_validate_json(path.read_bytes()).content
-    except (OSError, ValidationError) as error:
-        raise InputError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
-    for name, now in content.items():
-        if before.get(name) != now:
-            raise OutputError(
-                f"{out}: {name} was {before.get(name)} when this training began, and is {now}: --resume "
-                "goes on as it was begun"
-            )
-    return _finished(out)
-
-
-def _finished(out: Path) -> TrainingRecord | None:
-    record = out / RECORD_FILE
-    return TrainingRecord.model_validate_json(record.read_bytes()) if record.exists() else None
-
-
-class _Started(BaseModel):
-    content: dict[str, Any]
 
 
 # ---- the model
