@@ -18,8 +18,13 @@ from ..journal import write_atomically
 from .loop import StageSummary
 
 
-def write_card(path: Path, model: Path, stages: Sequence[StageSummary], devel: Path | None) -> None:
-    """Write the card of a GGUF beside it. devel: DDI XML to measure on, through llama.cpp as a user would."""
+def write_card(
+    path: Path, model: Path, stages: Sequence[StageSummary], devel: Path | None, *, history: str = ""
+) -> None:
+    """Write the card of a GGUF beside it.
+
+    devel: DDI XML to measure on, through llama.cpp as a user would. history: what came before the stages.
+    """
     template = resources.files("constrained_ner") / "templates" / "cards" / "embedded.md"
     content = Template(template.read_text(encoding="utf-8")).safe_substitute(
         **_shape(model),
@@ -31,7 +36,7 @@ def write_card(path: Path, model: Path, stages: Sequence[StageSummary], devel: P
             f"| {s.decision:.3f} | {s.copy:.2f} |"
             for s in stages
         ),
-        history="",
+        history=history,
         figures=_figures(model, devel) if devel else "Not measured.",
     )
     write_atomically(path, [content])

@@ -81,7 +81,8 @@ def train(
 
     trainer = Trainer(model, tokenizer.pad, seed=seed, checkpoint=checkpoint, log=log)
     trainer.run(stages, after_stage)
-    write_card(out / "MODEL_CARD.md", out / MODEL_FILE, trainer.finished, devel)
+    history = _history(start_from, teacher)
+    write_card(out / "MODEL_CARD.md", out / MODEL_FILE, trainer.finished, devel, history=history)
     log(f"written: {out / MODEL_FILE}, {out / 'MODEL_CARD.md'}")
 
 
@@ -145,6 +146,18 @@ def _tokenizer(data: Path, out: Path, start_from: Path | None) -> ModelTokenizer
     elif not path.exists():
         train_tokenizer(tokenizer_texts(data)).save(path)
     return ModelTokenizer.load(path)
+
+
+def _history(start_from: Path | None, teacher: Path | None) -> str:
+    """What the model's card says of earlier models that this one learnt from."""
+    lines = []
+    if start_from:
+        lines.append(
+            f"Before these stages: the weights and the tokenizer of an earlier training, `{start_from.name}`."
+        )
+    if teacher:
+        lines.append(f"The text was marked by an earlier model, `{teacher.name}`, and the lexicon.")
+    return "\n".join(lines)
 
 
 def _taught(
