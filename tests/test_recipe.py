@@ -1,0 +1,81 @@
+"""The embedded model's training as one command: from a folder of data to a GGUF with its card."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+from template_sentences import NAMES, make_document, write
+
+from constrained_ner import Annotator
+from constrained_ner.corpora.ddi import read_ddi
+from constrained_ner.errors import OutputError
+from constrained_ner.training import recipe
+from constrained_ner.training.corpus import CHEMICAL_TYPES, TEXTS
+from constrained_ner.training.model import ModelSize
+
+SMALL = ModelSize(n_hidden=32, n_layers=2, n_heads=2, n_feed_forward=64, n_context=256)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as the command reads it, filled with sentences from templates."""
+    folder = tmp_path_factory.mktemp("data")
+    for name in ("ddi", "text", "ner", "lexicon"):
+        (folder / name).mkdir()
+    write(make_document(60, seed=1), folder / "ddi" / "train.xml")
+    write(make_document(20, seed=2), folder / "ddi" / "devel.xml")
+    sentences = [s for document in read_ddi(folder / "ddi" / "train.xml") for s in document]
+    for name in TEXTS:
+        write_lines(folder / "text" / f"{name}.txt.gz", [s.text for s in sentences[:10]])
+    for name, types in CHEMICAL_TYPES.items():
+        kind = min(types)
+        records = [
+            {
+                "text": s.text,
+                "entities": [{"start": m.start, "end": m.end, "type": kind} for m in s.mentions],
+            }
+            for s in sentences[10:15]
+        ]
+        write_lines(folder / "ner" / f"{name}.jsonl.gz", map(json.dumps, records))
+    listed = [f"{name}|{kind}" for kind, names in NAMES.items() if kind != "drug_n" for name in names]
+    write_lines(folder / "lexicon" / "drugbank_names.txt.gz", listed)
+    return folder
+
+
+def write_lines(path: Path, lines: object) -> None:
+    with gzip.open(path, "wt", encoding="utf-8") as file:
+        file.writelines(f"{line}\n" for line in lines)  # type: ignore[attr-defined]
+
+
+def test_from_data_to_a_model_and_its_student(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recipe, "ModelSize", lambda: SMALL)
+    train = partial(recipe.train, data, tokens=(2000, 2000, 2000), devel=data / "ddi" / "devel.xml")
+    first, second = tmp_path / "first", tmp_path / "second"
+    train(first)
+    model = first / recipe.MODEL_FILE
+    with Annotator.load(model) as ner:
+        assert ner.annotate("Patients who take diuretics.").text == "Patients who take diuretics."
+    card = (first / "MODEL_CARD.md").read_text()
+    for stage in ("copying", "mixture", "gold"):
+        assert f"\n| {stage} | " in card
+    assert "m.avg(no class)" in card
+
+    with pytest.raises(OutputError, match="--resume goes on from it"):
+        train(first)
+    written = model.read_bytes()
+    train(first, resume=True)  # nothing is left to do
+    assert model.read_bytes() == written
+
+    train(second, start_from=first, teacher=model, n_taught=8)
+    assert (second / "tokenizer.json").read_bytes() == (first / "tokenizer.json").read_bytes()
+    assert len((second / "taught.jsonl").read_text().splitlines()) <= 8
+    assert "an earlier training, `first`" in (second / "MODEL_CARD.md").read_text()
