@@ -14,8 +14,9 @@ pytest.importorskip("torch")
 from template_sentences import NAMES, make_document, write
 
 from constrained_ner import Annotator
+from constrained_ner.annotate import embedded_model
 from constrained_ner.corpora.ddi import read_ddi
-from constrained_ner.errors import OutputError
+from constrained_ner.errors import InputError, OutputError
 from constrained_ner.training import recipe
 from constrained_ner.training.corpus import CHEMICAL_TYPES, TEXTS
 from constrained_ner.training.model import ModelSize
@@ -75,7 +76,10 @@ def test_from_data_to_a_model_and_its_student(
     train(first, resume=True)  # nothing is left to do
     assert model.read_bytes() == written
 
-    train(second, start_from=first, teacher=model, n_taught=8)
+    with pytest.raises(InputError, match=r"taught\.jsonl: empty"):  # it knows nothing yet
+        train(tmp_path / "third", teacher=model, n_taught=8)
+
+    train(second, start_from=first, teacher=embedded_model(), n_taught=8)
     assert (second / "tokenizer.json").read_bytes() == (first / "tokenizer.json").read_bytes()
     assert len((second / "taught.jsonl").read_text().splitlines()) <= 8
     assert "an earlier training, `first`" in (second / "MODEL_CARD.md").read_text()

@@ -29,12 +29,15 @@ def teach(
 ) -> list[Sentence]:
     """`n` of the sentences that the lexicon tagged, with the teacher's mentions as well; kept in `path`.
 
-    A sentence where the teacher is unsure of what it marks is left out.
+    A sentence where the teacher is unsure of what it marks is left out. InputError if that leaves none.
     """
     if not path.exists():
         some = [tagged[i] for i in rng.permutation(len(tagged))[:n]]
         write_atomically(path, _labelled(teacher, some))
-    return [_read(line, f"{path}: line {number}") for number, line in enumerate(read_lines(path), start=1)]
+    taught = [_read(line, f"{path}: line {number}") for number, line in enumerate(read_lines(path), start=1)]
+    if not taught:
+        raise InputError(f"{path}: empty: of {n} sentences the teacher was sure of none")
+    return taught
 
 
 def reconciled(listed: Iterable[Mention], marked: Iterable[Mention]) -> tuple[Mention, ...] | None:
