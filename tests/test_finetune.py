@@ -276,8 +276,19 @@ class TestLosses:
     def test_a_quantised_output_layer_is_refused(self) -> None:
         head = torch.nn.Linear(4, 4)
         head.weight = torch.nn.Parameter(torch.zeros(4, 4, dtype=torch.uint8), requires_grad=False)
-        with pytest.raises(ModelError, match="output layer is quantised"):
-            check_output_layer(head)
+        with pytest.raises(ModelError, match="m: the output layer is quantised"):
+            check_output_layer(head, "m")
+
+    @pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings")  # peft's own, before our error
+    def test_an_adapter_on_the_output_layer_is_refused(self, folder: Path) -> None:
+        with pytest.raises(ModelError, match="model: the output layer has an adapter of its own"):
+            load_for_training(
+                str(folder / "model"),
+                Lora(4, 8, 0.0, "q_proj,lm_head"),
+                quantize=None,
+                device=torch.device("cpu"),
+                checkpointing=False,
+            )
 
 
 def test_four_bits_learn_too(folder: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 
 from ..backends.transformers_model import LoadedModel, Quantize, load_model, pick_device, quiet, require
 from ..errors import ModelError
+from .output_rows import check_output_layer
 
 ALL_LINEAR = "all-linear"
 
@@ -90,7 +91,9 @@ def load_for_training(
     if checkpointing:
         _checkpoint_activations(loaded.model)
     base = peft.get_base_model()
-    return AdaptedModel(peft, replace(loaded, model=base), base.get_output_embeddings())
+    head = base.get_output_embeddings()
+    check_output_layer(head, name)
+    return AdaptedModel(peft, replace(loaded, model=base), head)
 
 
 def save_adapter(peft: Any, folder: Path) -> None:

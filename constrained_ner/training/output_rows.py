@@ -61,12 +61,12 @@ def cross_entropies(model: Any, head: Any, input_ids: Tensor, question: Question
     )
 
 
-def check_output_layer(head: Any) -> None:
-    """Refuse an output layer whose rows cannot be read as numbers."""
+def check_output_layer(head: Any, name: str) -> None:
+    """Refuse an output layer whose rows alone do not make its logits: ModelError. name: the model's."""
     if hasattr(head, "base_layer"):
-        raise ModelError("the output layer has an adapter of its own: leave it out of --targets")
+        raise ModelError(f"{name}: the output layer has an adapter of its own: leave it out of --targets")
     if not head.weight.is_floating_point():
-        raise ModelError("the output layer is quantised, so its rows cannot be gathered: keep it unquantised")
+        raise ModelError(f"{name}: the output layer is quantised, so its rows cannot be gathered")
 
 
 @contextmanager
