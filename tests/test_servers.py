@@ -37,6 +37,7 @@ from constrained_ner.annotate import Annotator, embedded_model
 from constrained_ner.backends.remote.base import Patience, RemoteBackend
 from constrained_ner.backends.remote.ollama_server import OllamaServer
 from constrained_ner.backends.remote.openai_server import OpenAIServer, ServerKind
+from constrained_ner.cli import ablate
 from constrained_ner.cli import annotate as command
 from constrained_ner.constraint import Constraint, TagMachine
 from constrained_ner.corpora.ddi import read_ddi
@@ -88,11 +89,11 @@ def found(annotated: Annotated) -> list[tuple[int, int, str]]:
     return [(m.start, m.end, m.type) for m in annotated.sentence.mentions]
 
 
-def run(*arguments: object) -> int:
-    """`llm-NERC` in this process; returns its exit code."""
+def run(*arguments: object, main: Callable[[], None] = command.main) -> int:
+    """A command in this process, `llm-NERC` unless told otherwise; returns its exit code."""
     before, sys.argv = sys.argv, ["llm-NERC", *map(str, arguments)]
     try:
-        command.main()
+        main()
     except SystemExit as stop:
         return int(stop.code or 0)
     finally:
@@ -425,6 +426,17 @@ def test_one_sentence_that_fails_is_reported_and_the_run_goes_on(tmp_path: Path)
     assert record.failures == ((bad.id, "the server failed, 5 times: 500 out of slots"),)
     assert record.n_sentences == 8
     assert record.n_mentions > 0
+
+
+def test_a_grid_of_runs_on_a_server(tmp_path: Path) -> None:
+    with openai_stand_in(tagging_aspirin) as stand_in:
+        server = ("--model", "openai:tiny", "--base-url", f"{stand_in.url}/v1")
+        assert run(SAMPLE, "--out", tmp_path, *server, "--limit", 3, "--quiet", main=ablate.main) == 0
+    decoders = {
+        name: RunRecord.load(tmp_path / f"{name}.out.run.json").options["decoder"]
+        for name in ("constrained", "unconstrained")
+    }
+    assert decoders == {"constrained": "server", "unconstrained": "unconstrained"}
 
 
 def test_an_answer_that_does_not_come_is_a_time_out_of_that_sentence() -> None:

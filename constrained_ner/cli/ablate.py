@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, TypeVar, get_args
 
 import typer
 
@@ -24,6 +24,7 @@ from ..prompt_file import PromptFile
 from ..schema import DDI, Schema
 from .options import (
     AdapterOption,
+    BaseUrlOption,
     BatchOption,
     Boundary,
     BoundaryOption,
@@ -40,11 +41,14 @@ from .options import (
     QuietOption,
     SchemaOption,
     SeedOption,
+    ServerOption,
     SplitOption,
     ThreadsOption,
+    TimeoutOption,
     TrustRemoteCodeOption,
+    backend_options,
 )
-from .run import run
+from .run import GOES_ON, run
 
 _CONSTRAINED: tuple[DecoderName, ...] = ("copy-draft", "stepwise")
 _ENGINES: tuple[EngineName, ...] = get_args(EngineName)
@@ -71,6 +75,9 @@ def ablate(
     model: Annotated[
         list[str] | None, typer.Option(help="As for llm-NERC; repeat it for more. Default: the embedded one.")
     ] = None,
+    base_url: BaseUrlOption = None,
+    server: ServerOption = None,
+    timeout: TimeoutOption = None,
     decoder: Annotated[str, typer.Option(help="Of constrained arms: copy-draft, stepwise.")] = "copy-draft",
     engine: Annotated[str, typer.Option(help=f"Of constrained arms: {', '.join(_ENGINES)}.")] = "native",
     instructions: InstructionsOption = Instructions.once,
@@ -96,17 +103,20 @@ def ablate(
     Lists are separated by commas. A stopped grid goes on where it was with the same command; finished arms
     are not repeated. OUT holds each arm's output and record, and the table as .md, .csv and .json.
     """
-    backend_options: dict[str, Any] = {
-        "adapter": adapter and str(adapter),
-        "lora": lora and str(lora),
-        "merge": merge,
-        "quantize": quantize and quantize.value,
-        "device": device and device.value,
-        "max_sequences": batch,
-        "context_length": context,
-        "n_threads": threads,
-        "trust_remote_code": trust_remote_code or None,
-    }
+    model_options = backend_options(
+        adapter=adapter,
+        lora=lora,
+        merge=merge,
+        quantize=quantize,
+        device=device,
+        batch=batch,
+        context=context,
+        threads=threads,
+        base_url=base_url,
+        server=server,
+        timeout=timeout,
+        trust_remote_code=trust_remote_code,
+    )
     chosen = grid(
         models=model or (None,),
         decoders=_decoders(arms, decoder),
@@ -115,24 +125,23 @@ def ablate(
         shots=[_number(text) for text in _values("--shots", shots)],
         selects=_values("--select", select),
     )
-    if examples is None and any(arm.shots for arm in chosen):
-        raise UserError("--shots: examples have to come from somewhere: name a file with --examples")
+    wanted = {arm: Shots.wanted(arm.shots, examples, arm.select or "", seed) for arm in chosen}
     progress = Progress(quiet=quiet)
     chosen_schema = Schema.load(schema) if schema else None
     card = AdapterCard.load(adapter) if adapter else None
     shown_schema = chosen_schema or (card.entity_schema if card else DDI)
 
     @cache  # constrained and unconstrained arms are shown the same
-    def choose(n: int, way: str) -> Sequence[Sentence] | Chooser:
-        assert examples is not None, "checked above"
-        return Shots(examples, n, way, seed).choose(read_ddi(input), input, shown_schema, boundary.value)
+    def choose(shots: Shots) -> Sequence[Sentence] | Chooser:
+        return shots.choose(read_ddi(input), input, shown_schema, boundary.value)
 
     def open_arm(arm: Arm, backend: Backend | None) -> Annotator:
+        shown = wanted[arm]
         return Annotator.load(
             arm.model,
             schema=chosen_schema,
             prompt=PromptFile.named(arm.prompt) if arm.prompt else None,
-            examples=choose(arm.shots, arm.select) if arm.select else (),
+            examples=choose(shown) if shown else (),
             instructions=instructions.value,
             max_prompt_tokens=max_prompt_tokens,
             decoder=arm.decoder,
@@ -141,7 +150,7 @@ def ablate(
             force=force,
             backend=backend,
             notify=lambda message: progress.say(f"note: {message}"),
-            **backend_options,
+            **model_options,
         )
 
     outcome = run_grid(
@@ -196,4 +205,4 @@ def _number(text: str) -> int:
 
 def main() -> None:
     """Entry point."""
-    run(ablate)
+    run(ablate, stopped=GOES_ON)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -56,8 +56,9 @@ from .options import (
     ThreadsOption,
     TimeoutOption,
     TrustRemoteCodeOption,
+    backend_options,
 )
-from .run import run
+from .run import GOES_ON, run
 
 
 def annotate(
@@ -115,20 +116,20 @@ def annotate(
 
     A stopped run keeps what it has done beside OUTPUT; the same command goes on from there.
     """
-    backend_options: dict[str, Any] = {
-        "adapter": adapter and str(adapter),
-        "lora": lora and str(lora),
-        "merge": merge,
-        "quantize": quantize and quantize.value,
-        "device": device and device.value,
-        "max_sequences": batch,
-        "context_length": context,
-        "n_threads": threads,
-        "base_url": base_url,
-        "server": server and server.value,
-        "timeout_s": timeout,
-        "trust_remote_code": trust_remote_code or None,
-    }
+    model_options = backend_options(
+        adapter=adapter,
+        lora=lora,
+        merge=merge,
+        quantize=quantize,
+        device=device,
+        batch=batch,
+        context=context,
+        threads=threads,
+        base_url=base_url,
+        server=server,
+        timeout=timeout,
+        trust_remote_code=trust_remote_code,
+    )
     decoder_name: DecoderName | None = decoder.value if decoder else None
 
     progress = Progress(quiet=quiet)
@@ -161,7 +162,7 @@ def annotate(
             bias=parse_bias(bias or ()),
             notify=lambda message: progress.say(f"note: {message}"),
             force=force,
-            **backend_options,
+            **model_options,
         )
 
     record = annotate_file(
@@ -180,4 +181,4 @@ def annotate(
 
 def main() -> None:
     """Entry point."""
-    run(annotate)
+    run(annotate, stopped=GOES_ON)

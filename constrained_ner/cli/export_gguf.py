@@ -26,7 +26,7 @@ class Type(str, Enum):
 
 def export(
     model: Annotated[str, typer.Option("--model", help="Folder or hub id of transformers (safetensors).")],
-    out: Annotated[Path, typer.Option("--out", help="The GGUF file to write.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The GGUF file to write.")],
     adapter: Annotated[
         str | None, typer.Option("--adapter", help="LoRA adapter to merge: folder or hub id.")
     ] = None,

@@ -13,12 +13,12 @@ from .options import (
     Device,
     DeviceOption,
     PromptOption,
-    Quantize,
+    QuantizeOption,
     QuietOption,
     SchemaOption,
     TrustRemoteCodeOption,
 )
-from .run import run
+from .run import GOES_ON_IF_ASKED, run
 
 
 class Selection(str, Enum):
@@ -36,10 +36,8 @@ def finetune(
     model: Annotated[str, typer.Option(help="Base model: a folder of transformers, or a hub's id.")],
     train: Annotated[Path, typer.Option(help="DDI XML to learn from.")],
     val: Annotated[Path, typer.Option(help="DDI XML to choose the best epoch on.")],
-    out: Annotated[Path, typer.Option(help="Folder for the adapter.")],
-    quantize: Annotated[
-        Quantize | None, typer.Option(help="Load the base model in low precision (bitsandbytes).")
-    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the adapter.")],
+    quantize: QuantizeOption = None,
     rank: Annotated[int, typer.Option(min=1, help="Rank of the adapter.")] = 32,
     alpha: Annotated[int, typer.Option(min=1, help="Its weight is alpha / rank.")] = 64,
     dropout: Annotated[float, typer.Option(min=0.0, max=0.9, help="Dropout before the adapter.")] = 0.05,
@@ -64,7 +62,9 @@ def finetune(
     ] = None,
     schema: SchemaOption = None,
     prompt: PromptOption = None,
-    seed: int = 0,
+    seed: Annotated[
+        int, typer.Option(help="Of the adapter's first weights, the order of sentences, and --select.")
+    ] = 0,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")
     ] = False,
@@ -125,4 +125,4 @@ def finetune(
 
 def main() -> None:
     """Entry point."""
-    run(finetune)
+    run(finetune, stopped=GOES_ON_IF_ASKED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -155,3 +155,35 @@ BiasOption = Annotated[
     ),
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+
+
+def backend_options(
+    *,
+    adapter: Path | None,
+    lora: Path | None,
+    merge: bool | None,
+    quantize: Quantize | None,
+    device: Device | None,
+    batch: int | None,
+    context: int | None,
+    threads: int | None,
+    base_url: str | None,
+    server: Server | None,
+    timeout: float | None,
+    trust_remote_code: bool,
+) -> dict[str, Any]:
+    """The options of models under the names that back ends give them; None is a back end's own default."""
+    return {
+        "adapter": adapter and str(adapter),
+        "lora": lora and str(lora),
+        "merge": merge,
+        "quantize": quantize and quantize.value,
+        "device": device and device.value,
+        "max_sequences": batch,
+        "context_length": context,
+        "n_threads": threads,
+        "base_url": base_url,
+        "server": server and server.value,
+        "timeout_s": timeout,
+        "trust_remote_code": trust_remote_code or None,
+    }

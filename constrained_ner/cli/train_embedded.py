@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 
 from ..errors import MissingExtraError
-from .run import run
+from .run import GOES_ON_IF_ASKED, run
 
 
 def train_embedded(
     data: Annotated[Path, typer.Option(help="Folder with ddi/, text/, ner/ and lexicon/.")],
-    out: Annotated[Path, typer.Option(help="Folder for tokenizer, checkpoint, log, models and card.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for tokenizer, checkpoint, log, models and card.")
+    ],
     minutes: Annotated[
         tuple[float, float, float], typer.Option(help="Minutes of copying, of the mixture, of gold.")
     ] = (10.0, 60.0, 30.0),
@@ -39,7 +41,7 @@ def train_embedded(
     ] = False,
     device: Annotated[str, typer.Option(help="cpu, or cuda (in bfloat16).")] = "cpu",
     threads: Annotated[int | None, typer.Option(min=1, help="Processor threads.")] = None,
-    seed: int = 0,
+    seed: Annotated[int, typer.Option(help="Of first weights and of the choice of examples.")] = 0,
 ) -> None:
     """Train the embedded model from scratch, export it, and write its card."""
     try:
@@ -65,4 +67,4 @@ def train_embedded(
 
 def main() -> None:
     """Entry point."""
-    run(train_embedded)
+    run(train_embedded, stopped=GOES_ON_IF_ASKED)
