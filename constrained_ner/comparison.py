@@ -18,6 +18,7 @@ EXPLANATION = (
 _NEVER = ("model.path",)  # a model may stand in another place and be the same
 _TOO_LONG = ("example_ids",)  # for a column; their hash tells them apart
 _HASHES = ("hash", "sha256", "commit")
+_OF_EXAMPLES = ("select", "seed", "examples")  # mean nothing for a run without examples
 
 
 @dataclass(frozen=True)
@@ -80,14 +81,14 @@ def varying_options(records: Sequence[RunRecord]) -> dict[str, list[str]]:
     """Option -> its value in each run, for the options that are not the same in all of them.
 
     Nested options have dotted names (`model.name`). A hash is left out unless nothing else tells two runs
-    apart that differ in it: a prompt that was edited under the same name.
+    apart that differ in it: a prompt that was edited under the same name. How examples were chosen differs
+    where runs that show some differ in it.
 
     Example: runs with shots 0 and 5 and all else equal -> {"shots": ["0", "5"]}
     """
     flat = [dict(_flatten(_with_input(record))) for record in records]
-    names = list(dict.fromkeys(name for options in flat for name in options))
-    columns = {name: [options.get(name, NOTHING) for options in flat] for name in names}
-    varying = {name: values for name, values in columns.items() if len(set(values)) > 1}
+    columns = {name: [options.get(name, NOTHING) for options in flat] for name in _names(flat)}
+    varying = {name: values for name, values in columns.items() if len(_settings(name, flat)) > 1}
     varying = {name: values for name, values in varying.items() if name not in _TOO_LONG}
     plain = {name: values for name, values in varying.items() if not _is_hash(name)}
     for name, values in varying.items():
@@ -97,12 +98,27 @@ def varying_options(records: Sequence[RunRecord]) -> dict[str, list[str]]:
 
 
 def shared_options(records: Sequence[RunRecord]) -> dict[str, str]:
-    """Option -> value, for the options that are the same in all runs."""
+    """Option -> value, for the options that are the same in all runs that they mean something for."""
     flat = [dict(_flatten(_with_input(record))) for record in records]
+    settings = {name: _settings(name, flat) for name in _names(flat)}
     return {
         name: value[:8] if _is_hash(name) else value
-        for name, value in flat[0].items()
-        if all(options.get(name) == value for options in flat)
+        for name, values in settings.items()
+        if len(values) == 1
+        for value in values
+    }
+
+
+def _names(flat: Sequence[Mapping[str, str]]) -> list[str]:
+    return list(dict.fromkeys(name for options in flat for name in options))
+
+
+def _settings(name: str, flat: Sequence[Mapping[str, str]]) -> set[str]:
+    """The different values of an option, in the runs that it means something for."""
+    return {
+        options.get(name, NOTHING)
+        for options in flat
+        if name not in _OF_EXAMPLES or options.get("shots") != "0"
     }
 
 

@@ -24,6 +24,7 @@ from constrained_ner.data import Sentence
 from constrained_ner.errors import MissingExtraError, OutputError
 from constrained_ner.journal import SentenceResult
 from constrained_ner.report import Report
+from constrained_ner.report.figures import _legend_shape
 from constrained_ner.report.tracking import log_to_mlflow
 from constrained_ner.runs import RunRecord, record_path
 from constrained_ner.scored import ScoredRun, find_records, score_runs
@@ -228,6 +229,23 @@ def test_a_hash_is_shown_only_where_nothing_else_tells_runs_apart(tmp_path: Path
     assert tuple(Report.of(scored(tmp_path)).comparison.varying) == ("prompt",)
     write_run(tmp_path / "c.out", gold(), prompt="guide", prompt_hash="3" * 64)
     assert tuple(Report.of(scored(tmp_path)).comparison.varying) == ("prompt", "prompt_hash")
+
+
+def test_what_goes_with_examples_differs_only_between_runs_that_have_some(tmp_path: Path) -> None:
+    write_run(tmp_path / "a.out", gold(), shots=0)
+    chosen = {"seed": 0, "examples": "/data/train.xml"}
+    for shots in (5, 15):
+        write_run(tmp_path / f"{shots}.out", gold(), shots=shots, select="random", **chosen)
+    report = Report.of(scored(tmp_path))
+    assert tuple(report.comparison.varying) == ("shots",)
+    assert {"select": "random", "seed": "0", "examples": "/data/train.xml"}.items() <= report.shared.items()
+    write_run(tmp_path / "c.out", gold(), shots=5, select="random", **(chosen | {"seed": 1}))
+    assert tuple(Report.of(scored(tmp_path)).comparison.varying) == ("shots", "seed")
+
+
+@pytest.mark.parametrize(("length", "columns", "rows"), [(8, 3, 4), (30, 3, 4), (40, 2, 5), (400, 2, 5)])
+def test_a_legend_is_no_wider_than_its_figure(length: int, columns: int, rows: int) -> None:
+    assert _legend_shape([f"{n}".rjust(length) for n in range(10)] * 2) == (columns, rows)
 
 
 def bad_runs(tmp_path: Path) -> Iterator[tuple[list[object], str]]:

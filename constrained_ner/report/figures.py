@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import io
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -116,15 +116,23 @@ def lines(
         n_series = max(map(len, panels.values()))
         if n_series > 1:
             handles, labels = axes[0].get_legend_handles_labels()
-            canvas.legend(handles, labels, loc="outside lower center", ncols=min(3, n_series))
+            canvas.legend(handles, labels, loc="outside lower center", ncols=n_columns)
 
     alt = "; ".join(
         f"{title}, {name}: " + ", ".join(f"{p.x:g}: {100 * p.bar.value:.1f}" for p in points)
         for title, series in panels.items()
         for name, points in series.items()
     )
-    n_rows = (max(map(len, panels.values())) + 2) // 3
+    n_columns, n_rows = _legend_shape([name for series in panels.values() for name in series])
     return _draw(paint, (10, 3.4 + 0.2 * n_rows), caption, alt)
+
+
+def _legend_shape(names: Iterable[str]) -> tuple[int, int]:
+    """Columns and rows of a legend that is no wider than a figure of ten inches."""
+    lengths = [len(_printable(name)) for name in dict.fromkeys(names)]
+    column_inches = 0.6 + 0.085 * max(lengths)
+    n_columns = max(1, min(3, len(lengths), int(10 / column_inches)))
+    return n_columns, -(-len(lengths) // n_columns)
 
 
 def scatter(points: Sequence[Point], *, x_label: str, y_label: str, caption: str) -> Figure:
