@@ -330,6 +330,8 @@ def test_mlflow_missing_or_failing_is_the_users_to_mend(runs: Path, monkeypatch:
     monkeypatch.setitem(sys.modules, "mlflow", None)
     with pytest.raises(MissingExtraError, match="mlflow"):
         log_to_mlflow(scored(runs))
+    assert run(runs, "-o", runs / "r.html", "--track", "mlflow") == 2
+    assert not (runs / "r.html").exists()  # said before any work
     broken = Recorder()
 
     def refuse(*_: object) -> None:

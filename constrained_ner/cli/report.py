@@ -37,6 +37,10 @@ def report(
     markdown = out.with_suffix(".md")
     for path in (out, markdown):
         require_writable(path)
+    if track is Track.mlflow:
+        from ..report.tracking import require_mlflow
+
+        require_mlflow()
     scored = score_runs(find_records(runs), gold)
     from ..report import Report  # matplotlib and Jinja are an extra
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from ..comparison import shared_options
 from ..errors import MissingExtraError, OutputError
@@ -12,15 +13,21 @@ from ..scored import ScoredRun
 _LONGEST_PARAMETER = 500  # what every version of MLflow stores
 
 
+def require_mlflow() -> Any:
+    """The module. Raises MissingExtraError without MLflow."""
+    try:
+        import mlflow
+    except ImportError:
+        raise MissingExtraError("mlflow", "mlflow") from None
+    return mlflow
+
+
 def log_to_mlflow(runs: Sequence[ScoredRun], experiment: str = "constrained-ner") -> None:
     """Log each run with its options as parameters, its figures as metrics and its record as an artifact.
 
     Raises MissingExtraError without MLflow, and OutputError where it cannot store the runs.
     """
-    try:
-        import mlflow
-    except ImportError:
-        raise MissingExtraError("mlflow", "mlflow") from None
+    mlflow = require_mlflow()
     try:
         mlflow.set_experiment(experiment)
         for run in runs:
