@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .errors import InputError, ModelError
 from .journal import write_atomically
-from .prompts import PromptFile
+from .prompt_file import PromptFile
+from .reading import first_misfit, reason
 from .schema import Schema
 
 CARD_FILE = "constrained-ner.json"
@@ -85,7 +86,7 @@ class AdapterCard(BaseModel):
         try:
             return cls.parse(path.read_bytes(), path)
         except OSError as error:
-            raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
+            raise InputError(f"{path}: cannot be read: {reason(error)}") from None
 
     @classmethod
     def parse(cls, content: str | bytes, place: str | Path) -> AdapterCard:
@@ -93,7 +94,7 @@ class AdapterCard(BaseModel):
         try:
             card = cls.model_validate_json(content)
         except ValidationError as error:
-            raise InputError(f"{place}: cannot be read: {str(error).splitlines()[0]}") from None
+            raise InputError(f"{place}: not an adapter's card: {first_misfit(error, 'card')}") from None
         if (card.entity_schema.hash(), card.prompt.hash()) != (card.schema_sha256, card.prompt_sha256):
             raise InputError(f"{place}: its schema or prompt was changed by hand: the hashes do not fit")
         return card

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .data import Mention, Provenance, Span
 from .errors import InputError
+from .reading import first_misfit
 
 
 class MentionRecord(BaseModel):
@@ -97,8 +98,6 @@ def _parse_line(line: str, place: str) -> tuple[str, Mention]:
         record = MentionRecord.model_validate_json(line)
         return record.sentence, record.mention()
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "line"
-        raise InputError(f"{place}: {field}: {first['msg']}") from None
+        raise InputError(f"{place}: {first_misfit(error, 'line')}") from None
     except ValueError as error:
         raise InputError(f"{place}: {error}") from None

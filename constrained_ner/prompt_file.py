@@ -17,6 +17,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .errors import PromptError
+from .reading import first_misfit, read_text
 
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 _KNOWN = ("types", "tags", "guide", "sentence")
@@ -35,16 +36,13 @@ class PromptFile(BaseModel):
     def load(cls, path: str | Path) -> PromptFile:
         """Read a prompt file; PromptError says what does not fit."""
         path = Path(path)
+        content = read_text(path, PromptError)
         try:
-            prompt = cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, UnicodeDecodeError) as error:
-            raise PromptError(f"{path}: cannot be read: {error}") from None
+            prompt = cls.model_validate(json.loads(content))
         except json.JSONDecodeError as error:
             raise PromptError(f"{path}: not JSON: {error}") from None
         except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"]) or "prompt"
-            raise PromptError(f"{path}: {place}: {first['msg']}") from None
+            raise PromptError(f"{path}: {first_misfit(error, 'prompt')}") from None
         prompt.check(str(path))
         return prompt
 

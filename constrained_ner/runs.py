@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from .errors import InputError
 from .journal import SentenceResult, write_atomically
 from .protocol import Split
+from .reading import first_misfit
 
 LIBRARIES = (
     "constrained-ner",
@@ -152,9 +153,7 @@ class RunRecord(BaseModel):
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {error.strerror}") from None
         except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"]) or "record"
-            raise InputError(f"{path}: not the record of a run: {place}: {first['msg']}") from None
+            raise InputError(f"{path}: not the record of a run: {first_misfit(error, 'record')}") from None
 
 
 def record_path(out: str | Path) -> Path:

@@ -22,6 +22,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from .errors import MissingExtraError, SchemaError
+from .reading import first_misfit, read_text
 
 
 class EntityType(BaseModel):
@@ -67,16 +68,12 @@ class Schema(BaseModel):
     def load(cls, path: str | Path) -> Schema:
         """Read a schema from a JSON or YAML file; SchemaError says what does not fit."""
         path = Path(path)
+        content = _parse(path, read_text(path, SchemaError))
         try:
-            content = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise SchemaError(f"{path}: cannot be read: {error}") from None
-        try:
-            return cls.model_validate(_parse(path, content))
+            return cls.model_validate(content)
         except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"]) or "schema"
-            raise SchemaError(f"{path}: {place}: {first['msg']} (got {first['input']!r:.80})") from None
+            got = error.errors()[0]["input"]
+            raise SchemaError(f"{path}: {first_misfit(error, 'schema')} (got {got!r:.80})") from None
 
 
 def _parse(path: Path, content: str) -> Any:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..errors import MissingExtraError, ModelError
 from ..journal import require_writable, write_atomically
+from ..reading import reason
 
 TEMPERATURE_KEY = "constrained_ner.temperature"
 CALIBRATION_FILE = "calibration.json"
@@ -38,7 +39,7 @@ def stored_temperature(*folders: str | Path | None) -> float:
         try:
             content = json.loads(path.read_bytes())
         except (OSError, ValueError) as error:
-            raise ModelError(f"{path}: cannot be read: {error}") from None
+            raise ModelError(f"{path}: cannot be read: {reason(error)}") from None
         return checked_temperature(content.get("temperature") if isinstance(content, dict) else content, path)
     return 1.0
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import InputError
+from ..reading import reason
 
 
 def read_lines(path: Path) -> Iterator[str]:
@@ -20,7 +21,7 @@ def read_lines(path: Path) -> Iterator[str]:
             for line in f:
                 yield line.rstrip("\n")
     except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
+        raise InputError(f"{path}: cannot be read: {reason(error)}") from None
 
 
 def read_names(path: Path) -> list[tuple[str, str]]:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ..adapter import AdapterCard
 from ..backends.transformers_model import check_adapter
 from ..errors import ModelError
+from ..reading import reason
 from .checkpoint import SafetensorsReader, fetched
 
 _PREFIX, _A, _B = "base_model.model.", ".lora_A.weight", ".lora_B.weight"
@@ -139,7 +140,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     try:
         config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: cannot be read: {error}") from None
+        raise ModelError(f"{path}: cannot be read: {reason(error)}") from None
     if config.get("peft_type") != "LORA":
         raise ModelError(
             f"{folder}: an adapter of type {config.get('peft_type')}, but only LoRA can be exported"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..data import Sentence
 from ..errors import InputError
+from ..reading import read_text
 from .pool import Candidate, Pool
 
 
@@ -66,10 +67,7 @@ def shuffled(candidates: Iterable[Candidate], seed: int) -> list[Candidate]:
 
 def read_picked(path: Path) -> list[tuple[int, str]]:
     """Sentence ids with their line numbers, one a line; empty lines and what follows a # do not count."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
+    lines = read_text(path, InputError).splitlines()
     ids = [(number, line.split("#")[0].strip()) for number, line in enumerate(lines, start=1)]
     return [(number, sentence_id) for number, sentence_id in ids if sentence_id]
 
