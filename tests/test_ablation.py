@@ -19,6 +19,7 @@ from tiny_models import byte_level_tokenizer, write_gguf
 from constrained_ner import annotate as annotating
 from constrained_ner.ablation import Arm, Backend, Outcome, arm_names, grid, run_grid
 from constrained_ner.annotate import Annotator
+from constrained_ner.backends import memory
 from constrained_ner.cli import ablate as command
 from constrained_ner.errors import InputError, UserError
 from constrained_ner.measures import Measure
@@ -196,6 +197,16 @@ def test_examples_are_shown_to_both_sides_alike(tmp_path: Path, model: Path) -> 
     options = records["constrained-2-shots-random.out.run.json"].options
     assert (options["shots"], options["select"], options["examples"]) == (2, "random", str(pool))
     assert "seed" not in records["constrained-0-shots.out.run.json"].options
+
+
+def test_a_large_cache_is_told_for_the_arms_that_need_it(
+    tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "WORTH_A_NOTE", 1)
+    shots = SAMPLE.with_name("shots.xml")
+    arguments = ("--model", model, "--limit", 1, "--context", 2048, "--threads", 1, "--examples", shots)
+    assert run(SAMPLE, "--out", tmp_path / "grid", *arguments, "--arms", "constrained", "--shots", "0,2") == 0
+    assert capsys.readouterr().err.count("tokens of examples take about") == 1
 
 
 def test_one_failing_arm_does_not_lose_the_others(

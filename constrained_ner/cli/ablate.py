@@ -13,12 +13,13 @@ import typer
 from ..ablation import Arm, Backend, grid, run_grid
 from ..adapter import AdapterCard
 from ..annotate import Annotator, DecoderName
+from ..backends.memory import cache_note
 from ..comparison import EXPLANATION
 from ..corpora.ddi import read_ddi
 from ..data import Sentence
 from ..engines import EngineName
 from ..errors import UserError
-from ..fewshot import Chooser, Shots
+from ..fewshot import Shots, SimilarExamples
 from ..progress import Progress
 from ..prompt_file import PromptFile
 from ..schema import DDI, Schema
@@ -29,6 +30,7 @@ from .options import (
     Boundary,
     BoundaryOption,
     ContextOption,
+    Device,
     DeviceOption,
     ForceOption,
     Instructions,
@@ -132,16 +134,21 @@ def ablate(
     shown_schema = chosen_schema or (card.entity_schema if card else DDI)
 
     @cache  # constrained and unconstrained arms are shown the same
-    def choose(shots: Shots) -> Sequence[Sentence] | Chooser:
+    def choose(shots: Shots) -> Sequence[Sentence] | SimilarExamples:
         return shots.choose(read_ddi(input), input, shown_schema, boundary.value)
 
     def open_arm(arm: Arm, backend: Backend | None) -> Annotator:
-        shown = wanted[arm]
+        shots = wanted[arm]
+        shown = choose(shots) if shots else ()
+        if shots and arm.model:
+            note = cache_note(arm.model, shots.n_tokens(shown), on_cpu=device != Device.cuda)
+            if note:
+                progress.say(note)
         return Annotator.load(
             arm.model,
             schema=chosen_schema,
             prompt=PromptFile.named(arm.prompt) if arm.prompt else None,
-            examples=choose(shown) if shown else (),
+            examples=shown,
             instructions=instructions.value,
             max_prompt_tokens=max_prompt_tokens,
             decoder=arm.decoder,
