@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from .errors import PromptError
 from .reading import first_misfit, read_text
 
-_PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
+_PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
 _KNOWN = ("types", "tags", "guide", "sentence")
 _BUILT_IN = resources.files(__package__) / "templates" / "prompts"
 
@@ -42,7 +42,8 @@ class PromptFile(BaseModel):
         except json.JSONDecodeError as error:
             raise PromptError(f"{path}: not JSON: {error}") from None
         except ValidationError as error:
-            raise PromptError(f"{path}: {first_misfit(error, 'prompt')}") from None
+            misfit = first_misfit(error, "prompt")
+            raise PromptError(f"{path}: {misfit} (sysprompt and usrprompt are lists of lines)") from None
         prompt.check(str(path))
         return prompt
 
@@ -62,9 +63,12 @@ class PromptFile(BaseModel):
         return cls.load(name)
 
     def check(self, place: str) -> None:
-        """PromptError for a placeholder that means nothing, or a user prompt without the sentence."""
+        """PromptError for a placeholder that means nothing, or a user prompt without the sentence.
+
+        Capitals in braces are text, unless it is a placeholder that they spell.
+        """
         for name in _PLACEHOLDER.findall("\n".join((*self.sysprompt, *self.usrprompt))):
-            if name not in _KNOWN:
+            if name not in _KNOWN and (name.islower() or name.lower() in _KNOWN):
                 known = ", ".join(f"{{{name}}}" for name in _KNOWN)
                 raise PromptError(f"{place}: unknown placeholder {{{name}}}; known are {known}")
         if "{sentence}" in "\n".join(self.sysprompt):

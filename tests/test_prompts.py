@@ -126,8 +126,11 @@ def test_bad_templates_are_named(template: str, message: str) -> None:
     [
         ("{", "not JSON"),
         (json.dumps({"sysprompt": []}), "usrprompt: Field required"),
-        (json.dumps({"sysprompt": "x", "usrprompt": []}), "sysprompt"),
+        (json.dumps({"sysprompt": "x", "usrprompt": []}), r"sysprompt: .* are lists of lines"),
+        (json.dumps(["tag it"]), "sysprompt and usrprompt are lists of lines"),
         (json.dumps({"sysprompt": [], "usrprompt": ["{sentense}"]}), r"unknown placeholder \{sentense\}"),
+        (json.dumps({"sysprompt": ["{TYPES}"], "usrprompt": []}), r"unknown placeholder \{TYPES\}"),
+        (json.dumps({"sysprompt": [], "usrprompt": ["{types2}"]}), r"unknown placeholder \{types2\}"),
         (json.dumps({"sysprompt": [], "usrprompt": ["tag it"]}), r"usrprompt has no \{sentence\}"),
         (json.dumps({"sysprompt": ["{sentence}"], "usrprompt": ["{sentence}"]}), "belongs into usrprompt"),
     ],
