@@ -332,14 +332,8 @@ class Annotator:
             start, end = end, end + len(self._vocabulary.token_bytes[token_id])
             if choice is not None and end > tagged.opens_at_byte and start < tagged.closes_at_byte:
                 margins.append(choice.margins)
-        return Mention(
-            (tagged.span,),
-            tagged.type,
-            text[tagged.span.start : tagged.span.end],
-            confidence(margins, self._model.temperature),
-            "constrained",
-            margins=tuple(margins),
-        )
+        sure = confidence(margins, self._model.temperature)
+        return replace(tagged.mention(text), confidence=sure, margins=tuple(margins))
 
     def _read_free_answer(self, constraint: Constraint, answer: Answer, effort: Effort) -> Annotated:
         """The mentions of an answer that may be anything: exact if it is a legal one, aligned if not."""

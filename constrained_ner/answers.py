@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from .alignment import align
 from .constraint import Constraint
-from .data import Mention, Provenance, Sentence
+from .data import Provenance, Sentence
 from .results import Annotated, Effort
 
 
@@ -23,10 +23,8 @@ def read_answer(
     problems: tuple[str, ...] = () if finished else ("the answer is unfinished",)
     tagged = constraint.read(written)
     if tagged is not None:
-        mentions = [
-            Mention((t.span,), t.type, text[t.span.start : t.span.end], provenance=provenance) for t in tagged
-        ]
-        return Annotated(Sentence("", text).with_mentions(mentions), effort, problems=problems)
+        sentence = Sentence("", text).with_mentions(t.mention(text, provenance) for t in tagged)
+        return Annotated(sentence, effort, problems=problems)
     parsed = constraint.machine.markup.parse(written.decode(errors="replace"))
     alignment = align(parsed.plain, parsed.mentions, text)
     problems += parsed.problems + tuple(

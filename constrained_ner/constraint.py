@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .data import Span
+from .data import Mention, Provenance, Span
 from .edges import CLOSE, OPEN, Boundary, edges
 from .errors import SentenceError
 from .markup import Markup
@@ -102,6 +102,10 @@ class TaggedSpan:
     span: Span
     opens_at_byte: int
     closes_at_byte: int
+
+    def mention(self, text: str, provenance: Provenance = "constrained") -> Mention:
+        """The mention in the sentence with this text."""
+        return Mention((self.span,), self.type, text[self.span.start : self.span.end], provenance=provenance)
 
 
 class Constraint:

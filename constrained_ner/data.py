@@ -17,6 +17,9 @@ gold: read from a file. constrained: by construction. exact: the free answer was
 quoted name stands in the text as quoted. normalised: equal up to case and white space. fuzzy: similar.
 """
 
+INEXACT: tuple[Provenance, ...] = ("normalised", "fuzzy")
+"""Of mentions whose offsets are not those that the model wrote."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Span:

@@ -12,7 +12,7 @@ from typing import Any
 
 from .annotate import Annotator
 from .corpora.ddi import evaluator_lines, read_ddi
-from .data import Sentence
+from .data import INEXACT, Sentence
 from .errors import InputError, OutputError
 from .fewshot import examples_hash
 from .journal import Journal, SentenceResult, fingerprint, journal_path, require_writable
@@ -21,8 +21,6 @@ from .progress import Progress
 from .protocol import Split, data_hash, earlier_test_run, note_test_run, split_of
 from .results import Annotated
 from .runs import RunRecord, record_path
-
-_INEXACT = ("normalised", "fuzzy")
 
 
 def annotate_file(
@@ -190,9 +188,9 @@ def _exact_alone(annotated: Annotated) -> Annotated:
     dropped = tuple(
         f"{m.text!r} ({m.type}): {m.provenance} offsets refused by --strict"
         for m in mentions
-        if m.provenance in _INEXACT
+        if m.provenance in INEXACT
     )
-    kept = annotated.sentence.with_mentions(m for m in mentions if m.provenance not in _INEXACT)
+    kept = annotated.sentence.with_mentions(m for m in mentions if m.provenance not in INEXACT)
     return replace(annotated, sentence=kept, problems=annotated.problems + dropped)
 
 

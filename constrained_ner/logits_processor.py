@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from .constraint import DEAD, Constraint, State, TagMachine
-from .data import Mention, Sentence
+from .data import Sentence
 from .decoding.base import is_decision, only
 from .edges import Boundary
 from .legal import END, LegalTokens, Rule, TagTokens
@@ -187,7 +187,4 @@ class _Walk:
         if tagged is None:
             return None
         text = constraint.text
-        return Sentence("", text).with_mentions(
-            Mention((t.span,), t.type, text[t.span.start : t.span.end], provenance="constrained")
-            for t in tagged
-        )
+        return Sentence("", text).with_mentions(t.mention(text) for t in tagged)

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from .scored import ALIGNED, ScoredRun
+from .data import INEXACT
+from .scored import ScoredRun
 
 NOTHING = "–"
 Form = Literal["percent", "points", "number", "count"]
@@ -84,7 +85,7 @@ def _faithfulness(run: ScoredRun) -> Iterator[Measure]:
     """What a free answer may get wrong and a constrained one cannot."""
     record = run.record
     yield Measure("verbatim", "verbatim %", run.verbatim_share, "percent")
-    for name in ALIGNED:
+    for name in INEXACT:
         n = record.n_mentions_by_provenance.get(name, 0)
         yield Measure(name, f"{name} %", n / record.n_mentions if record.n_mentions else None, "percent")
     yield Measure("unknown_tags", "unknown tags", run.count("n_unknown_tags"), "count")

@@ -31,8 +31,6 @@ from .evaluation import (
 from .runs import RunRecord, record_path
 
 RECORD_SUFFIX = ".run.json"
-ALIGNED = ("normalised", "fuzzy")
-"""Provenances of mentions whose offsets are not those that the model wrote."""
 
 
 @dataclass(frozen=True)
@@ -87,12 +85,6 @@ class ScoredRun:
     def verbatim_share(self) -> float | None:
         """Share of the sentences whose answer, tags removed, was the sentence."""
         return self._a_sentence("n_verbatim")
-
-    @property
-    def aligned_share(self) -> float | None:
-        """Share of the mentions whose offsets needed alignment."""
-        n_aligned = sum(self.record.n_mentions_by_provenance.get(p, 0) for p in ALIGNED)
-        return n_aligned / self.record.n_mentions if self.record.n_mentions else None
 
     def count(self, name: str) -> int | None:
         """A figure of the record's effort, None if the record has none of this name."""

@@ -128,6 +128,16 @@ def _sums_of_exponentials(rows: NDArray[np.float32], peaks: NDArray[np.float32])
     return sums
 
 
+def common_length(first: Sequence[int], second: Sequence[int]) -> int:
+    """How many ids two sequences have in common from their start."""
+    length = 0
+    for one, other in zip(first, second, strict=False):
+        if one != other:
+            break
+        length += 1
+    return length
+
+
 def check_prefix(prefix_ids: Sequence[int], context_length: int) -> None:
     """Refuse a prefix that leaves no room for a token after it: ValueError, a fault of the caller."""
     if len(prefix_ids) >= context_length:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError
-from .base import Scores, Step, check_prefix, check_steps, score_rows
+from .base import Scores, Step, check_prefix, check_steps, common_length, score_rows
 from .llamacpp_lora import LlamaLora
 from .llamacpp_model import (
     ADAPTER_KEY,
@@ -137,7 +137,7 @@ class LlamaCppBackend:
     def prefill(self, prefix_ids: Sequence[int]) -> None:
         check_prefix(prefix_ids, self.context_length)
         prefix = list(prefix_ids)
-        n_shared = _common_length(self._prefix, prefix)
+        n_shared = common_length(self._prefix, prefix)
         self._slots = [[] for _ in self._slots]
         self._prefix = prefix
         if not self._room_for(len(prefix)):
@@ -319,15 +319,6 @@ def _parts(rows: Sequence[_Row], n_rows: int, n_watched: int) -> Iterator[Sequen
             start, watched = at, int(row.watch is not None)
     if start < len(rows):
         yield rows[start:]
-
-
-def _common_length(first: Sequence[int], second: Sequence[int]) -> int:
-    length = 0
-    for one, other in zip(first, second, strict=False):
-        if one != other:
-            break
-        length += 1
-    return length
 
 
 def _pointer(array: NDArray[Any], kind: Any) -> Any:

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import ModelError
 from ..vocabulary import Vocabulary
-from .base import NOT_NUMBERS, Scores, Step, check_prefix, check_steps
+from .base import NOT_NUMBERS, Scores, Step, check_prefix, check_steps, common_length
 from .calibrated import stored_temperature
 from .transformers_model import LoadedModel, Quantize, configured_stops, load_model
 
@@ -134,15 +134,11 @@ class TransformersBackend:
     def prefill(self, prefix_ids: Sequence[int]) -> None:
         check_prefix(prefix_ids, self.context_length)
         prefix = list(prefix_ids)
-        n_shared = 0
-        for one, other in zip(self._prefix, prefix, strict=False):
-            if one != other:
-                break
-            n_shared += 1
-        self._truncate(0, n_shared)
+        n_shared = common_length(self._prefix, prefix)
+        self._cells.truncate(0, n_shared)
         self._prefix = prefix[:n_shared]
         for slot in range(self.max_sequences):
-            self._truncate(slot + 1, 0)
+            self._cells.truncate(slot + 1, 0)
         self._lengths = [0] * self.max_sequences
         for start in range(n_shared, len(prefix), _N_PIECE):
             part = prefix[start : start + _N_PIECE]
@@ -152,7 +148,7 @@ class TransformersBackend:
     def forward(self, steps: Sequence[Step]) -> list[list[Scores | None]]:
         check_steps(steps, self._lengths, len(self._prefix), self.context_length)
         for step in steps:
-            self._truncate(step.sequence + 1, step.keep)
+            self._cells.truncate(step.sequence + 1, step.keep)
             self._lengths[step.sequence] = step.keep
         answers: list[list[Scores | None]] = [[None] * len(step.token_ids) for step in steps]
         for group in self._groups(steps):
@@ -164,9 +160,6 @@ class TransformersBackend:
         """Give back weights and cache. The vocabulary goes on working."""
         self._hook.remove()
         del self._model, self._cache
-
-    def _truncate(self, sequence: int, length: int) -> None:
-        self._cells.truncate(sequence, length)
 
     def _groups(self, steps: Sequence[Step]) -> Iterator[list[_Piece]]:
         """The steps as batches that fit: first the first piece of every step, then the second ones, ...

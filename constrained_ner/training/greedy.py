@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from ..constraint import State
-from ..data import Mention, Sentence
+from ..data import Sentence
 from ..evaluation import Evaluation, evaluate
 from ..legal import LegalTokens
 from ..schema import DDI
@@ -107,7 +107,4 @@ def _extend(model: Any, tokenizer: ModelTokenizer, answers: Sequence[_Answer]) -
 def _annotated(answer: _Answer, tokenizer: ModelTokenizer) -> Sentence:
     sentence = answer.sentence
     tagged = answer.legal.constraint.read(tokenizer.vocabulary.decode(answer.ids[:-1])) or ()
-    return sentence.with_mentions(
-        Mention((t.span,), t.type, sentence.text[t.span.start : t.span.end], provenance="constrained")
-        for t in tagged
-    )
+    return sentence.with_mentions(t.mention(sentence.text) for t in tagged)
