@@ -155,9 +155,8 @@ class Journal:
         results: list[SentenceResult] = []
         with _output_errors(self.path):
             self._file.seek(0)
-            n_bytes = (
-                len(first) if (first := self._file.readline()) == json.dumps(header).encode() + b"\n" else 0
-            )
+            first = self._file.readline()
+            n_bytes = len(first) if first == json.dumps(header).encode() + b"\n" else 0
             for line in self._file if n_bytes else ():
                 if not line.endswith(b"\n"):
                     break

@@ -1,4 +1,4 @@
-"""A table of texts, and the four ways to write it: for a terminal, Markdown, CSV."""
+"""A table of texts, and the three ways to write it: for a terminal, Markdown, CSV."""
 
 from __future__ import annotations
 

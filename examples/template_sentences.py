@@ -15,6 +15,8 @@ from collections.abc import Collection
 from pathlib import Path
 from xml.etree import ElementTree
 
+from defusedxml.ElementTree import parse as parse_xml
+
 NAMES = {
     "drug": (
         "aspirin", "warfarin", "digoxin", "ketoconazole", "midazolam", "phenytoin", "rifampin", "lithium",
@@ -73,7 +75,7 @@ def write(document: ElementTree.Element, path: Path) -> Path:
 
 def texts(path: Path) -> set[str]:
     """The sentences of an XML file."""
-    return {sentence.attrib["text"] for sentence in ElementTree.parse(path).iter("sentence")}
+    return {sentence.attrib["text"] for sentence in parse_xml(path).iter("sentence")}
 
 
 def _fill(rng: random.Random) -> tuple[str, list[tuple[int, str, str]]]:

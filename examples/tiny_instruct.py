@@ -13,10 +13,10 @@ import argparse
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import torch
 import transformers
+from defusedxml.ElementTree import parse as parse_xml
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 SAMPLE = Path(__file__).with_name("sample.xml")
@@ -105,7 +105,7 @@ def train_tokenizer(texts: Iterable[str], n_tokens: int) -> Tokenizer:
 
 def sample_sentences() -> list[str]:
     """The sentences of `sample.xml`."""
-    return [sentence.attrib["text"] for sentence in ElementTree.parse(SAMPLE).iter("sentence")]
+    return [sentence.attrib["text"] for sentence in parse_xml(SAMPLE).iter("sentence")]
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ from . import is_gguf
 
 _HALF = ("float16", "bfloat16")
 
-
 WORTH_A_NOTE = 512 << 20
+"""Bytes of cache below which nothing is said."""
 
 
 def cache_note(model: str | Path, n_tokens: int, *, on_cpu: bool = True) -> str | None:

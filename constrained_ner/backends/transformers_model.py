@@ -247,6 +247,7 @@ def _add_adapter(model: Any, adapter: str, n_tokens: int, *, merge: bool) -> Any
 
 
 def tokenizer_folder(name: str, adapter: str | None) -> str:
+    """Where the tokenizer is: with the adapter, if it came with one of its own, else with the model."""
     if adapter is not None and (Path(adapter) / "tokenizer.json").is_file():
         return adapter
     return name

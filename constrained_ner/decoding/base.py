@@ -109,5 +109,6 @@ def is_decision(legal: Mapping[int, State]) -> bool:
 
 
 def check_room(n_tokens: int, room: int) -> None:
+    """ContextOverflowError where so many tokens are more than the room."""
     if n_tokens > room:
         raise ContextOverflowError(n_tokens, room)

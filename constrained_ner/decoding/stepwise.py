@@ -23,6 +23,7 @@ def stepwise(
     """Decode one sentence token by token.
 
     room: the most tokens that prompt and answer may have together; ContextOverflowError beyond it.
+    expected: of no use here, where nothing is drafted; every decoder is called the same way.
     """
     state = legal_tokens.start
     pending = list(prompt_ids)

@@ -21,7 +21,7 @@ from ..errors import ModelError, OutputError
 from ..journal import require_writable
 
 Precision = Literal["f32", "f16", "bf16", "q8_0"]
-"""What can be written directly; the smaller types are llama.cpp's own business (`quantised`)."""
+"""What can be written directly; the smaller types are llama.cpp's own business (`quantise`)."""
 
 _KINDS = {
     "f32": (GGMLQuantizationType.F32, LlamaFileType.ALL_F32),

@@ -64,9 +64,8 @@ def finetune(settings: Settings, out: Path, say: Say, *, resume: bool = False) -
     train, val = read(settings.train), read(settings.val)
     schema = Schema.load(settings.schema_file) if settings.schema_file else DDI
     prompt = PromptFile.named(settings.prompt)
-    keep_apart(
-        train, val, used_path=settings.train, evaluated_path=settings.val, purpose="training"
-    )  # phrases that the two have in common may be learnt: the splits of the corpus share some, too
+    # It need not keep apart phrases that both have: the corpus's own splits share some, so they may be learnt.
+    keep_apart(train, val, used_path=settings.train, evaluated_path=settings.val, purpose="training")
     check_types(settings.train, train, schema, say)
     if (done := prepare(out, settings, resume)) is not None:
         say(f"{out}: this training is finished; nothing to do")
@@ -254,9 +253,8 @@ def _arguments(settings: Settings, out: Path, device: torch.device) -> transform
         disable_tqdm=True,
     )
     if "LOCAL_RANK" not in os.environ and arguments.n_gpu > 1:
-        arguments._n_gpu = (
-            1  # several cards through torchrun; in one process they would share our flat places
-        )
+        # Several cards go through torchrun; in one process they would share our flat places.
+        arguments._n_gpu = 1
     return arguments
 
 

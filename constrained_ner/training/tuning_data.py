@@ -16,6 +16,7 @@ Say = Callable[[str], None]
 
 
 def read(path: Path) -> list[Sentence]:
+    """The sentences of DDI XML. Raises InputError where none has a mention."""
     sentences = [sentence for document in read_ddi(path) for sentence in document]
     if not any(sentence.mentions for sentence in sentences):
         raise InputError(f"{path}: no entity in its {len(sentences)} sentences: nothing to learn or measure")
@@ -23,6 +24,7 @@ def read(path: Path) -> list[Sentence]:
 
 
 def check_types(path: Path, sentences: Sequence[Sentence], schema: Schema, say: Say) -> None:
+    """Say which types data or schema lack; SchemaError where they have none in common."""
     counts = Counter(m.type for s in sentences for m in s.mentions)
     unknown = [t for t in sorted(counts) if t not in schema.type_names]
     unseen = [t for t in schema.type_names if t not in counts]
@@ -37,6 +39,7 @@ def check_types(path: Path, sentences: Sequence[Sentence], schema: Schema, say: 
 
 
 def report_examples(written: ChatExamples, path: Path, say: Say) -> None:
+    """Say how much there is to learn from, and what was left out; InputError where nothing is left."""
     if not written.examples:
         sentence_id, reason = written.dropped[0]
         raise InputError(f"{path}: sentence {sentence_id}: {reason}; nothing is left to train on")

@@ -116,6 +116,7 @@ def prepare(out: Path, settings: Settings, resume: bool) -> TrainingRecord | Non
 
 
 def finished(out: Path) -> TrainingRecord | None:
+    """The record of a training that was brought to its end, None before that."""
     record = out / RECORD_FILE
     return TrainingRecord.model_validate_json(record.read_bytes()) if record.exists() else None
 
