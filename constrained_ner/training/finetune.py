@@ -64,7 +64,7 @@ def finetune(settings: Settings, out: Path, say: Say, *, resume: bool = False) -
     train, val = read(settings.train), read(settings.val)
     schema = Schema.load(settings.schema_file) if settings.schema_file else DDI
     prompt = PromptFile.named(settings.prompt)
-    # It need not keep apart phrases that both have: the corpus's own splits share some, so they may be learnt.
+    # For what it refuses alone: phrases that both have may be learnt, the corpus's own splits share some.
     keep_apart(train, val, used_path=settings.train, evaluated_path=settings.val, purpose="training")
     check_types(settings.train, train, schema, say)
     if (done := prepare(out, settings, resume)) is not None:
