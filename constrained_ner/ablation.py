@@ -240,7 +240,8 @@ class _SharedBackend:
 def _choices_of(arm: Arm, examples: Mapping[str, Any]) -> dict[str, Any]:
     """What a record cannot tell from the annotator itself."""
     of_examples = {"select": arm.select, **examples} if arm.shots else {}
-    return {"prompt": arm.prompt or "plain", "shots": arm.shots, **of_examples}
+    named = {"prompt": arm.prompt} if arm.prompt else {}  # otherwise it is the adapter's, or plain
+    return {**named, "shots": arm.shots, **of_examples}
 
 
 def _make_folder(folder: Path) -> None:

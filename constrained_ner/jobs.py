@@ -133,6 +133,7 @@ def options_of(annotator: Annotator) -> dict[str, Any]:
         "model": annotator.backend.description,
         "schema": annotator.schema.name,
         "schema_hash": annotator.schema.hash(),
+        "prompt": annotator.prompt.name,
         "prompt_hash": annotator.prompt.hash(),
         "instructions": annotator.instructions,
         "max_prompt_tokens": annotator.max_prompt_tokens,

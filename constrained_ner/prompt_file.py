@@ -62,6 +62,11 @@ class PromptFile(BaseModel):
             raise PromptError(f"{name}: no such prompt: neither a file nor one of {', '.join(names)}")
         return cls.load(name)
 
+    @property
+    def name(self) -> str:
+        """Of the shipped prompt with this wording; "custom" for any other."""
+        return next((name for name in built_in_prompts() if self.built_in(name) == self), "custom")
+
     def check(self, place: str) -> None:
         """PromptError for a placeholder that means nothing, or a user prompt without the sentence.
 

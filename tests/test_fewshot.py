@@ -22,7 +22,9 @@ from constrained_ner.errors import InputError, UserError
 from constrained_ner.fewshot import Shots, SimilarExamples, examples_hash
 from constrained_ner.fewshot.choosing import diverse, first, quota, random
 from constrained_ner.fewshot.pool import Pool
+from constrained_ner.jobs import options_of
 from constrained_ner.markup import Markup
+from constrained_ner.prompt_file import PromptFile
 from constrained_ner.protocol import (
     data_hash,
     earlier_test_run,
@@ -386,6 +388,15 @@ def test_shots_are_shown_and_recorded(tmp_path: Path, model: Path, select: str) 
     bare = json.loads((tmp_path / "bare.run.json").read_text())
     assert record["effort"]["n_prompt_tokens"] > bare["effort"]["n_prompt_tokens"]
     assert record["fingerprint"] != bare["fingerprint"]
+    assert bare["options"]["prompt"] == "plain"
+
+
+def test_the_record_names_the_prompt_that_was_used_whoever_chose_it(model: Path) -> None:
+    """An adapter brings its own."""
+    bare = PromptFile(sysprompt=(), usrprompt=("{sentence}",))
+    for prompt, name in ((PromptFile.built_in("strict"), "strict"), (bare, "custom")):
+        with Annotator.load(model, prompt=prompt, context_length=2048, n_threads=1) as annotator:
+            assert options_of(annotator)["prompt"] == name
 
 
 def test_one_line_says_how_many_examples_were_kept(

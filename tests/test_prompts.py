@@ -155,6 +155,11 @@ def test_braces_that_are_no_placeholder_are_text(tmp_path: Path) -> None:
     assert Prompts(PromptFile.load(path), MARKUP).prepare_messages("x")[0].content == '{"a": 1} {A}'
 
 
+def test_a_shipped_wording_is_known_by_its_name(tmp_path: Path) -> None:
+    assert [PromptFile.built_in(name).name for name in built_in_prompts()] == list(built_in_prompts())
+    assert PromptFile(sysprompt=(), usrprompt=("{sentence}",)).name == "custom"
+
+
 def test_prompts_and_grammars_stand_at_the_root_of_the_repository_too() -> None:
     root = Path(__file__).parents[1]
     for name in ("guide", "plain", "strict"):

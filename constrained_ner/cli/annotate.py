@@ -172,7 +172,7 @@ def annotate(
         limit=limit,
         strict=strict,
         split=split.value if split else None,
-        choices={"prompt": prompt or "plain", **(wanted.record() if wanted else {"shots": 0})},
+        choices={**({"prompt": prompt} if prompt else {}), **(wanted.record() if wanted else {"shots": 0})},
         progress=progress,
     )
     if record.failures:
