@@ -96,7 +96,7 @@ class Journal:
         self.out = _replaceable(out)
         self._mentions = _replaceable(mentions_path(out))
         self.path = journal_path(self.out)
-        with _output_errors(self.path):
+        with output_errors(self.path):
             self._file = self.path.open("a+b")
         try:
             self._lock()
@@ -130,7 +130,8 @@ class Journal:
         """Let go of the file; an unfinished journal stays for the next run if there is anything in it."""
         if self._is_empty and not self._file.closed:
             self._remove()
-        self._file.close()
+        with output_errors(self.path):  # a full disk refuses what is still in the buffer, too
+            self._file.close()
 
     def __enter__(self) -> Journal:
         return self
@@ -141,11 +142,11 @@ class Journal:
         self.close()
 
     def _remove(self) -> None:
-        with _output_errors(self.path):
+        with output_errors(self.path):
             self.path.unlink(missing_ok=True)
 
     def _write(self, content: dict[str, Any]) -> None:
-        with _output_errors(self.path):
+        with output_errors(self.path):
             self._file.write(json.dumps(content).encode() + b"\n")
             self._file.flush()
 
@@ -153,7 +154,7 @@ class Journal:
         """The whole results of an earlier run with this fingerprint; the file is cut after the last one."""
         header = {"journal": 2, "fingerprint": fingerprint}
         results: list[SentenceResult] = []
-        with _output_errors(self.path):
+        with output_errors(self.path):
             self._file.seek(0)
             first = self._file.readline()
             n_bytes = len(first) if first == json.dumps(header).encode() + b"\n" else 0
@@ -215,7 +216,7 @@ def write_atomically(path: Path, chunks: Iterable[str]) -> None:
     """
     part = path.with_name(path.name + ".part")
     try:
-        with _output_errors(path):
+        with output_errors(path):
             with part.open("w", encoding="utf-8", newline="\n") as file:
                 file.writelines(chunks)
                 _to_disk(file)
@@ -232,7 +233,8 @@ def _to_disk(file: IO[str]) -> None:
 
 
 @contextlib.contextmanager
-def _output_errors(path: Path) -> Iterator[None]:
+def output_errors(path: Path) -> Iterator[None]:
+    """Turn what the system says of a file into an OutputError that names it."""
     try:
         yield
     except OSError as error:

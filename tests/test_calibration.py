@@ -222,6 +222,20 @@ def test_a_gguf_keeps_its_temperature_and_everything_else(tmp_path: Path) -> Non
     assert {p.name for p in tmp_path.iterdir()} == {"tiny.gguf"}
 
 
+def test_a_full_disk_leaves_the_gguf_as_it_was(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    path = write_gguf(tmp_path / "tiny.gguf", byte_level_tokenizer())
+    content, before = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(content) // 2, before[1]))
+    try:
+        with pytest.raises(OutputError, match=r"tiny\.gguf: cannot be written"):
+            store_temperature(path, 1.5)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert path.read_bytes() == content
+    assert {p.name for p in tmp_path.iterdir()} == {"tiny.gguf"}
+
+
 def step(ids: list[int]) -> Step:
     return Step(0, 0, ids, [list(range(50))] * len(ids))
 

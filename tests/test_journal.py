@@ -212,6 +212,28 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     assert files(tmp_path) == {"out"}
 
 
+def test_a_full_disk_is_one_error_and_what_was_written_resumes(tmp_path: Path) -> None:
+    """The largest file that may be written ends in the middle of a result."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill() -> None:
+        with Journal(tmp_path / "out", "same") as journal:
+            for number in range(1000):
+                journal.append(SentenceResult(sentence_id=f"s{number}"))
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, before[1]))
+    try:
+        with pytest.raises(OutputError, match=r"out\.journal: cannot be written: File too large"):
+            fill()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with Journal(tmp_path / "out", "same") as journal:
+        ids = [result.sentence_id for result in journal.finished]
+    assert ids == [f"s{number}" for number in range(len(ids))]
+    assert len(ids) > 10
+
+
 # Counting and fingerprints
 
 

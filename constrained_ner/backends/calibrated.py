@@ -10,9 +10,10 @@ import json
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 from ..errors import MissingExtraError, ModelError
-from ..journal import require_writable, write_atomically
+from ..journal import output_errors, require_writable, write_atomically
 from ..reading import reason
 
 TEMPERATURE_KEY = "constrained_ner.temperature"
@@ -77,30 +78,37 @@ def _rewrite_gguf(path: Path, temperature: float) -> None:
     architecture = reader.get_field(gguf.Keys.General.ARCHITECTURE)
     if architecture is None:
         raise ModelError(f"{path}: the GGUF file does not say what model it is")
-    alignment = reader.get_field(gguf.Keys.General.ALIGNMENT)
     part = path.with_name(path.name + ".part")
     writer = gguf.GGUFWriter(part, arch=architecture.contents(), endianess=reader.endianess)
     try:
-        if alignment is not None:
-            writer.data_alignment = alignment.contents()
-        for field in reader.fields.values():
-            # The architecture is the writer's own business, and so is the file's header.
-            if field.name in (gguf.Keys.General.ARCHITECTURE, TEMPERATURE_KEY) or field.name.startswith(
-                "GGUF."
-            ):
-                continue
-            inner = field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
-            writer.add_key_value(field.name, field.contents(), field.types[0], sub_type=inner)
-        writer.add_float32(TEMPERATURE_KEY, temperature)
-        for tensor in reader.tensors:
-            data = tensor.data
-            writer.add_tensor_info(tensor.name, data.shape, data.dtype, data.nbytes, tensor.tensor_type)
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_ti_data_to_file()
-        for tensor in reader.tensors:
-            writer.write_tensor_data(tensor.data, tensor_endianess=reader.endianess)
-        writer.close()
-        os.replace(part, path)
+        with output_errors(path):
+            try:
+                _copy(reader, writer, temperature)
+            finally:
+                writer.close()
+            os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _copy(reader: Any, writer: Any, temperature: float) -> None:
+    import gguf
+
+    alignment = reader.get_field(gguf.Keys.General.ALIGNMENT)
+    if alignment is not None:
+        writer.data_alignment = alignment.contents()
+    for field in reader.fields.values():
+        # The architecture is the writer's own business, and so is the file's header.
+        if field.name in (gguf.Keys.General.ARCHITECTURE, TEMPERATURE_KEY) or field.name.startswith("GGUF."):
+            continue
+        inner = field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
+        writer.add_key_value(field.name, field.contents(), field.types[0], sub_type=inner)
+    writer.add_float32(TEMPERATURE_KEY, temperature)
+    for tensor in reader.tensors:
+        data = tensor.data
+        writer.add_tensor_info(tensor.name, data.shape, data.dtype, data.nbytes, tensor.tensor_type)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    for tensor in reader.tensors:
+        writer.write_tensor_data(tensor.data, tensor_endianess=reader.endianess)
