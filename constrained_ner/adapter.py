@@ -30,6 +30,14 @@ class BaseModelIdentity(BaseModel):
     sha256: str | None = None
     commit: str | None = None
 
+    @classmethod
+    def parse(cls, content: str, place: str | Path) -> BaseModelIdentity:
+        """From its JSON, which an exported GGUF file has in its metadata. Raises InputError."""
+        try:
+            return cls.model_validate_json(content)
+        except ValidationError as error:
+            raise InputError(f"{place}: not a model's identity: {first_misfit(error, 'model')}") from None
+
 
 class AdapterCard(BaseModel):
     """What the folder of an adapter says of its training.
@@ -115,18 +123,19 @@ class AdapterCard(BaseModel):
         """ModelError that names what differs from the training, unless nothing does.
 
         model: the back end's description of what the adapter is to be used with; None where that cannot be
-            told, as for a GGUF file.
+            told, as for a GGUF file made elsewhere.
         """
-        found = [
+        _refuse(
+            adapter,
             *self._schema_differences(schema),
             *_difference("prompt", self.prompt_sha256, prompt.hash()),
             *_difference("chat template", self.chat_template_sha256, _hash(chat_template)),
             *(self._base_differences(model) if model is not None else ()),
-        ]
-        if found:
-            raise ModelError(
-                f"{adapter}: trained otherwise: {'; '.join(found)} (--force uses it all the same)"
-            )
+        )
+
+    def require_base(self, adapter: str | Path, model: Mapping[str, str]) -> None:
+        """ModelError unless the model is the one that it was trained on."""
+        _refuse(adapter, *self._base_differences(model))
 
     def _schema_differences(self, schema: Schema) -> Iterator[str]:
         ours, theirs = self.entity_schema.type_names, schema.type_names
@@ -144,6 +153,13 @@ class AdapterCard(BaseModel):
             yield from _difference(f"base model ({base.name})", base.sha256, sha256)
         else:  # a folder here, a hub id there
             yield f"the base model was {base.name}, and {model['name']} cannot be compared with it"
+
+
+def _refuse(adapter: str | Path, *differences: str) -> None:
+    if differences:
+        raise ModelError(
+            f"{adapter}: trained otherwise: {'; '.join(differences)} (--force uses it all the same)"
+        )
 
 
 def _difference(what: str, ours: str, theirs: str) -> Iterator[str]:

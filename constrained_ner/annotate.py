@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from .adapter import AdapterCard
+from .adapter import AdapterCard, BaseModelIdentity
 from .answers import read_answer
 from .backends import load_backend
 from .backends.base import LogitsBackend, Scores
@@ -192,6 +192,8 @@ class Annotator:
         written = getattr(backend, "adapter_card", None)  # a GGUF file brings the card in its metadata
         if written is not None:
             card = AdapterCard.parse(written, backend_options.get("lora") or name)
+        base = getattr(backend, "base_model", None)
+        made_of = base and BaseModelIdentity.parse(base, name).model_dump(exclude_none=True)
         schema = schema or (card.entity_schema if card else DDI)
         prompt = prompt or (card.prompt if card else PromptFile.built_in())
         trained = adapter or backend_options.get("lora") or name
@@ -206,7 +208,7 @@ class Annotator:
                 schema=schema,
                 prompt=prompt,
                 chat_template=backend.chat_template,
-                model=backend.description if written is None else None,
+                model=backend.description if written is None else made_of,
             )
         return cls(
             backend,

@@ -102,7 +102,13 @@ def tokenizer_of(kind: str) -> tuple[Tokenizer, dict[str, Any]]:
 
 
 def write_model(
-    folder: Path, kind: str, *, tokenizer: Tokenizer | None = None, wide: bool = False, **changes: Any
+    folder: Path,
+    kind: str,
+    *,
+    tokenizer: Tokenizer | None = None,
+    wide: bool = False,
+    seed: int = 0,
+    **changes: Any,
 ) -> Path:
     """A folder of transformers with random weights.
 
@@ -118,7 +124,7 @@ def write_model(
     logging.disable_progress_bar()
     wrapped = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, **wrapping)
     config = configuration(kind, wrapped, wide=wide, **changes)
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     model = transformers.AutoModelForCausalLM.from_config(config)
     with torch.no_grad():
         for name, weights in model.named_parameters():

@@ -44,6 +44,7 @@ from constrained_ner.backends.calibrated import TEMPERATURE_KEY, store_temperatu
 from constrained_ner.backends.llamacpp import LlamaCppBackend, load_vocabulary  # noqa: E402
 from constrained_ner.backends.llamacpp_model import ADAPTER_KEY, LlamaModel  # noqa: E402
 from constrained_ner.backends.transformers import TransformersBackend, vocabulary_of_tokenizer  # noqa: E402
+from constrained_ner.backends.transformers_model import hash_of_folder  # noqa: E402
 from constrained_ner.cli import annotate, export_gguf  # noqa: E402
 from constrained_ner.data import Sentence  # noqa: E402
 from constrained_ner.errors import ModelError, OutputError  # noqa: E402
@@ -585,9 +586,7 @@ def test_a_lora_s_place_is_beside_its_base(model_of: ModelOf, tmp_path: Path) ->
 
 def test_what_an_adapter_was_trained_for_goes_with_it(model_of: ModelOf, tmp_path: Path) -> None:
     adapter = write_adapter(tmp_path / "adapter", model_of("llama"))
-    card = AdapterCard.of(
-        {"name": "base", "sha256": "0" * 64}, CHEMICAL, PromptFile.built_in(), CHAT_TEMPLATE
-    )
+    card = card_for(model_of("llama"))
     card.save(adapter)
     store_temperature(adapter, 1.5)
     export_model(str(model_of("llama")), tmp_path / "merged.gguf", adapter=str(adapter))
@@ -605,6 +604,33 @@ def test_what_an_adapter_was_trained_for_goes_with_it(model_of: ModelOf, tmp_pat
         with pytest.raises(ModelError, match="the schema's types were chemical, and are drug, "):
             Annotator.load(path, lora=lora, n_threads=1, schema=DDI)
         assert Annotator.load(path, lora=lora, n_threads=1, schema=DDI, force=True).schema == DDI
+
+
+def test_an_adapter_for_another_base(model_of: ModelOf, tmp_path: Path) -> None:
+    """The other one has the same shapes: nothing but its identity tells it apart."""
+    base, other = str(model_of("llama")), str(write_model(tmp_path / "other", "llama", seed=7))
+    adapter = str(write_adapter(tmp_path / "adapter", model_of("llama")))
+    card_for(model_of("llama")).save(Path(adapter))
+    plain, lora, merged = (tmp_path / f"{name}.gguf" for name in ("plain", "lora", "merged"))
+    differs = r"adapter: trained otherwise: the base model \(.*\) was [0-9a-f]{12}, and is [0-9a-f]{12}"
+    with pytest.raises(ModelError, match=differs):
+        export_model(other, merged, adapter=adapter)
+    with pytest.raises(ModelError, match=differs):
+        export_lora(other, adapter, lora)
+    assert not merged.exists()
+    export_model(other, merged, adapter=adapter, force=True)
+    export_lora(base, adapter, lora)
+    export_model(other, plain, type="q8_0")
+    with pytest.raises(ModelError, match=differs.replace("adapter:", r"lora\.gguf:")):
+        Annotator.load(plain, lora=lora, n_threads=1)
+    Annotator.load(plain, lora=lora, n_threads=1, force=True).close()
+    with pytest.raises(ModelError, match=r"merged\.gguf has an adapter in it already"):
+        Annotator.load(merged, lora=lora, n_threads=1, force=True)
+
+
+def card_for(base: Path) -> AdapterCard:
+    model = {"name": str(base), "sha256": hash_of_folder(base)}
+    return AdapterCard.of(model, CHEMICAL, PromptFile.built_in(), CHAT_TEMPLATE)
 
 
 # ---- the command

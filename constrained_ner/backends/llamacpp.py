@@ -24,6 +24,7 @@ from .base import Scores, Step, check_prefix, check_steps, common_length, score_
 from .llamacpp_lora import LlamaLora
 from .llamacpp_model import (
     ADAPTER_KEY,
+    BASE_KEY,
     LlamaModel,
     first_error,
     load_vocabulary,
@@ -84,6 +85,8 @@ class LlamaCppBackend:
             raise ModelError(f"{path}: {max_sequences} sequences at once, which llama.cpp cannot hold")
         self.model = LlamaModel(path, gpu_layers=gpu_layers)
         check_architecture(self.model)
+        if lora is not None and self.model.metadata(ADAPTER_KEY) is not None:
+            raise ModelError(f"{lora}: {path} has an adapter in it already; give the LoRA to its base model")
         self._lora = LlamaLora(lora, self.model) if lora is not None else None
         self.vocabulary = vocabulary_of_llama(self.model)
         self.context_length = context_length or self.model.trained_context_length
@@ -116,6 +119,11 @@ class LlamaCppBackend:
     def adapter_card(self) -> str | None:
         """What the LoRA, or the one that was merged into the model, was trained for (JSON), if it says so."""
         return (self._lora or self.model).metadata(ADAPTER_KEY)
+
+    @property
+    def base_model(self) -> str | None:
+        """Which model of transformers the LoRA is added to (JSON), if there is one and the file says so."""
+        return self.model.metadata(BASE_KEY) if self._lora else None
 
     @property
     def description(self) -> dict[str, str]:

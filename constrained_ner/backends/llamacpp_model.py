@@ -29,6 +29,8 @@ except ImportError:
 GGUF_MAGIC = b"GGUF"
 ADAPTER_KEY = "constrained_ner.adapter"
 """Metadata: what an adapter was trained for (JSON), in its own file or in that of the merged model."""
+BASE_KEY = "constrained_ner.base_model"
+"""Metadata: which model of transformers the file was made of (JSON), so that a LoRA can be held to it."""
 
 _CONTROL = llama_cpp.LLAMA_TOKEN_ATTR_CONTROL
 _NOT_TEXT = _CONTROL | llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN | llama_cpp.LLAMA_TOKEN_ATTR_UNUSED

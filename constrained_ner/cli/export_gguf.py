@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress as Bar
 
 from ..errors import ModelError
-from .options import QuietOption
+from .options import ForceOption, QuietOption
 from .run import run
 
 
@@ -39,6 +39,7 @@ def export(
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, help="Processor threads for q4_k_m.")
     ] = None,
+    force: ForceOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Write a model for llama.cpp: weights, tokenizer, chat template.
@@ -61,10 +62,10 @@ def export(
 
         chosen: Any = type.value if type else "f32" if lora_only else "f16"
         if lora_only:
-            written = export_lora(model, str(adapter), out, type=chosen, on_tensor=on_tensor)
+            written = export_lora(model, str(adapter), out, type=chosen, force=force, on_tensor=on_tensor)
         else:
             written = export_model(
-                model, out, adapter=adapter, type=chosen, n_threads=threads, on_tensor=on_tensor
+                model, out, adapter=adapter, type=chosen, n_threads=threads, force=force, on_tensor=on_tensor
             )
     if not quiet:
         for note in written.notes:

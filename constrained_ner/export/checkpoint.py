@@ -11,7 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backends.transformers_model import check_architecture, check_folder, explained, quiet
+from ..backends.transformers_model import (
+    check_architecture,
+    check_folder,
+    explained,
+    hash_of_folder,
+    quiet,
+)
 from ..errors import MissingExtraError, ModelError
 
 try:
@@ -99,6 +105,12 @@ class Checkpoint:
             config = transformers.AutoConfig.from_pretrained(folder)
         check_architecture(name, config)
         return cls(name, folder, config)
+
+    def identity(self) -> dict[str, str]:
+        """What tells these weights from others: a folder's `sha256`, or the hub's `commit`."""
+        if Path(self.name).is_dir():
+            return {"name": self.name, "sha256": hash_of_folder(self.folder)}
+        return {"name": self.name, "commit": self.folder.name}  # as the hub's cache calls it
 
     @cached_property
     def weights(self) -> SafetensorsReader:

@@ -12,8 +12,9 @@ import numpy as np
 from gguf import GGML_QUANT_VERSION, GGUFReader, GGUFType, GGUFWriter, Keys
 from numpy.typing import NDArray
 
+from ..adapter import BaseModelIdentity
 from ..backends.calibrated import TEMPERATURE_KEY, stored_temperature
-from ..backends.llamacpp_model import ADAPTER_KEY
+from ..backends.llamacpp_model import ADAPTER_KEY, BASE_KEY
 from ..backends.transformers_vocabulary import template_of, vocabulary_of_tokenizer
 from ..errors import ModelError
 from .checkpoint import Checkpoint
@@ -53,18 +54,20 @@ def export_model(
     adapter: str | None = None,
     type: ModelType = "f16",
     n_threads: int | None = None,
+    force: bool = False,
     on_tensor: OnTensor = _ignore,
 ) -> Exported:
     """Write a model, with an adapter merged into it in float32, as one GGUF file.
 
     model, adapter: folders or hub ids, safetensors alone. on_tensor: called as (written, of how many).
+    force: merge an adapter that was trained on another model.
     The file is kept only if llama.cpp reads the same token ids from it as the tokenizer gives.
     Raises UserError in one sentence; nothing is left behind then.
     """
     checkpoint = Checkpoint.open(model)
     config = checkpoint.config
     family = family_of(model, config, out)
-    lora = LoraAdapter(adapter) if adapter is not None else None
+    lora = _adapter_of(checkpoint, adapter, force) if adapter is not None else None
     tensors = _model_tensors(checkpoint, family, lora)
     n_rows = _embedding_rows(tensors)
     tokenizer = checkpoint.load_tokenizer(lora.tokenizer_folder() if lora else None)
@@ -79,6 +82,8 @@ def export_model(
     add_metadata(writer, family, config, n_tokens=n_rows)
     add_tokenizer(writer, tokenizer, vocabulary, getattr(config, "bos_token_id", None))
     _add_training(writer, lora, checkpoint)
+    if lora is None:
+        writer.add_string(BASE_KEY, BaseModelIdentity(**checkpoint.identity()).model_dump_json())
     n_bytes = sum(tensor.n_bytes(precision) for tensor in tensors) + _METADATA_BYTES
     if type == "q4_k_m":
         n_bytes += int(_SMALL_SHARE * n_bytes)
@@ -94,15 +99,22 @@ def export_model(
 
 
 def export_lora(
-    model: str, adapter: str, out: Path, *, type: Precision = "f32", on_tensor: OnTensor = _ignore
+    model: str,
+    adapter: str,
+    out: Path,
+    *,
+    type: Precision = "f32",
+    force: bool = False,
+    on_tensor: OnTensor = _ignore,
 ) -> Exported:
     """Write an adapter alone as a GGUF LoRA, which llama.cpp adds to any GGUF of the same base model.
 
-    model: the base; its configuration is read, not its weights. Raises UserError in one sentence.
+    model: the base; its configuration is read, not its weights. force: as in `export_model`.
+    Raises UserError in one sentence.
     """
     checkpoint = Checkpoint.open(model)
     family = family_of(model, checkpoint.config, out)
-    lora = LoraAdapter(adapter)
+    lora = _adapter_of(checkpoint, adapter, force)
     lora.check_fits(checkpoint.shapes, tied=checkpoint.config.tie_word_embeddings)
     brought = next(_brought(lora, checkpoint), None)
     if brought is not None:
@@ -120,6 +132,13 @@ def export_lora(
     with written_whole(out, sum(tensor.n_bytes(type) for tensor in tensors) + (1 << 20)) as partial:
         write_tensors(writer, tensors, partial, type, on_tensor)
     return Exported(out, family.name, _kinds(out), ())
+
+
+def _adapter_of(base: Checkpoint, adapter: str, force: bool) -> LoraAdapter:
+    lora = LoraAdapter(adapter)
+    if lora.card and not force:
+        lora.card.require_base(adapter, base.identity())
+    return lora
 
 
 def _brought(lora: LoraAdapter, base: Checkpoint) -> Iterator[str]:
