@@ -7,6 +7,7 @@
     │   ├── SchemaError      a schema that cannot be used
     │   ├── PromptError      a prompt file or a chat template that cannot be used
     │   ├── ModelError       a model that cannot be loaded, or does not fit what is asked of it
+    │   │   └── OutOfMemoryError   a model that is too large for this machine, as it is asked for
     │   └── MissingExtraError   an optional dependency; the message holds the pip line
     └── SentenceError        one sentence could not be annotated; the run goes on and records it
 
@@ -41,6 +42,10 @@ class PromptError(UserError):
 
 class ModelError(UserError):
     """A model that cannot be loaded, or cannot do what is asked of it."""
+
+
+class OutOfMemoryError(ModelError):
+    """A model that is too large for this machine, as it is asked for."""
 
 
 class MissingExtraError(UserError):

@@ -23,11 +23,19 @@ from constrained_ner.backends.base import Step
 from constrained_ner.backends.transformers import TransformersBackend, vocabulary_of_model
 from constrained_ner.backends.transformers_model import load_tokenizer
 from constrained_ner.backends.transformers_vocabulary import template_of
+from constrained_ner.cli import finetune as command
 from constrained_ner.constraint import Constraint
 from constrained_ner.corpora.ddi import read_ddi
 from constrained_ner.data import Mention, Sentence, Span
 from constrained_ner.decoding.base import choose, is_decision
-from constrained_ner.errors import InputError, ModelError, OutputError, SchemaError, UserError
+from constrained_ner.errors import (
+    InputError,
+    ModelError,
+    OutOfMemoryError,
+    OutputError,
+    SchemaError,
+    UserError,
+)
 from constrained_ner.evaluation import Evaluation, evaluate
 from constrained_ner.legal import LegalTokens
 from constrained_ner.prompts import PromptFile
@@ -38,7 +46,7 @@ from constrained_ner.training.lora import Lora, load_for_training
 from constrained_ner.training.memory import Load, ModelShape, estimate, savings
 from constrained_ner.training.output_rows import Question, check_output_layer, cross_entropies
 from constrained_ner.training.selection import select
-from constrained_ner.training.tuner import Loss, collate, last_checkpoint, n_epochs_without_gain
+from constrained_ner.training.tuner import Loss, Tuner, collate, last_checkpoint, n_epochs_without_gain
 from constrained_ner.training.tuning_folder import Settings
 
 PROMPT = {"sysprompt": ["Mark the names: {tags}"], "usrprompt": ["{sentence}"]}
@@ -422,6 +430,59 @@ class TestMistakes:
                 torch.empty(1 << 60)
         with pytest.raises(RuntimeError, match="something else"), memory_errors([]):
             raise RuntimeError("something else")
+        with pytest.raises(OutOfMemoryError, match=r"\(MemoryError\): --rank 8"), memory_errors(["--rank 8"]):
+            raise MemoryError
+
+    def test_too_little_memory_for_the_weights_says_so_too(
+        self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def load(*_: Any, **__: Any) -> None:
+            torch.empty(1 << 60)
+
+        monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", load)
+        with pytest.raises(OutOfMemoryError, match=r"model: out of memory while it is loaded.*--batch 1"):
+            self.tune(folder, tmp_path / "a")
+
+    def test_a_training_that_never_began_holds_no_folder(self, folder: Path, tmp_path: Path) -> None:
+        with pytest.raises(ModelError, match="--targets q_prok"):
+            self.tune(folder, tmp_path / "a", targets="q_prok")
+        self.tune(folder, tmp_path / "a", targets="q_proj", max_steps=1, limit_val=2)
+        with pytest.raises(OutputError, match="--resume goes on with it"):
+            self.tune(folder, tmp_path / "a", targets="q_proj")
+        (tmp_path / "a" / "training.json").write_text("{")
+        with pytest.raises(InputError, match=r"training\.json: not the record of a training"):
+            finetune(
+                settings(folder, targets="q_proj", max_steps=1, limit_val=2),
+                tmp_path / "a",
+                lambda line: None,
+                resume=True,
+            )
+
+    def test_nothing_to_measure_on(self, folder: Path, tmp_path: Path) -> None:
+        long = tmp_path / "long.xml"
+        entity = '<entity id="e" charOffset="0-3" type="drug" text="iron"/>'
+        long.write_text(f'<d><sentence id="s0" text="iron {"word " * 3000}">{entity}</sentence></d>')
+        with pytest.raises(InputError, match=r"long\.xml: sentence s0: \d+ tokens, but the context has 2048"):
+            self.tune(folder, tmp_path / "a", val=long)
+
+    @pytest.mark.parametrize("option", ["--epochs=0", "--lr=-1", "--lr=nan"])
+    def test_numbers_that_cannot_be(self, option: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        given = ["finetune", "--model=m", "--train=t.xml", "--val=v.xml", "--out=o", option]
+        monkeypatch.setattr(sys, "argv", given)
+        with pytest.raises(SystemExit) as stop:
+            command.main()
+        assert stop.value.code == 2
+
+    def test_a_scaler_deals_with_gradients_that_overflow(self, tmp_path: Path) -> None:
+        """Half precision on a graphics card: not a divergence, the scaler leaves out the step."""
+        layer = torch.nn.Linear(2, 1)
+        arguments = transformers.TrainingArguments(str(tmp_path), use_cpu=True, report_to=[])
+        tuner = Tuner(model=layer, head=layer, measure=dict, args=arguments)
+        layer.weight.grad = torch.full((1, 2), float("inf"))
+        with pytest.raises(ModelError, match="the gradient is not finite at step 1"):
+            tuner.check_gradients()
+        tuner.accelerator.scaler = torch.amp.GradScaler("cpu")
+        tuner.check_gradients()
 
     def test_a_full_disk_loses_nothing(self, folder: Path, tmp_path: Path) -> None:
         """The largest file that may be written holds an adapter, and not the optimiser's state."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import logging
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import MissingExtraError, ModelError
+from ..errors import MissingExtraError, ModelError, OutOfMemoryError
 from ..hashing import file_hash
 
 try:
@@ -22,6 +24,7 @@ except ImportError as error:
 
 Quantize = Literal["4bit", "8bit"]
 _WRITERS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
+_NO_MEMORY = re.compile(r"(out of|enough|allocate) memory", re.IGNORECASE)
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
@@ -258,6 +261,9 @@ def quiet() -> Iterator[None]:
     """No progress bars, no reports, no deprecations among libraries; what matters comes as an error."""
     log: Any = transformers.utils.logging
     level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    hub = logging.getLogger("huggingface_hub")  # it tells of each of its retries
+    hub_level = hub.level
+    hub.setLevel(logging.ERROR)
     log.set_verbosity_error()
     log.disable_progress_bar()
     try:
@@ -265,6 +271,7 @@ def quiet() -> Iterator[None]:
             warnings.simplefilter("ignore", FutureWarning)
             yield
     finally:
+        hub.setLevel(hub_level)
         log.set_verbosity(level)
         if bars:
             log.enable_progress_bar()
@@ -280,6 +287,8 @@ def explained(name: str) -> Iterator[None]:
     except ImportError as error:
         raise ModelError(f"{name}: cannot be loaded: {_first_sentence(error)}") from None
     except Exception as error:
+        if is_out_of_memory(error):
+            raise OutOfMemoryError(f"{name}: out of memory while it is loaded: {first_line(error)}") from None
         text = str(error)
         if "gated" in text.lower():
             reason = "the model is gated: accept its terms on the hub and log in (hf auth login)"
@@ -292,6 +301,17 @@ def explained(name: str) -> Iterator[None]:
         else:
             reason = f"cannot be loaded: {_first_sentence(error)}"
         raise ModelError(f"{name}: {reason}") from None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """torch on the processor raises a plain RuntimeError, which its message alone tells apart."""
+    known = isinstance(error, (OutOfMemoryError, MemoryError, torch.OutOfMemoryError))
+    return known or (isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error)) is not None)
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says first; its kind, where it says nothing."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _first_sentence(error: BaseException) -> str:

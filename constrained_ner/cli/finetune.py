@@ -44,8 +44,10 @@ def finetune(
     targets: Annotated[
         str, typer.Option(help="Layers: all-linear, or names such as q_proj,v_proj.")
     ] = "all-linear",
-    lr: Annotated[float, typer.Option(help="Learning rate at its peak; it falls as a cosine.")] = 2e-4,
-    epochs: Annotated[float, typer.Option(help="Passes over the examples.")] = 3.0,
+    lr: Annotated[
+        float, typer.Option(min=0.0, help="Learning rate at its peak, falling as a cosine.")
+    ] = 2e-4,
+    epochs: Annotated[float, typer.Option(min=0.01, help="Passes over the examples.")] = 3.0,
     max_steps: Annotated[int | None, typer.Option(min=1, help="Steps instead of epochs.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Sentences at once, on each card.")] = 4,
     grad_accum: Annotated[int, typer.Option(min=1, help="Batches to a step.")] = 4,

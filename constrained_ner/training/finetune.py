@@ -24,10 +24,16 @@ from accelerate.utils import gather_object
 from ..adapter import AdapterCard
 from ..annotate import Annotator
 from ..backends.transformers import TransformersBackend, trained_length, vocabulary_of_model
-from ..backends.transformers_model import load_tokenizer, quiet, require
+from ..backends.transformers_model import (
+    first_line,
+    is_out_of_memory,
+    load_tokenizer,
+    quiet,
+    require,
+)
 from ..backends.transformers_vocabulary import template_of
 from ..data import Mention, Sentence
-from ..errors import ModelError, OutputError
+from ..errors import OutOfMemoryError, OutputError
 from ..evaluation import Evaluation, evaluate
 from ..journal import write_atomically
 from ..prompts import PromptFile
@@ -49,10 +55,8 @@ from .tuner import (
     is_finished,
     last_checkpoint,
 )
-from .tuning_data import Say, check_types, every_kth, read, report_examples
-from .tuning_folder import RECORD_FILE, Settings, TrainingRecord, prepare
-
-CHECKPOINTS = "checkpoints"
+from .tuning_data import Say, check_types, every_kth, read, report_examples, require_examples
+from .tuning_folder import CHECKPOINTS, RECORD_FILE, Settings, TrainingRecord, prepare
 
 
 def finetune(settings: Settings, out: Path, say: Say, *, resume: bool = False) -> TrainingRecord:
@@ -81,6 +85,7 @@ def finetune(settings: Settings, out: Path, say: Say, *, resume: bool = False) -
     written = targets.write_all(select(train, settings.select, settings.max_examples, settings.seed))
     written_val = targets.write_all(val)
     report_examples(written, settings.train, say)
+    require_examples(written_val, settings.val)
     device = training_device(settings.device)
     shape, load = _plan(config, settings, device, written)
     say(f"memory: {estimate(shape, load)}")
@@ -172,12 +177,11 @@ def memory_errors(ways: Sequence[str]) -> Iterator[None]:
     """Turn running out of memory into one sentence that says what would take less."""
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        text = str(error)
-        if isinstance(error, RuntimeError) and "memory" not in text.lower():
+    except (OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
             raise
         advice = "; ".join(ways) or "a smaller model is needed"
-        raise ModelError(f"out of memory ({text.splitlines()[0][:120]}): {advice}") from None
+        raise OutOfMemoryError(f"out of memory ({first_line(error)[:120]}): {advice}") from None
 
 
 # ---- training

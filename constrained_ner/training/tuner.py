@@ -93,7 +93,13 @@ class Tuner(transformers.Trainer):
         return loss
 
     def check_gradients(self) -> None:
-        """ModelError where a gradient is no number: the step would spoil the weights for good."""
+        """ModelError where a gradient is no number: the step would spoil the weights for good.
+
+        In half precision the gradients of a loss that is scaled too far overflow: the scaler leaves out that
+        step and scales less from then on.
+        """
+        if self.accelerator.scaler is not None:
+            return
         model: Any = self.model
         gradients = [p.grad for p in model.parameters() if p.grad is not None]
         if gradients and not torch.stack([g.isfinite().all() for g in gradients]).all():

@@ -40,9 +40,7 @@ def check_types(path: Path, sentences: Sequence[Sentence], schema: Schema, say: 
 
 def report_examples(written: ChatExamples, path: Path, say: Say) -> None:
     """Say how much there is to learn from, and what was left out; InputError where nothing is left."""
-    if not written.examples:
-        sentence_id, reason = written.dropped[0]
-        raise InputError(f"{path}: sentence {sentence_id}: {reason}; nothing is left to train on")
+    require_examples(written, path)
     n_tokens = max(len(e.ids) for e in written.examples)
     n_decisions = sum(len(e.decisions) for e in written.examples)
     say(
@@ -53,6 +51,13 @@ def report_examples(written: ChatExamples, path: Path, say: Say) -> None:
         say(f"warning: {n} mentions cannot be written as tags and are left out: {reason}")
     for sentence_id, reason in written.dropped:
         say(f"warning: sentence {sentence_id} is left out: {reason}")
+
+
+def require_examples(written: ChatExamples, path: Path) -> None:
+    """InputError where every sentence of a file was left out."""
+    if not written.examples:
+        sentence_id, reason = written.dropped[0]
+        raise InputError(f"{path}: sentence {sentence_id}: {reason}; nothing is left to learn or measure")
 
 
 def every_kth(sentences: Sequence[Sentence], n_most: int | None) -> list[Sentence]:

@@ -2,6 +2,7 @@
 
 OUT/settings.json    what it was begun with, so that nobody goes on with anything else
 OUT/training.json    how it went; its presence says that the training is finished
+OUT/checkpoints/     where it is to go on; without one, and without an adapter, nothing was begun
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from ..backends.transformers_model import Quantize
 from ..errors import InputError, OutputError
 from ..hashing import file_hash
 from ..journal import write_atomically
+from ..reading import first_misfit
 from .selection import Select
-from .tuner import Loss
+from .tuner import Loss, last_checkpoint
 
-SETTINGS_FILE, RECORD_FILE = "settings.json", "training.json"
+SETTINGS_FILE, RECORD_FILE, CHECKPOINTS = "settings.json", "training.json", "checkpoints"
 
 
 class Settings(BaseModel):
@@ -96,6 +98,7 @@ def prepare(out: Path, settings: Settings, resume: bool) -> TrainingRecord | Non
             raise OutputError(f"{out}: cannot be made: {error.strerror}") from None
         if any(out.iterdir()):
             raise OutputError(f"{out}: is not empty, and holds no training to go on with")
+    if not _holds_training(out):  # it may have failed at a misspelt model: what is asked now counts
         write_atomically(path, [_Started(content=content).model_dump_json(indent=2), "\n"])
         return None
     if not resume:
@@ -115,10 +118,21 @@ def prepare(out: Path, settings: Settings, resume: bool) -> TrainingRecord | Non
     return finished(out)
 
 
+def _holds_training(out: Path) -> bool:
+    """Whether anything would be lost if the training began anew."""
+    kept = ("adapter_model.safetensors", RECORD_FILE)
+    return last_checkpoint(out / CHECKPOINTS) is not None or any((out / name).exists() for name in kept)
+
+
 def finished(out: Path) -> TrainingRecord | None:
     """The record of a training that was brought to its end, None before that."""
     record = out / RECORD_FILE
-    return TrainingRecord.model_validate_json(record.read_bytes()) if record.exists() else None
+    if not record.exists():
+        return None
+    try:
+        return TrainingRecord.model_validate_json(record.read_bytes())
+    except ValidationError as error:
+        raise InputError(f"{record}: not the record of a training: {first_misfit(error, 'record')}") from None
 
 
 class _Started(BaseModel):
