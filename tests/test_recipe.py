@@ -79,7 +79,9 @@ def test_from_data_to_a_model_and_its_student(
     with pytest.raises(InputError, match=r"taught\.jsonl: empty"):  # it knows nothing yet
         train(tmp_path / "third", teacher=model, n_taught=8)
 
-    train(second, start_from=first, teacher=embedded_model(), n_taught=8)
+    train(second, start_from=first, teacher=embedded_model(), n_taught=8, bias={"drug_n": 0.5})
     assert (second / "tokenizer.json").read_bytes() == (first / "tokenizer.json").read_bytes()
     assert len((second / "taught.jsonl").read_text().splitlines()) <= 8
-    assert "an earlier training, `first`" in (second / "MODEL_CARD.md").read_text()
+    card = (second / "MODEL_CARD.md").read_text()
+    assert "an earlier training, `first`" in card
+    assert "drug_n +0.5 to the logits of opening" in card

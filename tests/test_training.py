@@ -17,6 +17,7 @@ from constrained_ner.training.copying import Curriculum, random_copies
 from constrained_ner.training.corpus import read_corpus
 from constrained_ner.training.dropout import dropout
 from constrained_ner.training.greedy import find_mentions, measure
+from constrained_ner.training.leaning import lean
 from constrained_ner.training.lexicon import build_lexicon
 from constrained_ner.training.loop import Stage, Trainer
 from constrained_ner.training.losses import Weights, batch_losses, legal_scores
@@ -271,3 +272,28 @@ class TestLoop:
             trainer.model.model.norm.weight.fill_(float("nan"))
         with pytest.raises(ModelError, match="the loss is nan at step 0"):
             trainer.run(_stages(tokenizer, 2000))
+
+
+def test_leaning_adds_to_the_logits_of_opening_alone(tokenizer: ModelTokenizer) -> None:
+    torch.manual_seed(0)
+    model = new_model(
+        ModelSize(n_hidden=64, n_layers=2, n_heads=2, n_feed_forward=64, n_context=256), tokenizer
+    )
+    writer = TargetWriter(tokenizer, DDI)
+    batch = make_batch([writer.write(s) for s in GOLD], tokenizer.pad)
+
+    def scores() -> torch.Tensor:
+        with torch.no_grad():
+            hidden = model.model(input_ids=torch.from_numpy(batch.ids)).last_hidden_state.flatten(0, 1)
+            return legal_scores(hidden, model.lm_head.weight, batch)
+
+    before = scores()
+    spread = lean(model, tokenizer, GOLD, {"drug_n": 0.5, "group": -0.25})
+    assert 0 <= spread["group"] <= spread["drug_n"] < 0.3
+    added = scores() - before
+    tags = tokenizer.tags(DDI)
+    for name, expected in (("drug", 0.0), ("drug_n", 0.5), ("group", -0.25)):
+        index = DDI.type_names.index(name)
+        forms = [tags.open_after_space[index], tags.open_bare[index]]
+        at_tag = added[torch.from_numpy(np.isin(batch.legal, forms))]
+        assert at_tag.mean().item() == pytest.approx(expected, abs=0.1), name

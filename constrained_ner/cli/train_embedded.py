@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..bias import parse_bias
 from ..errors import MissingExtraError
 from .run import GOES_ON_IF_ASKED, run
 
@@ -36,6 +37,10 @@ def train_embedded(
         typer.Option(help="GGUF of an earlier model, which marks text to learn from beside the lexicon."),
     ] = None,
     n_taught: Annotated[int, typer.Option(min=1, help="Sentences that it marks.")] = 20_000,
+    bias: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TYPE=NUMBER", help="As llm-NERC --bias, put into the weights. Repeatable."),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the checkpoint in the folder.")
     ] = False,
@@ -58,6 +63,7 @@ def train_embedded(
         start_from=start_from,
         teacher=teacher,
         n_taught=n_taught,
+        bias=parse_bias(bias or ()),
         resume=resume,
         device=device,
         n_threads=threads,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from .card import write_card
 from .corpus import Corpus, read_corpus, tokenizer_texts
 from .export import export_gguf, export_transformers
 from .greedy import measure
+from .leaning import lean
 from .loop import Stage, Trainer
 from .losses import Weights
 from .model import ModelSize, load_weights, new_model
@@ -26,6 +28,9 @@ from .teaching import teach
 from .tokenizer import ModelTokenizer, train_tokenizer
 
 MODEL_FILE = "constrained-ner-embedded.gguf"
+LEANING_STEP = 4
+"""Every k-th gold sentence is enough to see where tags may open."""
+
 Budgets = tuple[float, float, float]
 
 
@@ -40,6 +45,7 @@ def train(
     start_from: Path | None = None,
     teacher: Path | None = None,
     n_taught: int = 20_000,
+    bias: Mapping[str, float] | None = None,
     resume: bool = False,
     device: str = "cpu",
     n_threads: int | None = None,
@@ -52,6 +58,7 @@ def train(
     devel: DDI XML to measure on, `n_measured` sentences of it (0 for all) after each stage, all at the end.
     start_from: an earlier `out`, whose tokenizer and weights are the start.
     teacher: GGUF of an earlier model that marks `n_taught` sentences of the text, beside the lexicon.
+    bias: type -> what to add to the logit of opening it in the end (see `leaning`).
     On a graphics card in bfloat16. Raises UserError.
     """
     if n_threads:
@@ -81,7 +88,11 @@ def train(
 
     trainer = Trainer(model, tokenizer.pad, seed=seed, checkpoint=checkpoint, log=log)
     trainer.run(stages, after_stage)
-    history = _history(start_from, teacher)
+    if bias:
+        spread = lean(model, tokenizer, corpus.gold[::LEANING_STEP], bias)
+        log("; ".join(f"{name} {bias[name]:+g}, give or take {spread[name]:.2f}" for name in bias))
+        export(model, tokenizer, out)
+    history = _history(start_from, teacher, bias)
     write_card(out / "MODEL_CARD.md", out / MODEL_FILE, trainer.finished, devel, history=history)
     log(f"written: {out / MODEL_FILE}, {out / 'MODEL_CARD.md'}")
 
@@ -148,8 +159,8 @@ def _tokenizer(data: Path, out: Path, start_from: Path | None) -> ModelTokenizer
     return ModelTokenizer.load(path)
 
 
-def _history(start_from: Path | None, teacher: Path | None) -> str:
-    """What the model's card says of earlier models that this one learnt from."""
+def _history(start_from: Path | None, teacher: Path | None, bias: Mapping[str, float] | None) -> str:
+    """What the model's card says of what came before the stages, and after them."""
     lines = []
     if start_from:
         lines.append(
@@ -157,6 +168,9 @@ def _history(start_from: Path | None, teacher: Path | None) -> str:
         )
     if teacher:
         lines.append(f"The text was marked by an earlier model, `{teacher.name}`, and the lexicon.")
+    if bias:
+        added = ", ".join(f"{name} {number:+g}" for name, number in bias.items())
+        lines.append(f"After them: {added} to the logits of opening these types, put into the weights.")
     return "\n".join(lines)
 
 
