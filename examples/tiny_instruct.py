@@ -71,9 +71,12 @@ def make_tiny_instruct(
         "eos_token_id": tokenizer.token_to_id(END),
         "pad_token_id": tokenizer.token_to_id(PAD),
     }
+    configuration |= sizes
+    if family == "gemma2":  # as the released ones have it, and llama.cpp takes it
+        configuration.setdefault("query_pre_attn_scalar", configuration["head_dim"])
     torch.manual_seed(seed)
     transformers.utils.logging.disable_progress_bar()
-    config = FAMILIES[family](**configuration | sizes)
+    config = FAMILIES[family](**configuration)
     model: Any = transformers.AutoModelForCausalLM.from_config(config)
     model.save_pretrained(folder)
     wrapped = transformers.PreTrainedTokenizerFast(

@@ -20,11 +20,13 @@ peft = pytest.importorskip("peft")
 gguf = pytest.importorskip("gguf")
 llama_cpp = pytest.importorskip("llama_cpp")
 
+import tiny_instruct  # noqa: E402
 import torch  # noqa: E402
 import transformers  # noqa: E402
 from exportable_models import (  # noqa: E402
     CHAT_TEMPLATE,
     LLAMA3_WORDS,
+    QWEN2_WORDS,
     TEKKEN_WORDS,
     sentencepiece_tokenizer,
     word_tokenizer,
@@ -34,7 +36,7 @@ from hard_texts import HARD_TEXTS  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 from tiny_models import byte_level_tokenizer, write_transformers  # noqa: E402
-from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers  # noqa: E402
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers  # noqa: E402
 
 from constrained_ner.adapter import AdapterCard  # noqa: E402
 from constrained_ner.annotate import Annotator  # noqa: E402
@@ -373,6 +375,26 @@ def test_llama_2_s_vocabulary(shared: Path, tmp_path: Path) -> None:
         assert written.encode(text) == original.encode(text) == vocabulary.encode(text)
 
 
+def test_qwen_2_s_vocabulary(shared: Path) -> None:
+    """151,936 real pieces behind a tokenizer that composes characters: the ids are those of llama.cpp."""
+    source = shared / "vocab" / "ggml-vocab-qwen2.gguf"
+    fields = fields_of(source)
+    pieces, kinds = fields["tokenizer.ggml.tokens"], fields["tokenizer.ggml.token_type"]
+    normal = {piece: i for i, piece in enumerate(pieces) if kinds[i] == gguf.TokenType.NORMAL}
+    merges = [tuple(merge.split(" ")) for merge in fields["tokenizer.ggml.merges"]]
+    fast = Tokenizer(models.BPE(vocab=normal, merges=merges))
+    fast.normalizer = normalizers.NFC()
+    fast.pre_tokenizer = word_tokenizer(QWEN2_WORDS).pre_tokenizer
+    fast.decoder = decoders.ByteLevel()
+    fast.add_special_tokens(
+        [AddedToken(piece, special=True, normalized=False) for piece in pieces if piece not in normal]
+    )
+    wrapped = transformers.PreTrainedTokenizerFast(tokenizer_object=fast, eos_token="<|endoftext|>")
+    vocabulary, original = vocabulary_of_tokenizer(wrapped), load_vocabulary(source)
+    for text in (*TEXTS, *HARD_TEXTS):
+        assert vocabulary.encode(text) == original.encode(text)
+
+
 def pieces_of(model: LlamaModel) -> tuple[list[str], list[float], list[str]]:
     ids = range(llama_cpp.llama_vocab_n_tokens(model.vocab))
     pieces = [llama_cpp.llama_vocab_get_text(model.vocab, i).decode() for i in ids]
@@ -604,6 +626,13 @@ def test_what_an_adapter_was_trained_for_goes_with_it(model_of: ModelOf, tmp_pat
         with pytest.raises(ModelError, match="the schema's types were chemical, and are drug, "):
             Annotator.load(path, lora=lora, n_threads=1, schema=DDI)
         assert Annotator.load(path, lora=lora, n_threads=1, schema=DDI, force=True).schema == DDI
+
+
+@pytest.mark.parametrize("family", sorted(tiny_instruct.FAMILIES))
+def test_the_example_of_every_family_can_be_exported(family: str, tmp_path: Path) -> None:
+    model = tiny_instruct.make_tiny_instruct(tmp_path / "model", family=family, num_hidden_layers=2)
+    export_model(str(model), tmp_path / "x.gguf", type="f32")
+    assert_equal(gguf_logits(tmp_path / "x.gguf"), expected_logits(model), family, "f32")
 
 
 def test_an_adapter_for_another_base(model_of: ModelOf, tmp_path: Path) -> None:

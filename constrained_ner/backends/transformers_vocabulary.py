@@ -28,6 +28,8 @@ _ENDS_OF_TURN = (
 )
 """Special tokens that end an answer wherever they exist, whether or not the configuration says so."""
 
+_COMPOSING = {"type": "NFC"}
+
 
 def vocabulary_of_tokenizer(
     tokenizer: Any, *, n_tokens: int | None = None, stop_ids: Collection[int] = ()
@@ -88,11 +90,14 @@ class _Reader:
 
     Added tokens that are not special are recognised either way, as llama.cpp does with user-defined ones, so
     that both give the same ids: `Vocabulary.encode` takes care of those that are a chat's control strings.
+    Composing characters (NFC, in Qwen) is left out, as in llama.cpp: it would alter the text to be copied.
     A copy: whoever else holds the tokenizer does not see our switch, or miss its truncation and padding.
     """
 
     def __init__(self, content: dict[str, Any]) -> None:
         copy = {**content, "truncation": None, "padding": None, "post_processor": None}
+        if content.get("normalizer") == _COMPOSING:
+            copy["normalizer"] = None
         self._tokenizer = Tokenizer.from_str(json.dumps(copy))
         self._lock = Lock()
 

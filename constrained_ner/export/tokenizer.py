@@ -86,7 +86,7 @@ def pre_tokenizer_name(content: dict[str, Any], name: str) -> str:
     content: of `tokenizer.json`. Raises ModelError for a way that is not in the table.
     """
     normalizer = content.get("normalizer")
-    # NFC alters texts, which `Vocabulary.encode` does not let happen, with this tokenizer or in llama.cpp.
+    # NFC alters texts: neither llama.cpp nor our reading of the tokenizer does it.
     if normalizer is not None and normalizer != {"type": "NFC"}:
         raise ModelError(
             f"{name}: a byte-level tokenizer with the normaliser {normalizer['type']}, unknown here"
