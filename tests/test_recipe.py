@@ -8,15 +8,14 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip("torch")
-
+import torch
+from safetensors.torch import load_file
 from template_sentences import NAMES, make_document, write
 
 from constrained_ner import Annotator
 from constrained_ner.annotate import embedded_model
 from constrained_ner.corpora.ddi import read_ddi
-from constrained_ner.errors import InputError, OutputError
+from constrained_ner.errors import InputError, ModelError, OutputError
 from constrained_ner.training import recipe
 from constrained_ner.training.corpus import CHEMICAL_TYPES, TEXTS
 from constrained_ner.training.model import ModelSize
@@ -79,9 +78,17 @@ def test_from_data_to_a_model_and_its_student(
     with pytest.raises(InputError, match=r"taught\.jsonl: empty"):  # it knows nothing yet
         train(tmp_path / "third", teacher=model, n_taught=8)
 
-    train(second, start_from=first, teacher=embedded_model(), n_taught=8, bias={"drug_n": 0.5})
+    train(second, start_from=[first], teacher=embedded_model(), n_taught=8, bias={"drug_n": 0.5})
     assert (second / "tokenizer.json").read_bytes() == (first / "tokenizer.json").read_bytes()
     assert len((second / "taught.jsonl").read_text().splitlines()) <= 8
     card = (second / "MODEL_CARD.md").read_text()
-    assert "an earlier training, `first`" in card
+    assert "of 1 earlier training(s), `first`" in card
     assert "drug_n +0.5 to the logits of opening" in card
+
+    train(tmp_path / "mean", start_from=[first, second], tokens=(0, 0, 0))
+    halves = [load_file(folder / "transformers" / "model.safetensors") for folder in (first, second)]
+    for name, mean in load_file(tmp_path / "mean" / "transformers" / "model.safetensors").items():
+        torch.testing.assert_close(mean, (halves[0][name] + halves[1][name]) / 2)
+    (second / "tokenizer.json").write_text("{}")
+    with pytest.raises(ModelError, match="another tokenizer"):
+        train(tmp_path / "unequal", start_from=[first, second])

@@ -29,8 +29,8 @@ def train_embedded(
         int, typer.Option(help="Sentences of it to measure on after each stage, 0 for all.")
     ] = 300,
     start_from: Annotated[
-        Path | None,
-        typer.Option(help="An earlier --out, whose tokenizer and weights are the start."),
+        list[Path] | None,
+        typer.Option(help="An earlier --out, whose weights are the start; of several, their mean."),
     ] = None,
     teacher: Annotated[
         Path | None,
@@ -60,7 +60,7 @@ def train_embedded(
         tokens=tokens,
         devel=devel,
         n_measured=n_measured,
-        start_from=start_from,
+        start_from=start_from or (),
         teacher=teacher,
         n_taught=n_taught,
         bias=parse_bias(bias or ()),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from ..errors import ModelError
@@ -45,12 +47,21 @@ def new_model(size: ModelSize, tokenizer: ModelTokenizer, *, attention: str = "s
     return LlamaForCausalLM(config)
 
 
-def load_weights(model: Any, folder: Path) -> None:
-    """Put the weights of an earlier training's `transformers` folder into a model of the same shape."""
-    path = folder / "model.safetensors"
-    try:
-        missing, unexpected = model.load_state_dict(load_file(path), strict=False)
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise ModelError(f"{path}: cannot serve as a start: {str(error).splitlines()[0]}") from None
-    if set(missing) - {"lm_head.weight"} or unexpected:  # the output layer is the embeddings' own
-        raise ModelError(f"{path}: cannot serve as a start: its tensors are not those of this model")
+def load_weights(model: Any, folders: Sequence[Path]) -> None:
+    """Put the weights in earlier trainings' `transformers` folders, or their mean, into a model like them.
+
+    The mean of trainings that began with the same weights is often better than each (Wortsman et al. 2022,
+    "Model soups").
+    """
+    total: dict[str, Tensor] = {}
+    for folder in folders:
+        path = folder / "model.safetensors"
+        try:
+            missing, unexpected = model.load_state_dict(load_file(path), strict=False)
+        except (OSError, SafetensorError, RuntimeError) as error:
+            raise ModelError(f"{path}: cannot serve as a start: {str(error).splitlines()[0]}") from None
+        if set(missing) - {"lm_head.weight"} or unexpected:  # the output layer is the embeddings' own
+            raise ModelError(f"{path}: cannot serve as a start: its tensors are not those of this model")
+        for name, weights in model.state_dict().items():
+            total[name] = total[name] + weights if name in total else weights.clone()
+    model.load_state_dict({name: weights / len(folders) for name, weights in total.items()})

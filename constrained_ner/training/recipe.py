@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import torch
 from ..annotate import Annotator
 from ..corpora.ddi import read_ddi
 from ..data import Sentence
-from ..errors import OutputError
+from ..errors import ModelError, OutputError
 from .card import write_card
 from .corpus import Corpus, read_corpus, tokenizer_texts
 from .export import export_gguf, export_transformers
@@ -42,7 +42,7 @@ def train(
     tokens: tuple[int, int, int] | None = None,
     devel: Path | None = None,
     n_measured: int = 300,
-    start_from: Path | None = None,
+    start_from: Sequence[Path] = (),
     teacher: Path | None = None,
     n_taught: int = 20_000,
     bias: Mapping[str, float] | None = None,
@@ -56,7 +56,7 @@ def train(
     data: folder with ddi/, text/, ner/ and lexicon/. out: for tokenizer, checkpoint, log and models.
     minutes: of copying, of the mixture, of gold. tokens: the same budgets in tokens: repeatable to the bit.
     devel: DDI XML to measure on, `n_measured` sentences of it (0 for all) after each stage, all at the end.
-    start_from: an earlier `out`, whose tokenizer and weights are the start.
+    start_from: earlier `out`s with one tokenizer; their weights, or the mean of them, are the start.
     teacher: GGUF of an earlier model that marks `n_taught` sentences of the text, beside the lexicon.
     bias: type -> what to add to the logit of opening it in the end (see `leaning`).
     On a graphics card in bfloat16. Raises UserError.
@@ -72,7 +72,7 @@ def train(
     torch.manual_seed(seed)
     model = new_model(ModelSize(), tokenizer).to(device)
     if start_from:
-        load_weights(model, start_from / "transformers")
+        load_weights(model, [folder / "transformers" for folder in start_from])
     log(f"parameters {sum(p.numel() for p in model.parameters())}, tokens {tokenizer.n_tokens}")
     corpus = read_corpus(data, seed=seed)
     if teacher:
@@ -150,21 +150,26 @@ def export(model: Any, tokenizer: ModelTokenizer, out: Path) -> None:
     export_transformers(model, tokenizer, out / "transformers")
 
 
-def _tokenizer(data: Path, out: Path, start_from: Path | None) -> ModelTokenizer:
+def _tokenizer(data: Path, out: Path, start_from: Sequence[Path]) -> ModelTokenizer:
     path = out / "tokenizer.json"
     if start_from:
-        ModelTokenizer.load(start_from / "tokenizer.json").save(path)
+        first, *others = start_from
+        for other in others:
+            if (other / "tokenizer.json").read_bytes() != (first / "tokenizer.json").read_bytes():
+                raise ModelError(f"{other / 'tokenizer.json'}: another tokenizer than that of {first}")
+        ModelTokenizer.load(first / "tokenizer.json").save(path)
     elif not path.exists():
         train_tokenizer(tokenizer_texts(data)).save(path)
     return ModelTokenizer.load(path)
 
 
-def _history(start_from: Path | None, teacher: Path | None, bias: Mapping[str, float] | None) -> str:
+def _history(start_from: Sequence[Path], teacher: Path | None, bias: Mapping[str, float] | None) -> str:
     """What the model's card says of what came before the stages, and after them."""
     lines = []
     if start_from:
+        names = " and ".join(f"`{folder.name}`" for folder in start_from)
         lines.append(
-            f"Before these stages: the weights and the tokenizer of an earlier training, `{start_from.name}`."
+            f"Before these stages: the mean weights of {len(start_from)} earlier training(s), {names}."
         )
     if teacher:
         lines.append(f"The text was marked by an earlier model, `{teacher.name}`, and the lexicon.")
