@@ -200,6 +200,7 @@ def run_grid(
                         out,
                         shared.opener(arm),
                         limit=limit,
+                        consistency=False,  # arms differ in what is compared, and in nothing after it
                         keep_finished=True,
                         split=split,
                         choices=_choices_of(arm, examples or {}),

@@ -22,7 +22,8 @@ from .backends import load_backend
 from .backends.base import LogitsBackend, Scores
 from .backends.text import TextBackend
 from .bias import TypeBias
-from .confidence import confidence
+from .confidence import confidence, least_confidence
+from .consistency import consistent
 from .constraint import Constraint, TaggedSpan, TagMachine
 from .data import Mention, Sentence
 from .decoding.base import Answer, ContextOverflowError, Decoder, Extend
@@ -70,7 +71,8 @@ class Annotator:
     max_prompt_tokens: the most that instructions and examples may take.
     names: (name, type) pairs that the texts may well hold, for drafts: they save time and change no answer.
         Those that are found on the way are added.
-    min_confidence: leave out mentions that the model is less sure of, in [0, 1].
+    min_confidence: leave out mentions that the model is less sure of, in [0, 1]. None: 0.4 for a model that
+        has been calibrated (see `confidence`), else 0.
     bias: type -> what to add to the logit of opening it (see `bias`): more of it is found, or less.
 
     A model on a server decodes by itself: of decoder and rule, it matters only whether it is `unconstrained`.
@@ -92,7 +94,7 @@ class Annotator:
         engine: EngineName = "native",
         boundary: Boundary = "word",
         names: Iterable[tuple[str, str]] = (),
-        min_confidence: float = 0.0,
+        min_confidence: float | None = None,
         bias: Mapping[str, float] | None = None,
         notify: Callable[[str], None] = warnings.warn,
     ) -> None:
@@ -109,14 +111,18 @@ class Annotator:
         self.boundary: Boundary = boundary
         self.markup = Markup(schema)
         self.names = Lexicon({key_of(name): kind for name, kind in names if kind in self.markup.types})
-        self.min_confidence = min_confidence
         self.bias = dict(bias or {})
-        if (min_confidence or bias) and (decoder == "unconstrained" or isinstance(backend, TextBackend)):
+        judge = None if decoder == "unconstrained" or isinstance(backend, TextBackend) else backend
+        self.knows_confidence = judge is not None
+        if (min_confidence or bias) and not judge:
             raise UserError("a least confidence and a bias need a constrained decoder on this machine")
         if bias and engine != "native":  # the states of other engines do not say which type a tag has
             raise UserError(f"the engine {engine} takes no bias: use the native one")
+        if min_confidence is None:
+            min_confidence = least_confidence(judge.temperature) if judge else 0.0
         if not 0 <= min_confidence <= 1:
             raise UserError(f"a least confidence of {min_confidence}, which is not between 0 and 1")
+        self.min_confidence = min_confidence
         self._machine = TagMachine(self.markup)
         prompts = Prompts(self.prompt, self.markup, examples, instructions=instructions, boundary=boundary)
         self._by_text: TextAnnotation | None = None
@@ -168,7 +174,7 @@ class Annotator:
         engine: EngineName = "native",
         boundary: Boundary = "word",
         names: Iterable[tuple[str, str]] = (),
-        min_confidence: float = 0.0,
+        min_confidence: float | None = None,
         bias: Mapping[str, float] | None = None,
         notify: Callable[[str], None] = warnings.warn,
         force: bool = False,
@@ -237,19 +243,34 @@ class Annotator:
         Raises SentenceError at the first text that cannot be annotated; `run` goes on instead.
         """
         for annotated in self.run(Sentence(str(n), text) for n, text in enumerate(texts)):
-            if annotated.failure is not None:
-                raise SentenceError(f"sentence {annotated.sentence.id}: {annotated.failure}")
-            yield annotated.sentence
+            yield _succeeded(annotated)
 
-    def run(self, sentences: Iterable[Sentence]) -> Iterator[Annotated]:
-        """Annotate sentences, in order, whatever mentions they have; failures are reported, not raised."""
+    def annotate_document(self, texts: Iterable[str]) -> list[Sentence]:
+        """The sentences of one document, each name marked everywhere with one type, or nowhere.
+
+        What the model finds in one sentence counts in the others (see `consistency`). Raises SentenceError.
+        """
+        found = list(self.run((Sentence(str(n), text) for n, text in enumerate(texts)), doubtful=True))
+        return self.agreed([_succeeded(annotated) for annotated in found])
+
+    def run(self, sentences: Iterable[Sentence], *, doubtful: bool = False) -> Iterator[Annotated]:
+        """Annotate sentences, in order, whatever mentions they have; failures are reported, not raised.
+
+        doubtful: keep mentions below the least confidence, for `agreed` to judge.
+        """
         if self._by_text is not None:
             yield from self._by_text.run(sentences)
             return
+        least = 0.0 if doubtful else self.min_confidence
         for annotated in run_all((self._annotate(sentence) for sentence in sentences), self._model):
+            annotated = annotated.surer_than(least)
             if annotated.failure is None:
                 self.remember(annotated.sentence)
             yield annotated
+
+    def agreed(self, sentences: Sequence[Sentence]) -> list[Sentence]:
+        """The sentences of one document, as `run` leaves them with the doubtful mentions, made consistent."""
+        return consistent(sentences, self._expressible, min_confidence=self.min_confidence)
 
     def remember(self, sentence: Sentence) -> None:
         """Expect the names of an annotated sentence from now on, as `run` does with what it finds."""
@@ -302,9 +323,7 @@ class Annotator:
         if tagged is None:
             raise AssertionError(f"the decoder wrote an illegal answer for {text!r}")
         mentions = [self._mention(text, t, answer) for t in tagged]
-        kept = [m for m in mentions if m.confidence is None or m.confidence >= self.min_confidence]
-        effort = replace(effort, n_doubtful=len(mentions) - len(kept))
-        return Annotated(Sentence("", text).with_mentions(kept), effort)
+        return Annotated(Sentence("", text).with_mentions(mentions), effort)
 
     def _decoder(self, constraint: Constraint, prompt_ids: Sequence[int]) -> Decoder:
         if self._engine is not None:
@@ -315,8 +334,10 @@ class Annotator:
 
     def _expected(self, text: str) -> Sequence[Mention]:
         """Mentions of known names, to be guessed in drafts."""
-        kept, _ = self.markup.expressible(Sentence("", text, tuple(self.names.tag(text))), self.boundary)
-        return kept
+        return self._expressible(Sentence("", text, tuple(self.names.tag(text))))
+
+    def _expressible(self, sentence: Sentence) -> Sequence[Mention]:
+        return self.markup.expressible(sentence, self.boundary)[0]
 
     def _constraint(self, text: str) -> Constraint:
         leading_space = self._vocabulary.leading_space
@@ -363,6 +384,12 @@ def _settled(engine: EngineName, decoder: DecoderName | None, rule: Rule | None)
     if rule not in (None, "any"):
         raise UserError(f"the engine {engine} has the rule any; it cannot be combined with {rule}")
     return "stepwise", "any"
+
+
+def _succeeded(annotated: Annotated) -> Sentence:
+    if annotated.failure is not None:
+        raise SentenceError(f"sentence {annotated.sentence.id}: {annotated.failure}")
+    return annotated.sentence
 
 
 def embedded_model() -> Path:

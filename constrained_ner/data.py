@@ -10,11 +10,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-Provenance = Literal["gold", "constrained", "exact", "normalised", "fuzzy"]
+Provenance = Literal["gold", "constrained", "exact", "normalised", "fuzzy", "repeated"]
 """How the offsets of a mention were obtained.
 
 gold: read from a file. constrained: by construction. exact: the free answer was a legal one, or the
 quoted name stands in the text as quoted. normalised: equal up to case and white space. fuzzy: similar.
+repeated: the model marked the name elsewhere in the document, and here it stands, too (see `consistency`).
 """
 
 INEXACT: tuple[Provenance, ...] = ("normalised", "fuzzy")

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from .annotate import Annotator
 from .corpora.ddi import evaluator_lines, read_ddi
-from .data import INEXACT, Sentence
+from .data import INEXACT, Document, Sentence
 from .errors import InputError, OutputError
 from .fewshot import examples_hash
-from .journal import Journal, SentenceResult, fingerprint, journal_path, require_writable
+from .journal import Journal, SentenceResult, Settle, fingerprint, journal_path, require_writable
 from .mentions import mentions_path
 from .progress import Progress
 from .protocol import Split, data_hash, earlier_test_run, note_test_run, split_of
@@ -31,6 +32,7 @@ def annotate_file(
     limit: int | None = None,
     strict: bool = False,
     keep_finished: bool = False,
+    consistency: bool | None = None,
     split: Split | None = None,
     choices: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
@@ -41,6 +43,8 @@ def annotate_file(
         usable. To keep it open, wrap it: `lambda: contextlib.nullcontext(annotator)`.
     limit: annotate the first so many sentences alone.
     strict: drop mentions whose offsets were not exact, with a note in the record.
+    consistency: make names consistent within each document (see `consistency`); None does so where mentions
+        have a confidence.
     keep_finished: where an earlier run has finished this very job, return its record and do nothing.
     split: which split the file is, if it is not one of those that are known.
     choices: what else the record shall say was chosen, such as how the examples were.
@@ -49,7 +53,8 @@ def annotate_file(
     it is started again with the same input, model and options. Raises UserError.
     """
     progress = progress or Progress(quiet=True)
-    every = [sentence for document in read_ddi(input) for sentence in document]
+    documents = read_ddi(input)
+    every = [sentence for document in documents for sentence in document]
     hash_of_data = data_hash(every)
     split = split_of(hash_of_data, split, input)
     sentences = every[:limit]
@@ -61,7 +66,15 @@ def annotate_file(
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     with load() as annotator:
         model = annotator.backend.description
-        options = {**options_of(annotator), **(choices or {}), "limit": limit, "strict": strict}
+        if consistency is None:
+            consistency = annotator.knows_confidence
+        options = {
+            **options_of(annotator),
+            **(choices or {}),
+            "limit": limit,
+            "strict": strict,
+            "consistency": consistency,
+        }
         same_run = {**options, "model": {**model, "path": None}}  # a model may be moved
         print_of_run = fingerprint(same_run, sentences)
         if keep_finished and (finished := _finished(output, print_of_run)):
@@ -74,9 +87,13 @@ def annotate_file(
                 progress.say(f"going on after {n_resumed} sentences that an earlier run has done")
                 _remember(annotator, sentences, journal)
             began_s = time.perf_counter()
-            _annotate_into(journal, annotator, sentences[n_resumed:], strict, progress, len(sentences))
+            rest = annotator.run(sentences[n_resumed:], doubtful=consistency)
+            _write_into(journal, rest, strict, progress, len(sentences), n_resumed)
+            settle: Settle = (
+                partial(_agreed, documents=documents, annotator=annotator) if consistency else iter
+            )
             record = RunRecord.of(
-                journal.results(),
+                settle(journal.results()),
                 started=started,
                 input=input,
                 output=output,
@@ -92,7 +109,7 @@ def annotate_file(
                 n_resumed=n_resumed,
             )
             record.save(record_path(output))
-            journal.finish()
+            journal.finish(settle)
     if split == "test" and (problem := note_test_run(hash_of_data, print_of_run, output)):
         progress.say(f"warning: {problem}")
     _summarise(record, progress)
@@ -157,16 +174,16 @@ def _examples_of(annotator: Annotator) -> dict[str, Any]:
     return {"example_ids": [example.id for example in examples], "examples_hash": examples_hash(examples)}
 
 
-def _annotate_into(
+def _write_into(
     journal: Journal,
-    annotator: Annotator,
-    sentences: Sequence[Sentence],
+    results: Iterable[Annotated],
     strict: bool,
     progress: Progress,
     n_total: int,
+    n_resumed: int,
 ) -> None:
-    with progress.start(n_total, n_total - len(sentences)):
-        for annotated in annotator.run(sentences):
+    with progress.start(n_total, n_resumed):
+        for annotated in results:
             if strict:
                 annotated = _exact_alone(annotated)
             if annotated.failure is not None:
@@ -181,6 +198,27 @@ def _annotate_into(
                 )
             )
             progress.advance()
+
+
+def _agreed(
+    results: Iterable[SentenceResult], documents: Iterable[Document], annotator: Annotator
+) -> Iterator[SentenceResult]:
+    """The results with names made consistent within each document; a sentence that failed stays empty."""
+    results = iter(results)
+    for document in documents:
+        pairs = list(zip(document, results, strict=False))
+        found = [s.with_mentions(m.mention() for m in r.mentions) for s, r in pairs if r.failure is None]
+        agreed = iter(annotator.agreed(found))
+        for _, result in pairs:
+            yield result if result.failure is not None else _replaced(result, next(agreed))
+
+
+def _replaced(result: SentenceResult, sentence: Sentence) -> SentenceResult:
+    """The result with other mentions; those that are gone count as doubtful."""
+    places = {m.spans for m in sentence.mentions}
+    n_gone = sum(m.mention().spans not in places for m in result.mentions)
+    effort = {**result.effort, "n_doubtful": result.effort.get("n_doubtful", 0) + n_gone}
+    return SentenceResult.of(sentence, evaluator_lines(sentence), effort=effort, problems=result.problems)
 
 
 def _exact_alone(annotated: Annotated) -> Annotated:

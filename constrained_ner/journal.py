@@ -18,7 +18,7 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -85,6 +85,9 @@ def fingerprint(options: Mapping[str, Any], sentences: Iterable[Sentence]) -> st
     return digest.hexdigest()
 
 
+Settle = Callable[[Iterable[SentenceResult]], Iterator[SentenceResult]]
+
+
 class Journal:
     """The results so far, on disk beside `out` as `out.journal`; close it, or use it in a `with`.
 
@@ -118,11 +121,16 @@ class Journal:
         for line in self._file:
             yield SentenceResult.model_validate_json(line)
 
-    def finish(self) -> None:
-        """Put mentions and output in place, the output last, and remove the journal."""
-        lines = (f"{mention.line()}\n" for result in self.results() for mention in result.mentions)
+    def finish(self, settle: Settle = iter) -> None:
+        """Put mentions and output in place, the output last, and remove the journal.
+
+        settle: what becomes of the results once all are there.
+        """
+        lines = (f"{mention.line()}\n" for result in settle(self.results()) for mention in result.mentions)
         write_atomically(self._mentions, lines)
-        write_atomically(self.out, (f"{line}\n" for result in self.results() for line in result.lines))
+        write_atomically(
+            self.out, (f"{line}\n" for result in settle(self.results()) for line in result.lines)
+        )
         self._remove()
         self.close()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from .data import Sentence
 from .decoding.base import Answer
@@ -65,6 +65,13 @@ class Annotated:
     failure: str | None = None
     problems: tuple[str, ...] = ()
     verbatim: bool = True
+
+    def surer_than(self, least: float) -> Annotated:
+        """The result without mentions of a lower confidence, which are counted."""
+        mentions = self.sentence.mentions
+        kept = [m for m in mentions if m.confidence is None or m.confidence >= least]
+        effort = replace(self.effort, n_doubtful=self.effort.n_doubtful + len(mentions) - len(kept))
+        return replace(self, sentence=self.sentence.with_mentions(kept), effort=effort)
 
     def followed_by(self, other: Annotated) -> Annotated:
         """The result for the text of both, one after the other, under this one's id."""

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from tiny_models import byte_level_tokenizer, write_gguf
 
+from constrained_ner.backends.calibrated import store_temperature
 from constrained_ner.cli import annotate, calibrate, evaluate
+from constrained_ner.confidence import WORTH_KEEPING
 from constrained_ner.corpora.ddi import format_offsets, read_ddi, read_predictions
 from constrained_ner.mentions import mentions_path, read_mentions
 
@@ -35,8 +37,13 @@ def run(command: str, *arguments: object) -> int:
     return 0
 
 
+ALONE = ("--no-consistency", "--min-confidence", 0)
+
+
 def annotate_sample(out: Path, model: Path, *options: object) -> int:
-    return run("llm-NERC", SAMPLE, out, "--model", model, "--context", 2048, "--threads", 1, "-q", *options)
+    """Each sentence judged by itself, and everything kept, unless the options say otherwise."""
+    of_model = ("--model", model, "--context", 2048, "--threads", 1)
+    return run("llm-NERC", SAMPLE, out, *of_model, "-q", *ALONE, *options)
 
 
 @pytest.fixture(scope="module")
@@ -244,6 +251,29 @@ def test_calibrating_on_gold_without_entities_is_refused(
     bare.write_text('<document><sentence id="s" text="iron"/></document>')
     assert run("calibrate", bare, written) == 2
     one_line(capsys, f"error: {bare}: no entities")
+
+
+@pytest.mark.parametrize("options", [("--consistency",), ("--min-confidence", 0.2)])
+def test_calibrating_on_what_was_judged_already_is_refused(
+    tmp_path: Path, gold: Path, model: Path, capsys: pytest.CaptureFixture[str], options: tuple[object, ...]
+) -> None:
+    assert annotate_sample(tmp_path / "out", model, *options) == 0
+    assert run("calibrate", gold, tmp_path / "out") == 2
+    assert "run llm-NERC again with --no-consistency" in one_line(
+        capsys, f"error: {tmp_path / 'out'}: has not"
+    )
+
+
+def test_a_calibrated_model_leaves_out_what_is_not_worth_keeping(tmp_path: Path, model: Path) -> None:
+    copy = shutil.copy(model, tmp_path / "copy.gguf")
+    store_temperature(copy, 1.5)
+    of_model = ("--model", copy, "--context", 2048, "--threads", 1, "-q")
+    assert run("llm-NERC", SAMPLE, tmp_path / "out", *of_model) == 0
+    options = json.loads((tmp_path / "out.run.json").read_text())["options"]
+    assert (options["min_confidence"], options["consistency"]) == (WORTH_KEEPING, True)
+    kept = read_mentions(mentions_path(tmp_path / "out"))
+    assert kept
+    assert all((m.confidence or 0) >= WORTH_KEEPING for _, m in kept)
 
 
 def test_the_first_sentences_alone(

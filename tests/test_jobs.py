@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +15,10 @@ from constrained_ner.annotate import Annotator, DecoderName
 from constrained_ner.backends.base import Scores, Step
 from constrained_ner.backends.fake import FakeBackend, seeded_score
 from constrained_ner.corpora.ddi import read_ddi, read_predictions
-from constrained_ner.data import Sentence
+from constrained_ner.data import Mention, Sentence
 from constrained_ner.errors import InputError, OutputError, SentenceError
 from constrained_ner.jobs import annotate_file
-from constrained_ner.mentions import mentions_path
+from constrained_ner.mentions import mentions_path, read_mentions
 from constrained_ner.runs import RunRecord, record_path
 
 SAMPLE = Path(__file__).parents[1] / "examples" / "sample.xml"
@@ -58,7 +59,7 @@ class DyingBackend(FakeBackend):
 
 
 def test_every_line_is_true_of_its_sentence_and_in_order(tmp_path: Path) -> None:
-    record = annotate_file(SAMPLE, tmp_path / "out", annotator)
+    record = annotate_file(SAMPLE, tmp_path / "out", annotator, consistency=False)
     sentences = {sentence.id: sentence for document in read_ddi(SAMPLE) for sentence in document}
     order = list(sentences)
     lines = read_predictions(tmp_path / "out")
@@ -69,6 +70,51 @@ def test_every_line_is_true_of_its_sentence_and_in_order(tmp_path: Path) -> None
         assert sentences[sentence_id].text[mention.start : mention.end] == mention.text
     assert record.n_mentions_by_provenance == {"constrained": record.n_mentions}
     assert RunRecord.load(record_path(tmp_path / "out")) == record
+
+
+def test_names_are_made_consistent_within_each_document_alone(tmp_path: Path) -> None:
+    annotate_file(SAMPLE, tmp_path / "alone", annotator, consistency=False)
+    record = annotate_file(SAMPLE, tmp_path / "out", annotator)
+    ner = annotator()
+    expected: list[tuple[str, Mention]] = []
+    for document in read_ddi(SAMPLE):
+        agreed = ner.annotate_document(sentence.text for sentence in document)
+        expected += [(s.id, m) for s, found in zip(document, agreed, strict=True) for m in found.mentions]
+    found = read_mentions(mentions_path(tmp_path / "out"))
+    assert [(name, m.spans, m.type, m.provenance) for name, m in found] == [
+        (name, m.spans, m.type, m.provenance) for name, m in expected
+    ]
+    assert record.n_mentions == len(found) == len(read_predictions(tmp_path / "out"))
+    n_alone = len(read_predictions(tmp_path / "alone"))
+    assert record.effort["n_doubtful"] == n_alone - record.n_mentions_by_provenance["constrained"] > 0
+
+
+def test_names_are_marked_where_they_were_missed_but_not_where_nothing_could_be_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = Annotator._annotate_window
+
+    def find_or_fail(self: Annotator, text: str, question: str) -> Any:
+        if "broken" in text:
+            raise SentenceError("it cannot be annotated")
+        return find(self, text, question)
+
+    monkeypatch.setattr(Annotator, "_annotate_window", find_or_fail)
+    source = tmp_path / "in.xml"
+    texts = ("Take aspirin.", "A broken aspirin.", "More aspirin.", "", "Aspirin.")
+    sentences = "".join(f'<sentence id="d.s{n}" text="{text}"/>' for n, text in enumerate(texts))
+    source.write_text(f'<document id="d">{sentences}</document>')
+    model = perfect_copy_but({b"More <drug>aspirin</drug>": b"More aspirin"})
+    record = annotate_file(source, tmp_path / "out", lambda: Annotator(model, rule="any"))
+    assert [sentence_id for sentence_id, _ in record.failures] == ["d.s1"]
+    found = read_mentions(mentions_path(tmp_path / "out"))
+    assert [(sentence_id, m.text, m.provenance) for sentence_id, m in found] == [
+        ("d.s0", "aspirin", "constrained"),
+        ("d.s2", "aspirin", "repeated"),
+        ("d.s4", "Aspirin", "repeated"),
+    ]
+    with pytest.raises(SentenceError, match="sentence 1: it cannot be annotated"):
+        Annotator(model, rule="any").annotate_document(texts)
 
 
 def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:

@@ -154,6 +154,7 @@ def ablate(
             decoder=arm.decoder,
             engine=arm.engine,
             boundary=boundary.value,
+            min_confidence=0.0,  # free answers have none: the arms differ in the constraint alone
             force=force,
             backend=backend,
             notify=lambda message: progress.say(f"note: {message}"),

@@ -13,13 +13,16 @@ from ..corpora.ddi import read_ddi
 from ..errors import InputError
 from ..evaluation import Reliability
 from ..evaluation.calibration import Confidences, fit_temperature, judge
+from ..runs import RunRecord, record_path
 from .evaluate import read_confidences
 from .run import run
 
 
 def calibrate(
     gold: Annotated[Path, typer.Argument(help="DDI XML that the model has not learnt from.")],
-    predicted: Annotated[Path, typer.Argument(help="What llm-NERC wrote for it, without --min-confidence.")],
+    predicted: Annotated[
+        Path, typer.Argument(help="What llm-NERC wrote for it with --no-consistency --min-confidence 0.")
+    ],
     store: Annotated[
         Path | None,
         typer.Option("--store", help="GGUF file, model folder or adapter folder to store it with."),
@@ -32,6 +35,7 @@ def calibrate(
     right = [(s.id, mention) for document in read_ddi(gold) for s in document for mention in s.mentions]
     if not right:
         raise InputError(f"{gold}: no entities; nothing says which mentions are right")
+    _require_all_alone(predicted)
     found = read_confidences(predicted)
     mentions = [mention for _, mention in found]
     _, is_right = judge(right, found)
@@ -46,6 +50,17 @@ def calibrate(
         from ..backends.calibrated import store_temperature
 
         print(f"stored in {store_temperature(store, temperature)}", file=sys.stderr)
+
+
+def _require_all_alone(predicted: Path) -> None:
+    """Raise InputError if a run's record says that confidences are not the model's own, or not all there."""
+    record = record_path(predicted)
+    options = RunRecord.load(record).options if record.exists() else {}
+    if options.get("consistency") or options.get("min_confidence"):
+        raise InputError(
+            f"{predicted}: has not every mention with the confidence of its own sentence; "
+            "run llm-NERC again with --no-consistency --min-confidence 0"
+        )
 
 
 def main() -> None:

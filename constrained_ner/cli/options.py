@@ -145,8 +145,13 @@ TrustRemoteCodeOption = Annotated[
     bool, typer.Option("--trust-remote-code", help="Let a hub's model run its own code.")
 ]
 MinConfidenceOption = Annotated[
-    float,
-    typer.Option("--min-confidence", min=0.0, max=1.0, help="Leave out mentions that are less sure."),
+    float | None,
+    typer.Option(
+        "--min-confidence",
+        min=0.0,
+        max=1.0,
+        help="Leave out mentions that are less sure; default: 0.4 for calibrated models, else 0.",
+    ),
 ]
 BiasOption = Annotated[
     list[str] | None,
