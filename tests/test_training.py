@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -230,6 +232,18 @@ def _trainer(tokenizer: ModelTokenizer, folder: Path, log: list[str]) -> Trainer
     )
 
 
+def _trained_in_two_stages(
+    tokenizer: ModelTokenizer, folder: Path, *, compiled: bool, dropout: float
+) -> torch.Tensor:
+    folder.mkdir()
+    trainer = _trainer(tokenizer, folder, [])
+    trainer.compiled = compiled
+    first, second = _stages(tokenizer, 2000)
+    trainer.run([first, replace(second, dropout=dropout)])
+    weights: torch.Tensor = trainer.model.model.layers[0].mlp.down_proj.weight
+    return weights.detach()
+
+
 class _KilledError(Exception):
     pass
 
@@ -263,6 +277,23 @@ class TestLoop:
         assert measure(trainer.model, tokenizer, GOLD).micro.f1 > max(before, 0.8)
         found = find_mentions(trainer.model, tokenizer, GOLD)
         assert [f.text for f in found] == [g.text for g in GOLD]
+
+    def test_compiled_it_learns_the_same_with_the_dropout_of_each_stage(
+        self, tokenizer: ModelTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Traced as for a graphics card, but run by PyTorch itself: no compiler is needed here."""
+        monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+        plain, *others = [
+            _trained_in_two_stages(tokenizer, tmp_path / name, compiled=compiled, dropout=dropout)
+            for name, compiled, dropout in (
+                ("plain", False, 0.5),
+                ("compiled", True, 0.5),
+                ("none", True, 0.0),
+            )
+        ]
+        same, without_dropout = ((other - plain).abs().max().item() for other in others)
+        assert same < 1e-4
+        assert without_dropout > 1e-2
 
     def test_a_loss_that_is_not_a_number_stops_the_run(
         self, tokenizer: ModelTokenizer, tmp_path: Path

@@ -45,6 +45,9 @@ def train_embedded(
         bool, typer.Option("--resume", help="Go on from the checkpoint in the folder.")
     ] = False,
     device: Annotated[str, typer.Option(help="cpu, or cuda (in bfloat16).")] = "cpu",
+    compiled: Annotated[
+        bool | None, typer.Option("--compile/--no-compile", help="With torch.compile; default: on cuda.")
+    ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Processor threads.")] = None,
     seed: Annotated[int, typer.Option(help="Of first weights and of the choice of examples.")] = 0,
 ) -> None:
@@ -66,6 +69,7 @@ def train_embedded(
         bias=parse_bias(bias or ()),
         resume=resume,
         device=device,
+        compiled=compiled,
         n_threads=threads,
         seed=seed,
     )

@@ -48,6 +48,7 @@ def train(
     bias: Mapping[str, float] | None = None,
     resume: bool = False,
     device: str = "cpu",
+    compiled: bool | None = None,
     n_threads: int | None = None,
     seed: int = 0,
 ) -> None:
@@ -59,7 +60,8 @@ def train(
     start_from: earlier `out`s with one tokenizer; their weights, or the mean of them, are the start.
     teacher: GGUF of an earlier model that marks `n_taught` sentences of the text, beside the lexicon.
     bias: type -> what to add to the logit of opening it in the end (see `leaning`).
-    On a graphics card in bfloat16. Raises UserError.
+    compiled: use torch.compile; None does so on a graphics card. There it is in bfloat16, too.
+    Raises UserError.
     """
     if n_threads:
         torch.set_num_threads(n_threads)
@@ -86,7 +88,9 @@ def train(
         if measured and stage.weights.decision:
             log(f"after {stage.name}:\n{measure(model, tokenizer, measured).table()}")
 
-    trainer = Trainer(model, tokenizer.pad, seed=seed, checkpoint=checkpoint, log=log)
+    if compiled is None:
+        compiled = model.device.type == "cuda"
+    trainer = Trainer(model, tokenizer.pad, seed=seed, checkpoint=checkpoint, compiled=compiled, log=log)
     trainer.run(stages, after_stage)
     if bias:
         spread = lean(model, tokenizer, corpus.gold[::LEANING_STEP], bias)
