@@ -25,7 +25,7 @@ from constrained_ner.training.loop import Stage, Trainer
 from constrained_ner.training.losses import Weights, batch_losses, legal_scores
 from constrained_ner.training.model import ModelSize, new_model
 from constrained_ner.training.muon import orthogonal
-from constrained_ner.training.sources import Copying, Mixture, Share
+from constrained_ner.training.sources import Copying, Mixture, Share, list_names
 from constrained_ner.training.swapping import Swapper
 from constrained_ner.training.targets import TargetWriter
 from constrained_ner.training.tokenizer import CHEMICAL, SEPARATOR, ModelTokenizer, train_tokenizer
@@ -242,6 +242,20 @@ def _trained_in_two_stages(
     trainer.run([first, replace(second, dropout=dropout)])
     weights: torch.Tensor = trainer.model.model.layers[0].mlp.down_proj.weight
     return weights.detach()
+
+
+def test_a_list_of_names_says_where_each_stands() -> None:
+    names = {"brand": ["Advil"], "drug": ["Aspirin", "AZT"], "group": ["Ace Inhibitors"]}
+    rng = np.random.default_rng(0)
+    seen = set()
+    for _ in range(200):
+        listed = list_names(names, rng)
+        assert 2 <= len(listed.mentions) <= 8
+        for m in listed.mentions:
+            assert listed.text[m.start : m.end] == m.text
+            assert m.text.lower() in {name.lower() for name in names[m.type]}
+            seen.add(m.text)
+    assert seen == {"Advil", "Aspirin", "aspirin", "AZT", "Ace Inhibitors", "ace Inhibitors"}
 
 
 class _KilledError(Exception):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,11 +60,15 @@ _PLAIN = re.compile(r"[A-Za-z][A-Za-z-]{3,24}( [A-Za-z-]{2,20})?$")
 
 @dataclass(frozen=True)
 class Corpus:
-    """gold: DDI train. tagged: text tagged by the lexicon. chemical: other corpora, one type."""
+    """gold: DDI train. tagged: text tagged by the lexicon. chemical: other corpora, one type.
+
+    listed: entity type -> names of the lexicon.
+    """
 
     gold: tuple[Sentence, ...]
     tagged: tuple[Sentence, ...]
     chemical: tuple[Sentence, ...]
+    listed: Mapping[str, Sequence[str]]
     swapper: Swapper
 
 
@@ -81,7 +85,8 @@ def read_corpus(data: Path, *, seed: int = 0) -> Corpus:
         gold=gold,
         tagged=tuple(tag_text(paragraphs, lexicon, np.random.default_rng(seed))),
         chemical=chemical,
-        swapper=Swapper((_gold_names(gold), _listed_names(listed, lexicon, chemical))),
+        listed=_listed_names(listed, lexicon),
+        swapper=Swapper((_gold_names(gold), _names_to_swap_in(listed, lexicon, chemical))),
     )
 
 
@@ -132,15 +137,20 @@ def _gold_names(gold: Sequence[Sentence]) -> dict[str, list[str]]:
     )
 
 
-def _listed_names(
+def _listed_names(listed: Iterable[tuple[str, str]], lexicon: Lexicon) -> dict[str, list[str]]:
+    """Listed names that the lexicon kept."""
+    kept = ((name, kind) for name, kind in listed if lexicon.names.get(key_of(name)) == kind)
+    return names_by_type((name, kind) for name, kind in kept if _PLAIN.match(name))
+
+
+def _names_to_swap_in(
     listed: Iterable[tuple[str, str]], lexicon: Lexicon, chemical: Sequence[Sentence]
 ) -> dict[str, list[str]]:
-    """Listed names that the lexicon kept; for drug_n, chemicals that it does not know as anything else."""
-    kept = [(name, kind) for name, kind in listed if lexicon.names.get(key_of(name)) == kind]
+    """Listed names; for drug_n, chemicals that the lexicon does not know as anything else."""
     unknown = [
         (m.text, "drug_n")
         for s in chemical
         for m in s.mentions
         if 4 < len(m.text) < 40 and lexicon.names.get(key_of(m.text), "drug_n") == "drug_n"
     ]
-    return names_by_type([*((name, kind) for name, kind in kept if _PLAIN.match(name)), *unknown])
+    return names_by_type(unknown) | _listed_names(listed, lexicon)

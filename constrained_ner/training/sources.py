@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from ..data import Sentence
+from ..data import Mention, Sentence, Span
 from ..schema import DDI
 from .batches import Example
 from .copying import Curriculum, random_copies
@@ -83,9 +83,10 @@ def mixture(
     chemical: float,
     swapped: float,
     copies: float = 0.0,
+    listed: float = 0.0,
     rare: float = 0.0,
 ) -> Mixture:
-    """Gold, text tagged by lexicon, chemicals and random strings, by weight.
+    """Gold, text tagged by lexicon, chemicals, random strings and lists of names, by weight.
 
     swapped: share of the gold and of the tagged sentences that get other names.
     rare: how often a gold sentence with the rarest type is drawn beyond its share; 1 is twice as often.
@@ -111,8 +112,30 @@ def mixture(
             Share(tagged, lambda rng: write(_any(corpus.tagged, rng), rng)),
             Share(chemical, lambda rng: other.write(_any(corpus.chemical, rng))),
             Share(copies, draw_copy),
+            Share(listed, lambda rng: ddi.write(list_names(corpus.listed, rng))),
         ]
     )
+
+
+def list_names(names: Mapping[str, Sequence[str]], rng: np.random.Generator) -> Sentence:
+    """Some names in a row. Nothing but the name says what it is, so the model has to know it.
+
+    names: entity type -> names. A rare type is drawn more often than its number of names would say.
+    """
+    kinds = sorted(names)
+    weights = np.sqrt([len(names[kind]) for kind in kinds])
+    parts: list[str] = []
+    mentions: list[Mention] = []
+    start = 0
+    for _ in range(rng.integers(2, 9)):
+        kind = kinds[rng.choice(len(kinds), p=weights / weights.sum())]
+        name = names[kind][int(rng.integers(len(names[kind])))]
+        if kind != "brand" and rng.random() < 0.5 and not name[:2].isupper():
+            name = name[0].lower() + name[1:]
+        mentions.append(Mention((Span(start, start + len(name)),), kind, name))
+        parts += [name, (", ", "; ", " and ", " ")[rng.choice(4, p=(0.7, 0.1, 0.1, 0.1))]]
+        start += len(name) + len(parts[-1])
+    return Sentence("list", "".join(parts[:-1]), tuple(mentions))
 
 
 def _any(sentences: Sequence[Sentence], rng: np.random.Generator) -> Sentence:
