@@ -78,11 +78,13 @@ def test_from_data_to_a_model_and_its_student(
     with pytest.raises(InputError, match=r"taught\.jsonl: empty"):  # it knows nothing yet
         train(tmp_path / "third", teacher=model, n_taught=8)
 
-    train(second, start_from=[first], teacher=embedded_model(), n_taught=8, bias={"drug_n": 0.5})
+    more = {"teacher": embedded_model(), "n_taught": 8, "listed": 0.3, "bias": {"drug_n": 0.5}}
+    train(second, start_from=[first], **more)
     assert (second / "tokenizer.json").read_bytes() == (first / "tokenizer.json").read_bytes()
     assert len((second / "taught.jsonl").read_text().splitlines()) <= 8
     card = (second / "MODEL_CARD.md").read_text()
     assert "of 1 earlier training(s), `first`" in card
+    assert "30% of the last stage were lists of names" in card
     assert "drug_n +0.5 to the logits of opening" in card
 
     train(tmp_path / "mean", start_from=[first, second], tokens=(0, 0, 0))

@@ -37,6 +37,9 @@ def train_embedded(
         typer.Option(help="GGUF of an earlier model, which marks text to learn from beside the lexicon."),
     ] = None,
     n_taught: Annotated[int, typer.Option(min=1, help="Sentences that it marks.")] = 20_000,
+    listed: Annotated[
+        float, typer.Option(min=0.0, max=0.9, help="Share of the last stage that is lists of names.")
+    ] = 0.0,
     bias: Annotated[
         list[str] | None,
         typer.Option(metavar="TYPE=NUMBER", help="As llm-NERC --bias, put into the weights. Repeatable."),
@@ -66,6 +69,7 @@ def train_embedded(
         start_from=start_from or (),
         teacher=teacher,
         n_taught=n_taught,
+        listed=listed,
         bias=parse_bias(bias or ()),
         resume=resume,
         device=device,

@@ -45,6 +45,7 @@ def train(
     start_from: Sequence[Path] = (),
     teacher: Path | None = None,
     n_taught: int = 20_000,
+    listed: float = 0.0,
     bias: Mapping[str, float] | None = None,
     resume: bool = False,
     device: str = "cpu",
@@ -59,6 +60,7 @@ def train(
     devel: DDI XML to measure on, `n_measured` sentences of it (0 for all) after each stage, all at the end.
     start_from: earlier `out`s with one tokenizer; their weights, or the mean of them, are the start.
     teacher: GGUF of an earlier model that marks `n_taught` sentences of the text, beside the lexicon.
+    listed: share of the last stage that is lists of names from the lexicon, below 1.
     bias: type -> what to add to the logit of opening it in the end (see `leaning`).
     compiled: use torch.compile; None does so on a graphics card. There it is in bfloat16, too.
     Raises UserError.
@@ -80,7 +82,7 @@ def train(
     if teacher:
         corpus = replace(corpus, tagged=_taught(teacher, n_taught, corpus, out, n_threads, seed))
         log(f"{len(corpus.tagged)} sentences marked by {teacher} and the lexicon")
-    stages = make_stages(tokenizer, corpus, minutes, tokens)
+    stages = make_stages(tokenizer, corpus, minutes, tokens, taught=teacher is not None, listed=listed)
     measured = _measured(devel, n_measured)
 
     def after_stage(stage: Stage) -> None:
@@ -96,7 +98,7 @@ def train(
         spread = lean(model, tokenizer, corpus.gold[::LEANING_STEP], bias)
         log("; ".join(f"{name} {bias[name]:+g}, give or take {spread[name]:.2f}" for name in bias))
         export(model, tokenizer, out)
-    history = _history(start_from, teacher, bias)
+    history = _history(start_from, teacher, listed, bias)
     write_card(out / "MODEL_CARD.md", out / MODEL_FILE, trainer.finished, devel, history=history)
     log(f"written: {out / MODEL_FILE}, {out / 'MODEL_CARD.md'}")
 
@@ -106,13 +108,28 @@ def make_stages(
     corpus: Corpus,
     minutes: Budgets,
     tokens: tuple[int, int, int] | None,
+    *,
+    taught: bool = False,
+    listed: float = 0.0,
 ) -> list[Stage]:
-    """Copying, then everything, then little but gold; weights that copy already need fewer random copies."""
+    """Copying, then everything, then mostly gold; weights that copy already need fewer random copies.
+
+    taught: the tagged text is good enough to stay beside the gold.
+    """
     copies = 0.3 if (tokens or minutes)[0] else 0.05
     sources = (
         Copying(tokenizer),
         mixture(tokenizer, corpus, gold=0.35, tagged=0.4, chemical=0.15, swapped=0.5, copies=copies),
-        mixture(tokenizer, corpus, gold=0.9, tagged=0.0, chemical=0.1, swapped=0.4, rare=1.0),
+        mixture(
+            tokenizer,
+            corpus,
+            gold=0.7 if taught else 0.9,
+            tagged=0.2 if taught else 0.0,
+            chemical=0.1,
+            listed=listed / (1 - listed),
+            swapped=0.4,
+            rare=1.0,
+        ),
     )
     budgets: list[dict[str, Any]] = [
         {"n_tokens": tokens[i]} if tokens else {"minutes": minutes[i]} for i in range(len(sources))
@@ -167,7 +184,9 @@ def _tokenizer(data: Path, out: Path, start_from: Sequence[Path]) -> ModelTokeni
     return ModelTokenizer.load(path)
 
 
-def _history(start_from: Sequence[Path], teacher: Path | None, bias: Mapping[str, float] | None) -> str:
+def _history(
+    start_from: Sequence[Path], teacher: Path | None, listed: float, bias: Mapping[str, float] | None
+) -> str:
     """What the model's card says of what came before the stages, and after them."""
     lines = []
     if start_from:
@@ -177,6 +196,8 @@ def _history(start_from: Sequence[Path], teacher: Path | None, bias: Mapping[str
         )
     if teacher:
         lines.append(f"The text was marked by an earlier model, `{teacher.name}`, and the lexicon.")
+    if listed:
+        lines.append(f"{listed:.0%} of the last stage were lists of names.")
     if bias:
         added = ", ".join(f"{name} {number:+g}" for name, number in bias.items())
         lines.append(f"After them: {added} to the logits of opening these types, put into the weights.")
