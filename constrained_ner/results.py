@@ -15,7 +15,7 @@ class Effort:
     n_passes: forward passes that the sentence took part in. n_tokens: tokens evaluated for it.
     n_decisions: tokens that the model decided. legal_mass: the sum of their legal shares of probability.
     n_unfinished: free answers that ran into their length limit.
-    n_doubtful: mentions left out because their confidence was below the least that was wanted.
+    n_doubtful: mentions left out because they, or their document, were less sure than was wanted.
     n_windows: pieces that the sentence was cut into to fit the context, 1 if it was not.
     n_prompt_tokens: length of the prompts, the shared prefix included.
     n_unknown_tags: what free answers hold that looks like a tag, and neither schema nor sentence has it.
