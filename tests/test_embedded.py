@@ -34,7 +34,7 @@ def sentences(gold: dict[str, list[Sentence]]) -> list[Sentence]:
 
 
 def answers(model: Path, sentences: Sequence[Sentence], decoder: DecoderName = "copy-draft") -> Answers:
-    # All that is found: the twins lack the temperature by which the shipped model judges what is worth keeping.
+    # All that is found: the twins lack the temperature by which the shipped model judges what to keep.
     with Annotator.load(model, decoder=decoder, max_sequences=8, min_confidence=0.0) as ner:
         results = list(ner.run(sentences))
     assert not [result.failure for result in results if result.failure]
