@@ -19,7 +19,6 @@ from constrained_ner.lexicon import key_of
 from constrained_ner.markup import Markup
 from constrained_ner.schema import DDI
 
-DATA = Path(__file__).parents[2] / "shared" / "data" / "ddi"
 MARKUP = Markup(DDI)
 
 
@@ -147,12 +146,10 @@ def test_the_order_of_the_sentences_does_not_matter(document: list[Sentence], da
     assert shown([by_id[s.id] for s in document]) == shown(consistent(document, fits))
 
 
-def test_gold_of_train_is_almost_consistent_already() -> None:
+def test_gold_of_train_is_almost_consistent_already(shared: Path) -> None:
     """The figures in the module's docstring: learnt from train, as everything is."""
-    if not (DATA / "train.xml").exists():
-        pytest.skip("needs ../shared/data/ddi")
     n_names = n_of_one_type = n_marked = n_unmarked = 0
-    for document in read_ddi(DATA / "train.xml"):
+    for document in read_ddi(shared / "data" / "ddi" / "train.xml"):
         counts: dict[tuple[str, ...], list[str]] = defaultdict(list)
         gold = [replace(s, mentions=fits(s)) for s in document]
         for mention in (m for s in gold for m in s.mentions):

@@ -81,12 +81,13 @@ def read_corpus(data: Path, *, seed: int = 0) -> Corpus:
     paragraphs = list(read_paragraphs(data))
     lexicon = build_lexicon(listed, gold, lower_case_counts(paragraphs), common=COMMON_WORD)
     chemical = tuple(read_chemical(data))
+    names = _plain_names(listed, lexicon)
     return Corpus(
         gold=gold,
         tagged=tuple(tag_text(paragraphs, lexicon, np.random.default_rng(seed))),
         chemical=chemical,
-        listed=_listed_names(listed, lexicon),
-        swapper=Swapper((_gold_names(gold), _names_to_swap_in(listed, lexicon, chemical))),
+        listed=names_by_type(names),
+        swapper=Swapper((_gold_names(gold), names_by_type([*names, *_unknown_chemicals(chemical, lexicon)]))),
     )
 
 
@@ -137,20 +138,17 @@ def _gold_names(gold: Sequence[Sentence]) -> dict[str, list[str]]:
     )
 
 
-def _listed_names(listed: Iterable[tuple[str, str]], lexicon: Lexicon) -> dict[str, list[str]]:
-    """Listed names that the lexicon kept."""
+def _plain_names(listed: Iterable[tuple[str, str]], lexicon: Lexicon) -> list[tuple[str, str]]:
+    """Listed names that the lexicon kept, with their types, without doses and phrases."""
     kept = ((name, kind) for name, kind in listed if lexicon.names.get(key_of(name)) == kind)
-    return names_by_type((name, kind) for name, kind in kept if _PLAIN.match(name))
+    return [(name, kind) for name, kind in kept if _PLAIN.match(name)]
 
 
-def _names_to_swap_in(
-    listed: Iterable[tuple[str, str]], lexicon: Lexicon, chemical: Sequence[Sentence]
-) -> dict[str, list[str]]:
-    """Listed names; for drug_n, chemicals that the lexicon does not know as anything else."""
-    unknown = [
+def _unknown_chemicals(chemical: Sequence[Sentence], lexicon: Lexicon) -> list[tuple[str, str]]:
+    """For drug_n: names of chemicals that the lexicon does not know as anything else."""
+    return [
         (m.text, "drug_n")
         for s in chemical
         for m in s.mentions
         if 4 < len(m.text) < 40 and lexicon.names.get(key_of(m.text), "drug_n") == "drug_n"
     ]
-    return names_by_type(unknown) | _listed_names(listed, lexicon)
