@@ -21,18 +21,18 @@ from pathlib import Path
 from statistics import median
 from time import process_time
 
-from constrained_ner.backends.llamacpp_model import LlamaModel, vocabulary_of_llama
-from constrained_ner.constraint import Constraint, TagMachine
-from constrained_ner.corpora.ddi import read_ddi
+from constrained_ner.backends.llamacpp.model import LlamaModel, vocabulary_of_llama
+from constrained_ner.constraint.automaton import Constraint, TagMachine
+from constrained_ner.constraint.grammars import render
+from constrained_ner.constraint.legal import END, LegalTokens, Rule, TagTokens
+from constrained_ner.constraint.markup import Markup
 from constrained_ner.data import Sentence
-from constrained_ner.engines import Engine, Spellings
-from constrained_ner.engines.gbnf import GbnfEngine
-from constrained_ner.engines.llguidance import LlguidanceEngine
-from constrained_ner.engines.outlines import OutlinesEngine
-from constrained_ner.engines.xgrammar import XgrammarEngine
-from constrained_ner.grammar import render
-from constrained_ner.legal import END, LegalTokens, Rule, TagTokens
-from constrained_ner.markup import Markup
+from constrained_ner.decoding.engines import Engine, Spellings
+from constrained_ner.decoding.engines.gbnf import GbnfEngine
+from constrained_ner.decoding.engines.llguidance import LlguidanceEngine
+from constrained_ner.decoding.engines.outlines import OutlinesEngine
+from constrained_ner.decoding.engines.xgrammar import XgrammarEngine
+from constrained_ner.formats.ddi import read_ddi
 from constrained_ner.schema import DDI
 
 

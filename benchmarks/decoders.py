@@ -17,10 +17,10 @@ import time
 from pathlib import Path
 
 from constrained_ner import Annotator, Sentence
-from constrained_ner.annotate import DecoderName, embedded_model
+from constrained_ner.annotation.annotator import DecoderName, bundled_model
+from constrained_ner.annotation.result import Annotated
 from constrained_ner.backends import LogitsBackend, load_backend
-from constrained_ner.corpora.ddi import read_ddi
-from constrained_ner.results import Annotated
+from constrained_ner.formats.ddi import read_ddi
 
 ROOT = Path(__file__).parents[1]
 BLOCK = 25
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=None)
     options = parser.parse_args()
     sentences = [s for document in read_ddi(options.xml) for s in document if s.text.strip()][: options.limit]
-    model = str(options.model or embedded_model())
+    model = str(options.model or bundled_model())
     backend = load_backend(model, n_threads=options.threads, max_sequences=options.batch)
     report(*race(backend, sentences))
     backend.close()

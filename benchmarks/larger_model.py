@@ -4,7 +4,7 @@
 
 The prompt (instructions and examples, some hundred tokens) is computed once; the decisions are those of the
 gold annotation, since random weights have none of their own. The work of every forward pass is real. In the
-embedded model, the other extreme, a pass over many tokens costs nearly as much for each as a pass over one.
+bundled model, the other extreme, a pass over many tokens costs nearly as much for each as a pass over one.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from constrained_ner import DDI, Annotator, Sentence
-from constrained_ner.annotate import DecoderName, embedded_model
-from constrained_ner.backends.base import Scores, Step
-from constrained_ner.backends.transformers import TransformersBackend
-from constrained_ner.constraint import Constraint, TagMachine
-from constrained_ner.corpora.ddi import read_ddi
-from constrained_ner.legal import LegalTokens, TagTokens
-from constrained_ner.markup import Markup
-from constrained_ner.training.export import export_transformers
-from constrained_ner.training.restore import restore
+from constrained_ner.annotation.annotator import DecoderName, bundled_model
+from constrained_ner.backends.protocol import Scores, Step
+from constrained_ner.backends.transformers.backend import TransformersBackend
+from constrained_ner.constraint.automaton import Constraint, TagMachine
+from constrained_ner.constraint.legal import LegalTokens, TagTokens
+from constrained_ner.constraint.markup import Markup
+from constrained_ner.formats.ddi import read_ddi
+from constrained_ner.training.bundled_model.export import export_transformers
+from constrained_ner.training.bundled_model.restore import restore
 
 
 class GoldDecisions(TransformersBackend):
@@ -73,9 +73,9 @@ def main() -> None:
 
 
 def write_random_llama(folder: Path, width: int, n_layers: int) -> int:
-    """Write a Llama with random weights and the embedded model's tokenizer; returns its parameters."""
+    """Write a Llama with random weights and the bundled model's tokenizer; returns its parameters."""
     torch.manual_seed(0)
-    _, tokenizer = restore(embedded_model())
+    _, tokenizer = restore(bundled_model())
     config = LlamaConfig(
         vocab_size=tokenizer.n_tokens,
         hidden_size=width,

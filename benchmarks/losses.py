@@ -23,10 +23,10 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from constrained_ner.training.batches import Decision, Example
-from constrained_ner.training.finetune import finetune, peak_memory
+from constrained_ner.training.finetune.finetune import finetune, peak_memory
+from constrained_ner.training.finetune.folder import Settings
+from constrained_ner.training.finetune.trainer import Loss, collate
 from constrained_ner.training.output_rows import Question, cross_entropies
-from constrained_ner.training.tuner import Loss, collate
-from constrained_ner.training.tuning_folder import Settings
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 

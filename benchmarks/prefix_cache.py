@@ -22,9 +22,9 @@ from itertools import cycle, islice
 from pathlib import Path
 
 from constrained_ner import DDI, Annotator, Sentence
-from constrained_ner.backends.base import LogitsBackend
-from constrained_ner.corpora.ddi import read_ddi
+from constrained_ner.backends.protocol import LogitsBackend
 from constrained_ner.export.convert import export_model
+from constrained_ner.formats.ddi import read_ddi
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "examples"))
@@ -79,8 +79,8 @@ def texts(path: Path) -> Iterator[Sentence]:
 
 def backends(folder: Path, n_threads: int | None) -> Iterator[tuple[str, Callable[[], LogitsBackend]]]:
     """The same model for both back ends: each call loads it anew."""
-    from constrained_ner.backends.llamacpp import LlamaCppBackend
-    from constrained_ner.backends.transformers import TransformersBackend
+    from constrained_ner.backends.llamacpp.backend import LlamaCppBackend
+    from constrained_ner.backends.transformers.backend import TransformersBackend
 
     sizes = {"hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 6, "num_attention_heads": 4}
     sizes |= {"num_key_value_heads": 4, "head_dim": 64, "max_position_embeddings": CONTEXT}

@@ -5,7 +5,7 @@ ner = Annotator.load()
 sentence = ner.annotate("Effect of aspirin on beta-blockers.")
 """
 
-from .annotate import Annotator
+from .annotation.annotator import Annotator
 from .data import Document, Mention, Sentence, Span
 from .errors import ConstrainedNerError, SentenceError, UserError
 from .schema import DDI, EntityType, Schema

@@ -22,7 +22,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from .errors import MissingExtraError, SchemaError
-from .reading import first_misfit, read_text
+from .files import first_misfit, read_text
 
 
 class EntityType(BaseModel):

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from constrained_ner.corpora.ddi import read_ddi
 from constrained_ner.data import Sentence
+from constrained_ner.formats.ddi import read_ddi
 
 # The same examples on every machine, and no deadline: continuous integration may be slow, never undecided.
 settings.register_profile("constrained-ner", deadline=None, derandomize=True)

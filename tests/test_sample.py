@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from constrained_ner.corpora.ddi import read_ddi
+from constrained_ner.constraint.markup import Markup
 from constrained_ner.data import Sentence, covered_text
-from constrained_ner.markup import Markup
+from constrained_ner.formats.ddi import read_ddi
 from constrained_ner.schema import DDI
 
 SAMPLE = Path(__file__).parents[1] / "examples" / "sample.xml"

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
-from .base import LogitsBackend, Scores, Step
-from .remote import is_remote, load_remote
-from .text import TextBackend
+from .protocol import LogitsBackend, Scores, Step
+from .servers import is_remote, load_remote
+from .text_protocol import TextBackend
 
 __all__ = ["LogitsBackend", "Scores", "Step", "TextBackend", "is_gguf", "load_backend"]
 
@@ -25,12 +25,12 @@ def load_backend(model: str | Path, **options: Any) -> LogitsBackend | TextBacke
     if is_remote(str(model)):
         return load_remote(str(model), **_accepted(load_remote, model, "a model on a server", options))
     if is_gguf(model):
-        from .llamacpp import LlamaCppBackend
+        from .llamacpp.backend import LlamaCppBackend
 
         return LlamaCppBackend(model, **_accepted(LlamaCppBackend, model, "a GGUF model", options))
     if not Path(model).exists() and _looks_like_path(str(model)):
         raise ModelError(f"{model}: no such model file or folder")
-    from .transformers import TransformersBackend
+    from .transformers.backend import TransformersBackend
 
     return TransformersBackend(
         str(model), **_accepted(TransformersBackend, model, "a transformers model", options)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..vocabulary import Vocabulary
-from .base import Scores, Step, check_prefix, check_steps, score_rows
+from .protocol import Scores, Step, check_prefix, check_steps, score_rows
 
 Score = Callable[[tuple[int, ...]], NDArray[np.float32]]
 """All tokens so far, prefix included -> float32 logits, shape (vocabulary,)."""

@@ -10,18 +10,18 @@ from typing import Annotated, TypeVar, get_args
 
 import typer
 
-from ..ablation import Arm, Backend, grid, run_grid
-from ..adapter import AdapterCard
-from ..annotate import Annotator, DecoderName
-from ..backends.memory import cache_note
-from ..comparison import EXPLANATION
-from ..corpora.ddi import read_ddi
+from ..adapters import AdapterCard
+from ..annotation.annotator import Annotator, DecoderName
+from ..backends.cache_size import cache_note
 from ..data import Sentence
-from ..engines import EngineName
+from ..decoding.engines import EngineName
 from ..errors import UserError
-from ..fewshot import Shots, SimilarExamples
-from ..progress import Progress
-from ..prompt_file import PromptFile
+from ..experiments.comparison import EXPLANATION
+from ..experiments.grid import Arm, Backend, grid, run_grid
+from ..formats.ddi import read_ddi
+from ..prompting.examples import Shots, SimilarExamples
+from ..prompting.wording import PromptFile
+from ..runs.progress import Progress
 from ..schema import DDI, Schema
 from .options import (
     AdapterOption,
@@ -75,7 +75,7 @@ def ablate(
         typer.Option(help="plain, strict, guide, or prompt files; default: the adapter's, or plain."),
     ] = None,
     model: Annotated[
-        list[str] | None, typer.Option(help="As for llm-NERC; repeat it for more. Default: the embedded one.")
+        list[str] | None, typer.Option(help="As for llm-NERC; repeat it for more. Default: the bundled one.")
     ] = None,
     base_url: BaseUrlOption = None,
     server: ServerOption = None,

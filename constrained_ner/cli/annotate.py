@@ -8,17 +8,17 @@ from typing import Annotated
 
 import typer
 
-from ..adapter import AdapterCard
-from ..annotate import Annotator, DecoderName
-from ..backends.memory import cache_note
-from ..bias import parse_bias
-from ..corpora.ddi import read_ddi
-from ..corpora.lines import read_names
+from ..adapters import AdapterCard
+from ..annotation.annotator import Annotator, DecoderName
+from ..backends.cache_size import cache_note
+from ..constraint.bias import parse_bias
 from ..data import Sentence
-from ..fewshot import Shots, SimilarExamples
-from ..jobs import annotate_file
-from ..progress import Progress
-from ..prompts import PromptFile
+from ..formats.ddi import read_ddi
+from ..formats.name_lines import read_names
+from ..prompting.encoder import PromptFile
+from ..prompting.examples import Shots, SimilarExamples
+from ..runs.job import annotate_file
+from ..runs.progress import Progress
 from ..schema import DDI, Schema
 from .options import (
     AdapterOption,

@@ -9,11 +9,11 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from ..corpora.ddi import read_ddi
 from ..errors import InputError
 from ..evaluation import Reliability
 from ..evaluation.calibration import Confidences, fit_temperature, judge
-from ..runs import RunRecord, record_path
+from ..formats.ddi import read_ddi
+from ..runs.record import RunRecord, record_path
 from .evaluate import read_confidences
 from .run import run
 
@@ -47,7 +47,7 @@ def calibrate(
     for value in (1.0, temperature):
         print(f"\nat temperature {value}:\n{Reliability.of(confidences.at(value), is_right).table()}", end="")
     if store:
-        from ..backends.calibrated import store_temperature
+        from ..backends.temperature import store_temperature
 
         print(f"stored in {store_temperature(store, temperature)}", file=sys.stderr)
 

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Protocol
 
 import typer
 
-from ..corpora.ddi import read_ddi, read_predictions
 from ..data import Mention, Sentence
 from ..errors import InputError, UserError
 from ..evaluation import (
@@ -24,8 +23,9 @@ from ..evaluation import (
 )
 from ..evaluation.calibration import judge
 from ..evaluation.official import mention_key
-from ..journal import require_writable, write_atomically
-from ..mentions import mentions_path, read_mentions
+from ..files import require_writable, write_atomically
+from ..formats.ddi import read_ddi, read_predictions
+from ..formats.mentions import mentions_path, read_mentions
 from .run import run
 
 Mentions = list[tuple[str, Mention]]
@@ -99,7 +99,7 @@ def score(
         plain = {**evaluation.as_dict(), **{key: figures.as_dict() for key, (_, figures) in sections.items()}}
         write_atomically(json_file, [json.dumps(plain, indent=2), "\n"])
     if plot:
-        from ..report.confidence_plots import save_confidence_figure
+        from ..experiments.report.confidence_plots import save_confidence_figure
 
         save_confidence_figure(plot, reliability, by_confidence)
 
@@ -130,7 +130,7 @@ def _check_outputs(json_file: Path | None, plot: Path | None, *, drawn: bool) ->
     if plot and not drawn:
         raise UserError(f"{plot}: --plot draws --calibration and --curve; ask for one of them")
     if plot:
-        from ..report.confidence_plots import require_plot
+        from ..experiments.report.confidence_plots import require_plot
 
         require_plot(plot)
 

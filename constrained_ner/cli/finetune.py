@@ -83,8 +83,8 @@ def finetune(
     quiet: QuietOption = False,
 ) -> None:
     """Train a LoRA adapter; the best epoch by constrained F1 on --val is kept in --out."""
-    from ..training.finetune import finetune as train_adapter
-    from ..training.tuning_folder import Settings, is_first_process
+    from ..training.finetune.finetune import finetune as train_adapter
+    from ..training.finetune.folder import Settings, is_first_process
 
     settings = Settings(
         model=model,

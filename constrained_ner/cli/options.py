@@ -66,7 +66,7 @@ ModelOption = Annotated[
     str | None,
     typer.Option(
         "--model",
-        help="GGUF file, folder, hub id, ollama:NAME or openai:NAME; the embedded model by default.",
+        help="GGUF file, folder, hub id, ollama:NAME or openai:NAME; the bundled model by default.",
     ),
 ]
 AdapterOption = Annotated[

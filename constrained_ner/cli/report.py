@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from ..errors import OutputError
-from ..journal import require_writable, write_atomically
-from ..scored import find_records, score_runs
+from ..experiments.scored_run import find_records, score_runs
+from ..files import require_writable, write_atomically
 from .run import run
 
 
@@ -38,17 +38,17 @@ def report(
     for path in (out, markdown):
         require_writable(path)
     if track is Track.mlflow:
-        from ..report.tracking import require_mlflow
+        from ..experiments.report.tracking import require_mlflow
 
         require_mlflow()
     scored = score_runs(find_records(runs), gold)
-    from ..report import Report  # matplotlib and Jinja are an extra
+    from ..experiments.report import Report  # matplotlib and Jinja are an extra
 
     page = Report.of(scored)
     write_atomically(out, [page.html()])
     write_atomically(markdown, [page.markdown()])
     if track is Track.mlflow:
-        from ..report.tracking import log_to_mlflow
+        from ..experiments.report.tracking import log_to_mlflow
 
         log_to_mlflow(scored)
 

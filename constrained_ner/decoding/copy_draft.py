@@ -19,12 +19,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..backends.base import Scores
-from ..bias import TypeBias
+from ..backends.protocol import Scores
+from ..constraint.bias import TypeBias
+from ..constraint.legal import END, LegalTokens
 from ..data import Mention
-from ..legal import END, LegalTokens
-from .base import Answer, Choice, Decoder, Extend, check_room, choose
-from .drafter import Drafter
+from .answer import Answer, Choice, Decoder, Extend, check_room, choose
+from .draft import Drafter
 
 
 def copy_draft(

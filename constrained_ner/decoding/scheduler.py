@@ -6,8 +6,8 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from ..backends.base import LogitsBackend, Scores, Step
-from .base import Extend
+from ..backends.protocol import LogitsBackend, Scores, Step
+from .answer import Extend
 
 Result = TypeVar("Result")
 Routine = Generator[Extend, Sequence[Scores | None], Result]

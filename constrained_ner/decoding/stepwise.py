@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..bias import TypeBias
+from ..constraint.bias import TypeBias
+from ..constraint.legal import END, LegalSets
 from ..data import Mention
-from ..legal import END, LegalSets
-from .base import Answer, Choice, Decoder, Extend, check_room, choose, is_decision, only
+from .answer import Answer, Choice, Decoder, Extend, check_room, choose, is_decision, only
 
 
 def stepwise(

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..bias import TypeBias
-from ..constraint import DEAD
+from ..constraint.automaton import DEAD
+from ..constraint.bias import TypeBias
+from ..constraint.legal import LegalTokens
 from ..data import Mention
-from ..legal import LegalTokens
-from .base import Answer, Decoder, Extend, check_room
-from .drafter import Drafter
+from .answer import Answer, Decoder, Extend, check_room
+from .draft import Drafter
 
 _NOTHING: tuple[int, ...] = ()  # watch the vocabulary's best token alone
 

@@ -19,8 +19,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..corpora.ddi import format_line
 from ..data import Mention
+from ..formats.ddi import format_line
 from .matching import Pair, match, overlap, same_name
 
 Kind = Literal["right", "type", "boundary", "boundary+type", "offset", "name", "missed", "spurious"]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backends.transformers_model import (
+from ..backends.transformers.model import (
     check_architecture,
     check_folder,
     explained,

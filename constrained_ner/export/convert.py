@@ -12,14 +12,14 @@ import numpy as np
 from gguf import GGML_QUANT_VERSION, GGUFReader, GGUFType, GGUFWriter, Keys
 from numpy.typing import NDArray
 
-from ..adapter import BaseModelIdentity
-from ..backends.calibrated import TEMPERATURE_KEY, stored_temperature
-from ..backends.llamacpp_model import ADAPTER_KEY, BASE_KEY
-from ..backends.transformers_vocabulary import template_of, vocabulary_of_tokenizer
+from ..adapters import BaseModelIdentity
+from ..backends.llamacpp.model import ADAPTER_KEY, BASE_KEY
+from ..backends.temperature import TEMPERATURE_KEY, stored_temperature
+from ..backends.transformers.vocabulary import template_of, vocabulary_of_tokenizer
 from ..errors import ModelError
 from .checkpoint import Checkpoint
 from .families import Family, add_metadata, context_length, family_of, rotation_factors
-from .gguf_file import Precision, Tensor, file_type, write_tensors, written_whole
+from .gguf import Precision, Tensor, file_type, write_tensors, written_whole
 from .lora import LoraAdapter
 from .quantise import SmallType, quantise
 from .tokenizer import add_tokenizer, known_texts

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..adapter import AdapterCard
-from ..backends.transformers_model import check_adapter
+from ..adapters import AdapterCard
+from ..backends.transformers.model import check_adapter
 from ..errors import ModelError
-from ..reading import reason
+from ..files import reason
 from .checkpoint import SafetensorsReader, fetched
 
 _PREFIX, _A, _B = "base_model.model.", ".lora_A.weight", ".lora_B.weight"

@@ -15,7 +15,7 @@ from typing import Any
 
 from gguf import GGUFWriter, TokenType
 
-from ..backends.transformers_vocabulary import template_of
+from ..backends.transformers.vocabulary import template_of
 from ..errors import ModelError
 from ..vocabulary import Vocabulary
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ..backends.llamacpp_model import LlamaModel, vocabulary_of_llama
-from ..chat_template import ChatTemplate, Message
+from ..backends.llamacpp.model import LlamaModel, vocabulary_of_llama
 from ..errors import ModelError
+from ..prompting.chat_template import ChatTemplate, Message
 from ..vocabulary import Vocabulary
 
 TEXTS = (

@@ -1,4 +1,4 @@
-"""Training: the embedded model from scratch, and adapters for any other. Needs the extra `train`.
+"""Training: the bundled model from scratch, and adapters for any other. Needs the extra `train`.
 
 In reading order: tokenizer, targets (annotated sentence -> example), batches, losses; copying, texts,
 lexicon, swapping, corpus, teaching and sources (what is learnt from); model, muon, dropout, loop; greedy

@@ -1,0 +1,102 @@
+"""What a document says of a name: what the model finds at one place counts at the others.
+
+A sentence alone often does not tell what a name is; the sentences around it do. In DDI train, 99 of 100 names
+that come back in a document have one type there, and 98 of 100 of their other occurrences are annotated as
+well. So each name gets one type in a document, and is a mention everywhere in it or nowhere:
+
+    type         that with the largest sum of confidences
+    confidence   the mean over all places where the name stands and no other mention does; where the model
+                 left it unmarked, it was less than half sure, which counts as a quarter
+    marked       everywhere where it stands, if it is worth keeping (see `confidence`), else nowhere
+
+Sources of the idea: Gale et al. 1992, "One sense per discourse"; Krishnan and Manning 2006, "An effective
+two-stage model for exploiting non-local dependencies in named entity recognition".
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from ..data import Mention, Sentence
+from ..decoding.confidence import WORTH_KEEPING
+from .lexicon import Key, Lexicon, key_of
+
+UNMARKED = 0.25
+"""The confidence that a place counts with where the model left the name unmarked: midway below half."""
+
+Fits = Callable[[Sentence], Iterable[Mention]]
+"""Those mentions of a sentence that a tagged text can express."""
+
+
+@dataclass
+class _Name:
+    """What the sentences of a document say of one name."""
+
+    by_type: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    n_marked: int = 0
+    n_unmarked: int = 0
+
+    @property
+    def type(self) -> str:
+        """Of types that are equally sure, the first in the alphabet."""
+        return min(self.by_type, key=lambda kind: (-self.by_type[kind], kind))
+
+    @property
+    def confidence(self) -> float:
+        total = sum(self.by_type.values()) + UNMARKED * self.n_unmarked
+        return min(1.0, total / (self.n_marked + self.n_unmarked))
+
+    @property
+    def stays(self) -> bool:
+        """A name that is marked wherever it stands is not for the document to judge."""
+        return not self.n_unmarked or self.confidence >= WORTH_KEEPING
+
+
+def consistent(sentences: Sequence[Sentence], fits: Fits, *, min_confidence: float = 0.0) -> list[Sentence]:
+    """The sentences of one document, each name marked everywhere with one type, or nowhere.
+
+    sentences: with all that the model found, however unsure; a mention without confidence counts as certain.
+    min_confidence: leave out names that the document is less sure of.
+    Mentions that are added have the provenance `repeated`. Discontinuous mentions stay as they are.
+    """
+    names: defaultdict[Key, _Name] = defaultdict(_Name)
+    for sentence in sentences:
+        for mention in filter(_counts, sentence.mentions):
+            name = names[key_of(mention.text)]
+            name.by_type[mention.type] += 1.0 if mention.confidence is None else mention.confidence
+            name.n_marked += 1
+    lexicon = Lexicon({key: name.type for key, name in names.items()})
+    unmarked = [_unmarked(sentence, lexicon, fits) for sentence in sentences]
+    for places in unmarked:
+        for mention in places:
+            names[key_of(mention.text)].n_unmarked += 1
+
+    def settled(mentions: Iterable[Mention]) -> Iterable[Mention]:
+        for mention in mentions:
+            if not _counts(mention):
+                yield mention
+                continue
+            name = names[key_of(mention.text)]
+            if name.stays and name.confidence >= min_confidence:
+                yield replace(mention, type=name.type, confidence=name.confidence)
+
+    return [
+        sentence.with_mentions(settled((*sentence.mentions, *places)))
+        for sentence, places in zip(sentences, unmarked, strict=True)
+    ]
+
+
+def _counts(mention: Mention) -> bool:
+    return not mention.discontinuous and bool(key_of(mention.text))
+
+
+def _unmarked(sentence: Sentence, lexicon: Lexicon, fits: Fits) -> list[Mention]:
+    """Where names of the document stand in a sentence unmarked."""
+    free = [
+        replace(found, provenance="repeated")
+        for found in lexicon.tag(sentence.text)
+        if not any(found.start < m.end and m.start < found.end for m in sentence.mentions)
+    ]
+    return list(fits(sentence.with_mentions(free)))

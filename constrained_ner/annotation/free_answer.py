@@ -1,0 +1,39 @@
+"""From what a model wrote to mentions: read by the constraint if it is legal, aligned if it is not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..constraint.automaton import Constraint
+from ..data import Provenance, Sentence
+from .alignment import align
+from .result import Annotated, Effort
+
+
+def read_answer(
+    constraint: Constraint,
+    written: bytes,
+    effort: Effort,
+    *,
+    finished: bool,
+    provenance: Provenance = "exact",
+) -> Annotated:
+    """The mentions of an answer that may be anything. provenance: of those of a legal one."""
+    text = constraint.text
+    problems: tuple[str, ...] = () if finished else ("the answer is unfinished",)
+    tagged = constraint.read(written)
+    if tagged is not None:
+        sentence = Sentence("", text).with_mentions(t.mention(text, provenance) for t in tagged)
+        return Annotated(sentence, effort, problems=problems)
+    parsed = constraint.machine.markup.parse(written.decode(errors="replace"))
+    alignment = align(parsed.plain, parsed.mentions, text)
+    problems += parsed.problems + tuple(
+        f"{unaligned.text!r} ({unaligned.type}): {unaligned.reason}" for unaligned in alignment.unaligned
+    )
+    effort = replace(
+        effort,
+        n_unknown_tags=sum(tag not in text for tag in parsed.unknown_tags),
+        n_invented=len(alignment.unaligned),
+    )
+    sentence = Sentence("", text).with_mentions(alignment.mentions)
+    return Annotated(sentence, effort, problems=problems, verbatim=parsed.plain.strip() == text.strip())

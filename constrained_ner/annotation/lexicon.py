@@ -1,0 +1,68 @@
+"""Names with their types, found in text by longest match.
+
+A model is never told of them. They tag running text for training, and tell a decoder which tags to guess in
+its drafts, which the model then confirms or not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from ..data import Mention, Sentence, Span
+
+_WORD = re.compile(r"\w+|[^\w\s]")
+
+Key = tuple[str, ...]
+
+
+def key_of(name: str) -> Key:
+    """The words in lower case, which are compared. Example: "Beta-blockers" -> ("beta", "-", "blockers")."""
+    return tuple(_WORD.findall(name.lower()))
+
+
+class Lexicon:
+    """names: key -> entity type. Matching ignores case and white space."""
+
+    def __init__(self, names: Mapping[Key, str] | None = None) -> None:
+        self.names: dict[Key, str] = {}
+        self._n_words: dict[str, int] = {}  # first word -> words of the longest name that begins with it
+        for key, entity_type in (names or {}).items():
+            self.add(key, entity_type)
+
+    def add(self, key: Key, entity_type: str) -> None:
+        """Know one more name, or another type for it."""
+        self.names[key] = entity_type
+        self._n_words[key[0]] = max(len(key), self._n_words.get(key[0], 0))
+
+    def learn(self, sentence: Sentence) -> None:
+        """Know the names that are marked in a sentence, and forget those that stand in it unmarked."""
+        marked = {(m.start, m.end) for m in sentence.mentions}
+        for found in self.tag(sentence.text):
+            if (found.start, found.end) not in marked:
+                self.names.pop(key_of(found.text), None)
+        for mention in sentence.mentions:
+            key = key_of(mention.text)
+            if key:
+                self.add(key, mention.type)
+
+    def tag(self, text: str) -> list[Mention]:
+        """The longest names in the text, from left to right, disjoint."""
+        words = [(m.start(), m.end()) for m in _WORD.finditer(text)]
+        keys = [text[a:b].lower() for a, b in words]
+        found: list[Mention] = []
+        at = 0
+        while at < len(words):
+            n = self._longest_match(keys, at)
+            if n:
+                start, end = words[at][0], words[at + n - 1][1]
+                kind = self.names[tuple(keys[at : at + n])]
+                found.append(Mention((Span(start, end),), kind, text[start:end]))
+            at += max(n, 1)
+        return found
+
+    def _longest_match(self, keys: Sequence[str], at: int) -> int:
+        for n in range(min(self._n_words.get(keys[at], 0), len(keys) - at), 0, -1):
+            if tuple(keys[at : at + n]) in self.names:
+                return n
+        return 0

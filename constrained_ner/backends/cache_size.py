@@ -1,0 +1,74 @@
+"""How much memory a model's cache will take, told from its metadata before its weights are loaded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from . import is_gguf
+
+_HALF = ("float16", "bfloat16")
+
+WORTH_A_NOTE = 512 << 20
+"""Bytes of cache below which nothing is said."""
+
+
+def cache_note(model: str | Path, n_tokens: int, *, on_cpu: bool = True) -> str | None:
+    """A line about the cache of a prompt of n_tokens, if it is large; None if it is not, or is not known."""
+    per_token = cache_bytes_per_token(model, on_cpu=on_cpu)
+    if per_token is None or per_token * n_tokens < WORTH_A_NOTE:
+        return None
+    return (
+        f"note: {n_tokens} tokens of examples take about {per_token * n_tokens / (1 << 30):.1f} GiB of cache "
+        f"({per_token / 1024:.0f} KiB a token) besides the model; --max-prompt-tokens bounds it"
+    )
+
+
+def cache_bytes_per_token(model: str | Path, *, on_cpu: bool = True) -> int | None:
+    """Bytes of keys and values per token, in all layers; None where the model's shape is not known here.
+
+    Sliding windows, which some layers have, make it less. on_cpu: where a folder's model will run; there,
+    transformers computes in float32.
+    """
+    if is_gguf(model):
+        return _of_gguf(Path(model))
+    config_path = Path(model) / "config.json"
+    try:
+        config = json.loads(config_path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # a hub's id, a server's model, or something that loading will complain of
+        return None
+    return _of_config(config.get("text_config", config), on_cpu)
+
+
+def _of_config(config: dict[str, Any], on_cpu: bool) -> int | None:
+    try:
+        n_layers, n_heads = config["num_hidden_layers"], config["num_attention_heads"]
+        n_key_heads = config.get("num_key_value_heads") or n_heads
+        head_size = config.get("head_dim") or config["hidden_size"] // n_heads
+    except KeyError:
+        return None
+    precision = config.get("dtype") or config.get("torch_dtype")
+    return int(2 * n_layers * n_key_heads * head_size * (2 if precision in _HALF and not on_cpu else 4))
+
+
+def _of_gguf(path: Path) -> int | None:
+    from .llamacpp.backend import EXACT_BYTES
+    from .llamacpp.model import LlamaModel
+
+    model = LlamaModel(path, vocab_only=True)
+    architecture = model.metadata("general.architecture")
+
+    def number(name: str) -> int | None:
+        value = model.metadata(f"{architecture}.{name}")
+        return int(value) if value and value.isdecimal() else None
+
+    n_layers, n_heads = number("block_count"), number("attention.head_count")
+    width = number("embedding_length")
+    if not (n_layers and n_heads and width):
+        return None
+    n_key_heads = number("attention.head_count_kv") or n_heads
+    key = number("attention.key_length") or width // n_heads
+    value = number("attention.value_length") or width // n_heads
+    exact = path.stat().st_size <= EXACT_BYTES
+    return n_layers * n_key_heads * (key + value) * (4 if exact else 2)

@@ -1,0 +1,245 @@
+"""What the servers have in common: waiting, asking again, and saying what went wrong.
+
+A `Server` makes one request; `RemoteBackend` makes a text back end of it. The names for what can go wrong are
+Outlines' (`outlines.exceptions`), which sorts the errors of the clients into them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Protocol
+
+from outlines import exceptions as failures
+
+from ...errors import ModelError, SentenceError
+from ..text_protocol import GrammarDialect, PromptTooLongError, TextAnswer, TextRequest
+from .event_loop import EventLoop
+
+_TOO_LONG = re.compile(
+    r"context.?(length|size|window)|exceeds? .{0,30}context|max_model_len|maximum.{0,20}length",
+    re.IGNORECASE,
+)
+"""How vLLM, SGLang, llama-server, llama_cpp.server and OpenAI say that a prompt does not fit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait for a server.
+
+    timeout_s: for one attempt. n_attempts: for one request; a time-out is tried once more at most, as a
+    request that takes too long will mostly do so again.
+    first_pause_s: before the second attempt; each further one is twice as long, up to longest_pause_s. Up to
+    half of each is left out at random, so that requests that failed together do not come back together.
+    """
+
+    timeout_s: float = 300.0
+    n_attempts: int = 5
+    first_pause_s: float = 0.5
+    longest_pause_s: float = 30.0
+
+    def pause_s(self, n_failed: int, wanted_s: float | None) -> float:
+        """After so many failed attempts. wanted_s: what the server asked for (Retry-After), if it did."""
+        if wanted_s is not None:
+            return min(max(wanted_s, 0.0), 4 * self.longest_pause_s)
+        longest = min(self.longest_pause_s, self.first_pause_s * 2.0 ** (n_failed - 1))
+        return longest * random.uniform(0.5, 1.0)
+
+
+class Server(Protocol):
+    """One kind of server, through its own client.
+
+    provider: the client's name in `outlines.exceptions`. title, url: for messages.
+    """
+
+    @property
+    def provider(self) -> str: ...
+
+    @property
+    def title(self) -> str: ...
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def dialect(self) -> GrammarDialect: ...
+
+    @property
+    def grammar_field(self) -> str: ...
+
+    @property
+    def grammar_advice(self) -> str: ...
+
+    @property
+    def context_length(self) -> int | None: ...
+
+    async def connect(self) -> dict[str, str]:
+        """Look at what the server is and has; returns the model's description. Raises ModelError."""
+
+    async def ask(self, request: TextRequest) -> TextAnswer:
+        """One attempt. Raises what the client raises, SentenceError, or ValueError for what is no answer."""
+
+    async def hang_up(self) -> None: ...
+
+
+class RemoteBackend:
+    """A text back end (see `text.TextBackend`) over one server.
+
+    Raises ModelError if the server is not there, does not have the model, or refuses the key.
+    """
+
+    def __init__(self, server: Server, *, max_sequences: int = 4, patience: Patience | None = None) -> None:
+        self.max_sequences = max_sequences
+        self._server = server
+        self._patience = patience or Patience()
+        self._free = asyncio.Semaphore(max_sequences)
+        self._loop = EventLoop()
+        try:
+            self.description = self._loop.submit(self._connect()).result()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def dialect(self) -> GrammarDialect:
+        return self._server.dialect
+
+    @property
+    def grammar_field(self) -> str:
+        return f"{self._server.title} at {self._server.url} (field {self._server.grammar_field})"
+
+    @property
+    def grammar_advice(self) -> str:
+        return self._server.grammar_advice
+
+    @property
+    def context_length(self) -> int | None:
+        return self._server.context_length
+
+    def submit(self, request: TextRequest) -> Future[TextAnswer]:
+        return self._loop.submit(self._answer(request))
+
+    def close(self) -> None:
+        try:
+            if not self._loop.closed:
+                self._loop.submit(self._server.hang_up()).result(1.0)
+        finally:
+            self._loop.close()
+
+    async def _connect(self) -> dict[str, str]:
+        """One attempt: a server that is not there when the run begins is the user's to start."""
+        timeout_s = min(self._patience.timeout_s, 30.0)
+        try:
+            with failures.normalize_provider_errors(self._server.provider):
+                return await asyncio.wait_for(self._server.connect(), timeout_s)
+        except asyncio.TimeoutError:
+            raise ModelError(
+                f"{self._server.url}: the server does not answer within {timeout_s:g} s"
+            ) from None
+        except failures.APIError as error:
+            raise self._ends_the_run(error) or ModelError(
+                f"{self._server.url}: {message_of(error)}"
+            ) from None
+
+    async def _answer(self, request: TextRequest) -> TextAnswer:
+        async with self._free:
+            return await self._persist(request)
+
+    async def _persist(self, request: TextRequest) -> TextAnswer:
+        """Attempts until one succeeds or there is no more sense in them."""
+        patience = self._patience
+        n_failed = n_timeouts = 0
+        while True:
+            try:
+                with failures.normalize_provider_errors(self._server.provider):
+                    return await asyncio.wait_for(self._server.ask(request), patience.timeout_s)
+            except ValueError as error:  # JSON that is none, or holds something else
+                raise SentenceError(
+                    f"the server's answer is not one of its protocol: {shortened(str(error))}"
+                ) from None
+            except (asyncio.TimeoutError, failures.APITimeoutError):
+                n_timeouts += 1
+                wanted_s = None
+                final: Exception = SentenceError(
+                    f"no answer within {patience.timeout_s:g} s, {n_timeouts} times (--timeout)"
+                )
+                hopeless = n_timeouts == 2
+            except failures.APIError as error:
+                wanted_s = retry_after_s(error)
+                final = self._ends_the_run(error) or self._fails_the_sentence(error, n_failed + 1)
+                hopeless = not error.retryable
+            n_failed += 1
+            if hopeless or n_failed >= patience.n_attempts:
+                raise final
+            await asyncio.sleep(patience.pause_s(n_failed, wanted_s))
+
+    def _ends_the_run(self, error: failures.APIError) -> ModelError | None:
+        """What no other request would fare better with."""
+        url = self._server.url
+        if isinstance(error, failures.APIConnectionError):
+            return ModelError(f"{url}: the server cannot be reached: {message_of(error)}")
+        if isinstance(error, (failures.AuthenticationError, failures.PermissionDeniedError)):
+            return ModelError(f"{url}: the server refuses the key: {message_of(error)}")
+        if isinstance(error, failures.NotFoundError):
+            return ModelError(f"{url}: {message_of(error)}: wrong model, or wrong --base-url")
+        return None
+
+    def _fails_the_sentence(self, error: failures.APIError, n_attempts: int) -> SentenceError:
+        message = message_of(error)
+        if not error.retryable:
+            too_long = _TOO_LONG.search(message)
+            return (PromptTooLongError if too_long else SentenceError)(f"the server refuses it: {message}")
+        times = "" if n_attempts == 1 else f", {n_attempts} times"
+        return SentenceError(f"the server failed{times}: {message}")
+
+
+def message_of(error: failures.APIError) -> str:
+    """What the server or the client said, in one line.
+
+    The clients wrap the server's words: openai keeps its body, ollama an attribute `error`.
+    """
+    original = error.original_exception or error
+    body = getattr(original, "body", None)
+    if isinstance(body, Mapping):
+        inner = body.get("error", body)
+        said = inner.get("message") if isinstance(inner, Mapping) else inner
+    else:
+        said = getattr(original, "error", None)
+    words = str(said or original or type(original).__name__)
+    cause = original.__cause__ or original.__context__
+    if isinstance(error, failures.APIConnectionError) and cause is not None and str(cause):
+        words = str(cause)  # "Connection error." says less than "Connection refused"
+    status = f"{error.status_code} " if error.status_code else ""
+    return status + shortened(words)
+
+
+def shortened(words: str, longest: int = 300) -> str:
+    line = " ".join(words.split())
+    return line if len(line) <= longest else line[:longest] + "..."
+
+
+def retry_after_s(error: failures.APIError) -> float | None:
+    """Seconds that the server asked to wait; None if it did not say, or gave a date.
+
+    ollama's client drops the response; the error that it came with is still behind its own.
+    """
+    original = error.original_exception
+    for source in (original, getattr(original, "__context__", None)):
+        headers = getattr(getattr(source, "response", None), "headers", None)
+        try:
+            return float(headers["retry-after"]) if headers is not None else None
+        except (KeyError, ValueError):
+            continue
+    return None
+
+
+def named(names: Sequence[str], longest: int = 20) -> str:
+    """Example: named(["a", "b"]) -> "it has: a, b" """
+    if not names:
+        return "it has none"
+    more = f" and {len(names) - longest} more" if len(names) > longest else ""
+    return "it has: " + ", ".join(names[:longest]) + more

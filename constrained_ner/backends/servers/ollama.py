@@ -1,0 +1,105 @@
+"""Ollama. It takes a JSON schema, and no grammar.
+
+Outlines (`from_ollama`) writes messages and schema. The call goes through the ollama client: Outlines'
+`generate` gives back the text alone; whether it was cut off and how many tokens it took is lost.
+
+Ollama cuts a prompt that does not fit its context without a word (and its client has no way to say `truncate:
+false`). So the context's length is always set here, and what could be longer is never sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import ollama
+import outlines
+from outlines.inputs import Chat
+from outlines.types import JsonSchema
+
+from ...errors import ModelError
+from ..text_protocol import GrammarDialect, PromptTooLongError, TextAnswer, TextRequest
+from .connection import named
+
+DEFAULT_URL = "http://localhost:11434"
+DEFAULT_CONTEXT_LENGTH = 8192
+
+_FEWEST_BYTES_A_TOKEN = 2  # on average over a prompt; English has about 4, names of drugs about 3
+
+
+class OllamaServer:
+    """One model of an Ollama server. Changing the context length makes Ollama load the model anew."""
+
+    provider = "ollama"
+    title = "Ollama"
+    dialect: GrammarDialect = "json-schema"
+    grammar_field = "format"
+    grammar_advice = "update Ollama: with thinking off, some versions drop it for some models"
+
+    def __init__(self, name: str, base_url: str = DEFAULT_URL, context_length: int | None = None) -> None:
+        self.name = name
+        self.url = base_url.rstrip("/")
+        self.context_length: int | None = context_length or DEFAULT_CONTEXT_LENGTH
+        self._client = ollama.AsyncClient(host=self.url)
+        self._outlines = outlines.from_ollama(self._client, name)
+
+    async def connect(self) -> dict[str, str]:
+        try:
+            with _connection_errors():
+                models = {model.model: model for model in (await self._client.list()).models}
+        except (ollama.ResponseError, ValueError) as error:
+            raise ModelError(f"{self.url}: not an Ollama server: {error}") from None
+        model = models.get(self.name) or models.get(f"{self.name}:latest")
+        if model is None:
+            names = [name for name in models if name]
+            raise ModelError(
+                f"{self.url}: Ollama has no model {self.name!r} (ollama pull {self.name}); {named(names)}"
+            )
+        description = {"backend": "server", "name": self.name, "server": self.title, "path": self.url}
+        return {**description, "sha256": model.digest} if model.digest else description
+
+    async def ask(self, request: TextRequest) -> TextAnswer:
+        self._check_length(request)
+        adapter = self._outlines.type_adapter
+        schema = JsonSchema(request.grammar, ensure_ascii=False) if request.grammar else None
+        messages = Chat([{"role": role, "content": content} for role, content in request.messages])
+        with _connection_errors():
+            answer = await self._client.chat(
+                model=self.name,
+                messages=adapter.format_input(messages),
+                format=adapter.format_output_type(schema),
+                think=False,
+                options={
+                    "temperature": 0,
+                    "repeat_penalty": 1.0,  # the default of 1.1 would punish copying
+                    "num_ctx": self.context_length,
+                    "num_predict": request.max_tokens,
+                },
+            )
+        return TextAnswer(
+            text=answer.message.content or "",
+            finished=answer.done_reason != "length",
+            n_prompt_tokens=answer.prompt_eval_count or 0,
+            n_tokens=answer.eval_count or 0,
+        )
+
+    async def hang_up(self) -> None:
+        await self._client.close()  # type: ignore[no-untyped-call]
+
+    def _check_length(self, request: TextRequest) -> None:
+        most = request.n_bytes // _FEWEST_BYTES_A_TOKEN + request.max_tokens
+        if self.context_length is not None and most > self.context_length:
+            raise PromptTooLongError(
+                f"prompt and answer may take {most} tokens, and the context has {self.context_length}: "
+                "raise --context"
+            )
+
+
+@contextmanager
+def _connection_errors() -> Iterator[None]:
+    """The client lets pass what httpx raises where a connection breaks off; Outlines knows another name."""
+    try:
+        yield
+    except httpx.TransportError as error:
+        raise ConnectionError(str(error) or type(error).__name__) from error

@@ -1,0 +1,113 @@
+"""The temperature that is stored with a model, so that whoever loads it has true confidences.
+
+A GGUF file has it in its metadata, as `constrained_ner.temperature` (float32). A folder of transformers, or
+of an adapter, has a file `calibration.json`: {"temperature": 1.3}. Without either it is 1.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from ..errors import MissingExtraError, ModelError
+from ..files import output_errors, reason, require_writable, write_atomically
+
+TEMPERATURE_KEY = "constrained_ner.temperature"
+CALIBRATION_FILE = "calibration.json"
+
+
+def checked_temperature(value: object, place: str | Path) -> float:
+    """The value as a temperature. Raises ModelError, naming the place, where it is none."""
+    try:
+        temperature = float(str(value))
+    except ValueError:
+        temperature = math.nan
+    if not 0 < temperature < math.inf:
+        raise ModelError(f"{place}: a temperature of {value!r:.40}, which is not a number above 0")
+    return temperature
+
+
+def stored_temperature(*folders: str | Path | None) -> float:
+    """The temperature in the first of the folders that has one, 1 where none has. Raises ModelError."""
+    for folder in folders:
+        path = Path(folder or "") / CALIBRATION_FILE
+        if folder is None or not path.is_file():
+            continue
+        try:
+            content = json.loads(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{path}: cannot be read: {reason(error)}") from None
+        return checked_temperature(content.get("temperature") if isinstance(content, dict) else content, path)
+    return 1.0
+
+
+def store_temperature(model: str | Path, temperature: float) -> Path:
+    """Store it with a GGUF file, or in a folder of transformers or of an adapter; returns the file it is in.
+
+    A GGUF file is written anew beside itself and put in its place when it is whole. Raises ModelError,
+    OutputError, and MissingExtraError where that needs the package gguf.
+    """
+    path = Path(model)
+    checked_temperature(temperature, path)
+    if path.is_dir():
+        path /= CALIBRATION_FILE
+        require_writable(path)
+        write_atomically(path, [json.dumps({"temperature": temperature}), "\n"])
+    elif path.is_file():
+        require_writable(path)
+        _rewrite_gguf(path, temperature)
+    else:
+        raise ModelError(f"{model}: neither a GGUF file nor a folder: a temperature cannot be stored with it")
+    return path
+
+
+def _rewrite_gguf(path: Path, temperature: float) -> None:
+    """After gguf's own `gguf_new_metadata.py`: every key and tensor is copied as it is, but this one key."""
+    try:
+        import gguf
+    except ImportError:
+        raise MissingExtraError("gguf", "train") from None
+    try:
+        reader = gguf.GGUFReader(path)
+    except ValueError as error:
+        raise ModelError(f"{path}: not a GGUF file: {error}") from None
+    architecture = reader.get_field(gguf.Keys.General.ARCHITECTURE)
+    if architecture is None:
+        raise ModelError(f"{path}: the GGUF file does not say what model it is")
+    part = path.with_name(path.name + ".part")
+    writer = gguf.GGUFWriter(part, arch=architecture.contents(), endianess=reader.endianess)
+    try:
+        with output_errors(path):
+            try:
+                _copy(reader, writer, temperature)
+            finally:
+                writer.close()
+            os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _copy(reader: Any, writer: Any, temperature: float) -> None:
+    import gguf
+
+    alignment = reader.get_field(gguf.Keys.General.ALIGNMENT)
+    if alignment is not None:
+        writer.data_alignment = alignment.contents()
+    for field in reader.fields.values():
+        # The architecture is the writer's own business, and so is the file's header.
+        if field.name in (gguf.Keys.General.ARCHITECTURE, TEMPERATURE_KEY) or field.name.startswith("GGUF."):
+            continue
+        inner = field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
+        writer.add_key_value(field.name, field.contents(), field.types[0], sub_type=inner)
+    writer.add_float32(TEMPERATURE_KEY, temperature)
+    for tensor in reader.tensors:
+        data = tensor.data
+        writer.add_tensor_info(tensor.name, data.shape, data.dtype, data.nbytes, tensor.tensor_type)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    for tensor in reader.tensors:
+        writer.write_tensor_data(tensor.data, tensor_endianess=reader.endianess)

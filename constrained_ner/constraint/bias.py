@@ -1,0 +1,110 @@
+"""Leanings: a number per type, added to the logit of opening it, trades precision for recall.
+
+Where an opening tag is one token, that token gets the number. Where it is spelt in several (`<`, `drug`,
+`>`), the number must not come before the model has said which type it means: the tags of all types begin
+alike. So a token gets what becomes certain with it. Before it and after it the tag so far leaves some types
+possible, and what these have in common counts: the number nearest to zero if all have the same sign, else
+nothing. Whatever the spelling, the tokens of one opening tag get the type's number in sum.
+
+    drug_n +0.5:                    `<` 0,    `drug` 0, `_n>` +0.5
+    +0.5 for every type:            `<` +0.5, then 0
+    drug_n +0.5 and all others 0.2: `<` +0.2, `drug` 0, `_n>` +0.3
+
+Where the sentence itself spells what may be a tag, nothing is added until it is certain which of both it is.
+A bias changes which token is chosen, not how sure the model is of it: confidences are without it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+from ..errors import SchemaError, UserError
+from ..vocabulary import Vocabulary
+from .automaton import State, TagMachine
+
+
+class TypeBias:
+    """What the types' numbers add to the logits of tokens. Shared by all sentences.
+
+    Raises SchemaError for a type that the schema does not have.
+    """
+
+    def __init__(self, by_type: Mapping[str, float], machine: TagMachine, vocabulary: Vocabulary) -> None:
+        types = machine.markup.types
+        for name in by_type:
+            if name not in types:
+                raise SchemaError(f"bias for {name!r}: the schema's types are {', '.join(types)}")
+        self._machine = machine
+        self._token_bytes = vocabulary.token_bytes
+        self._due = _due(by_type, machine)
+        self._known: dict[tuple[int, int, int], float] = {}
+
+    def of(self, state: State, legal: Mapping[int, State]) -> list[float] | None:
+        """What to add to each legal token's logit, in their order; None where that is nothing."""
+        if not self._due or len(state) != 1:
+            return None
+        before = state[0] % self._machine.n_contexts
+        added = [
+            self._of_token(before, token_id, after[0]) if len(after) == 1 and after[0] >= 0 else 0.0
+            for token_id, after in legal.items()
+        ]
+        return added if any(added) else None
+
+    def _of_token(self, before: int, token_id: int, after: int) -> float:
+        key = (before, token_id, after % self._machine.n_contexts)
+        if key not in self._known:
+            self._known[key] = self._walk(*key)
+        return self._known[key]
+
+    def _walk(self, context: int, token_id: int, after: int) -> float:
+        """The sum of what becomes due on the way through the token, its bytes read as tags where they can."""
+        due, total = self._due, 0.0
+        for byte in self._token_bytes[token_id]:
+            tag = self._machine.tags[context].get(byte)
+            following = self._machine.copies[context] if tag is None else tag[0]
+            if following < 0:
+                return 0.0
+            if following in due:
+                total += due[following] - due.get(context, 0.0)
+            context = following
+        return total if context == after else 0.0  # bytes that could be a tag, and are text
+
+
+def parse_bias(settings: Iterable[str]) -> dict[str, float]:
+    """Settings of the form TYPE=NUMBER as type -> number. Raises UserError for others, and a type set twice.
+
+    Example: parse_bias(["drug_n=+0.5"]) -> {"drug_n": 0.5}
+    """
+    by_type: dict[str, float] = {}
+    for setting in settings:
+        name, _, number = setting.partition("=")
+        try:
+            value = float(number)
+        except ValueError:
+            value = math.nan
+        if not name or not math.isfinite(value):
+            raise UserError(f"bias {setting!r:.60} is not of the form TYPE=NUMBER, for instance drug_n=+0.5")
+        if name in by_type:
+            raise UserError(f"bias for {name!r} is set twice: {by_type[name]:+g} and {value:+g}")
+        by_type[name] = value
+    return by_type
+
+
+def _due(by_type: Mapping[str, float], machine: TagMachine) -> dict[int, float]:
+    """Per context in an opening tag or just after it, what of the bias is due by then; empty without any."""
+    possible: dict[int, list[float]] = {}
+    for name in machine.markup.types:
+        context = machine.OUTSIDE
+        for byte in machine.markup.open_tag(name).encode():
+            context, _ = machine.tags[context][byte]
+            possible.setdefault(context, []).append(by_type.get(name, 0.0))
+    return (
+        {context: _common(numbers) for context, numbers in possible.items()} if any(by_type.values()) else {}
+    )
+
+
+def _common(numbers: Sequence[float]) -> float:
+    """What all numbers have in common. Examples: (0.5, 0.2) -> 0.2; (0.5, -0.2) -> 0; (0.5, 0) -> 0."""
+    lowest, highest = min(numbers), max(numbers)
+    return lowest if lowest > 0 else highest if highest < 0 else 0.0

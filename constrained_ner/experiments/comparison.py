@@ -1,0 +1,159 @@
+"""Runs side by side: what differs between them, of all that was chosen, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..runs.record import RunRecord
+from .measures import NOTHING, Measure, measures_of
+from .scored_run import ScoredRun
+from .table import Table
+
+EXPLANATION = (
+    "In brackets: 95 % intervals, by the bootstrap over sentences. Differences are to the first run, "
+    "paired by sentence: where the interval excludes 0, they are hardly chance."
+)
+_NEVER = ("model.path",)  # a model may stand in another place and be the same
+_TOO_LONG = ("example_ids",)  # for a column; their hash tells them apart
+_HASHES = ("hash", "sha256", "commit")
+_OF_EXAMPLES = ("select", "seed", "examples")  # mean nothing for a run without examples
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs in their order, with what varies between them.
+
+    varying: option -> its value in each run.
+    measures: of each run, key -> measure; the first run is what the others are compared with.
+    keys: of the measures, in the order of the columns.
+    """
+
+    runs: tuple[ScoredRun, ...]
+    varying: dict[str, list[str]]
+    measures: tuple[dict[str, Measure], ...]
+    keys: tuple[str, ...]
+
+    @classmethod
+    def of(cls, runs: Sequence[ScoredRun], *, all_measures: bool = False) -> Comparison:
+        """Compare runs with the first one. Measures that are nothing or 0 in every run are left out, unless
+        all are wanted."""
+        rows = [measures_of(run, runs[0] if n else None) for n, run in enumerate(runs)]
+        keys = dict.fromkeys(m.key for row in rows for m in row)
+        if not all_measures:
+            told = {m.key for row in rows for m in row if m.value or "f1" in m.key}
+            keys = dict.fromkeys(key for key in keys if key in told)
+        return cls(
+            runs=tuple(runs),
+            varying=varying_options([run.record for run in runs]),
+            measures=tuple({m.key: m for m in row} for row in rows),
+            keys=tuple(keys),
+        )
+
+    @property
+    def labels(self) -> list[str]:
+        """What the columns of the measures are called."""
+        labels = {key: m.label for row in self.measures for key, m in row.items()}
+        return [labels[key] for key in self.keys]
+
+    def is_best(self, measure: Measure) -> bool:
+        """Whether this is the highest F1 of a column that has different ones."""
+        column = [row[measure.key].value or 0.0 for row in self.measures if measure.key in row]
+        return "f1" in measure.key and measure.value == max(column) > min(column)
+
+    def table(self, *, options: bool = True) -> Table:
+        """A row for each run. options: whether what varies has columns, between the name and the figures."""
+        varying = self.varying if options else {}
+        rows = [
+            (
+                str(n + 1),
+                run.name,
+                *(values[n] for values in varying.values()),
+                *(row[key].text() if key in row else NOTHING for key in self.keys),
+            )
+            for n, (run, row) in enumerate(zip(self.runs, self.measures, strict=True))
+        ]
+        return Table(("#", "run", *varying, *self.labels), tuple(rows), n_names=2 + len(varying))
+
+
+def varying_options(records: Sequence[RunRecord]) -> dict[str, list[str]]:
+    """Option -> its value in each run, for the options that are not the same in all of them.
+
+    Nested options have dotted names (`model.name`). A hash is left out unless nothing else tells two runs
+    apart that differ in it: a prompt that was edited under the same name. How examples were chosen differs
+    where runs that show some differ in it.
+
+    Example: runs with shots 0 and 5 and all else equal -> {"shots": ["0", "5"]}
+    """
+    flat = [dict(_flatten(_with_input(record))) for record in records]
+    columns = {name: [options.get(name, NOTHING) for options in flat] for name in _names(flat)}
+    varying = {name: values for name, values in columns.items() if len(_settings(name, flat)) > 1}
+    varying = {name: values for name, values in varying.items() if name not in _TOO_LONG}
+    plain = {name: values for name, values in varying.items() if not _is_hash(name)}
+    for name, values in varying.items():
+        if _is_hash(name) and not _told_apart(values, plain):
+            plain[name] = [value[:8] for value in values]
+    return plain
+
+
+def shared_options(records: Sequence[RunRecord]) -> dict[str, str]:
+    """Option -> value, for the options that are the same in all runs that they mean something for."""
+    flat = [dict(_flatten(_with_input(record))) for record in records]
+    settings = {name: _settings(name, flat) for name in _names(flat)}
+    return {
+        name: value[:8] if _is_hash(name) else value
+        for name, values in settings.items()
+        if len(values) == 1
+        for value in values
+    }
+
+
+def _names(flat: Sequence[Mapping[str, str]]) -> list[str]:
+    return list(dict.fromkeys(name for options in flat for name in options))
+
+
+def _settings(name: str, flat: Sequence[Mapping[str, str]]) -> set[str]:
+    """The different values of an option, in the runs that it means something for."""
+    return {
+        options.get(name, NOTHING)
+        for options in flat
+        if name not in _OF_EXAMPLES or options.get("shots") != "0"
+    }
+
+
+def _with_input(record: RunRecord) -> dict[str, Any]:
+    return {"input": record.input.replace("\\", "/").rsplit("/", 1)[-1], **record.options}
+
+
+def _flatten(options: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in options.items():
+        name = f"{before}{key}"
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{name}.")
+        elif name not in _NEVER:
+            yield name, _shown(value)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return NOTHING
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_shown, value)) or NOTHING
+    return str(value)
+
+
+def _is_hash(name: str) -> bool:
+    return name.endswith(_HASHES)
+
+
+def _told_apart(values: Sequence[str], columns: Mapping[str, Sequence[str]]) -> bool:
+    """Whether runs that differ in `values` always differ in another column, too."""
+    seen: dict[tuple[str, ...], str] = {}
+    for n, value in enumerate(values):
+        others = tuple(column[n] for column in columns.values())
+        if seen.setdefault(others, value) != value:
+            return False
+    return True

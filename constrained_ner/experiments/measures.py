@@ -1,0 +1,100 @@
+"""The figures by which runs are compared, each with its name, its interval and its way to be written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from ..data import INEXACT
+from .scored_run import ScoredRun
+
+NOTHING = "–"
+Form = Literal["percent", "points", "number", "count"]
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One figure of a run.
+
+    key: for files, `micro_f1`. label: for people.
+    value: None where the run has none. Shares are in [0, 1].
+    low, high: the 95 % interval, None without one.
+    form: percent is a share, points the difference of two.
+    """
+
+    key: str
+    label: str
+    value: float | None
+    form: Form
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def shown(self) -> str:
+        """The value as people read it, a dash where there is none."""
+        return NOTHING if self.value is None else self._written(self.value)
+
+    @property
+    def interval(self) -> str:
+        """The interval as people read it, empty where there is none."""
+        if self.low is None or self.high is None:
+            return ""
+        return f"[{self._written(self.low)}, {self._written(self.high)}]"
+
+    def text(self) -> str:
+        """Both. Example: 0.835 in [0.821, 0.849] as percent -> "83.5 [82.1, 84.9]"."""
+        return f"{self.shown} {self.interval}".rstrip()
+
+    def _written(self, value: float) -> str:
+        if self.form == "percent":
+            return f"{value:.1%}"[:-1]  # rounded as the official table is
+        if self.form == "points":
+            return f"{value:+.1%}"[:-1]
+        if self.form == "count":
+            return str(int(value))
+        return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
+
+
+def measures_of(run: ScoredRun, baseline: ScoredRun | None = None) -> list[Measure]:
+    """Every figure of a run; with a baseline also the paired differences of its averages to that one's."""
+    return [*_accuracy(run, baseline), *_faithfulness(run), *_cost(run)]
+
+
+def _accuracy(run: ScoredRun, baseline: ScoredRun | None) -> Iterator[Measure]:
+    """The official F1, with the intervals of the bootstrap around it."""
+    evaluation, intervals = run.evaluation, run.intervals
+    rows = [
+        ("micro_f1", "micro F1", evaluation.micro.f1, intervals.micro),
+        ("macro_f1", "macro F1", evaluation.macro.f1, intervals.macro),
+        *((f"f1_{t}", t, counts.f1, intervals.by_type[t]) for t, counts in evaluation.by_type.items()),
+    ]
+    for key, label, f1, interval in rows:
+        yield Measure(key, label, f1, "percent", interval.low, interval.high)
+    difference = run.difference_to(baseline) if baseline else None
+    for average in ("micro", "macro"):
+        key, label = f"{average}_difference", f"Δ {average} F1"
+        if difference is None:
+            yield Measure(key, label, None, "points")
+        else:
+            interval = getattr(difference, average)
+            yield Measure(key, label, interval.value, "points", interval.low, interval.high)
+
+
+def _faithfulness(run: ScoredRun) -> Iterator[Measure]:
+    """What a free answer may get wrong and a constrained one cannot."""
+    record = run.record
+    yield Measure("verbatim", "verbatim %", run.verbatim_share, "percent")
+    for name in INEXACT:
+        n = record.n_mentions_by_provenance.get(name, 0)
+        yield Measure(name, f"{name} %", n / record.n_mentions if record.n_mentions else None, "percent")
+    yield Measure("unknown_tags", "unknown tags", run.count("n_unknown_tags"), "count")
+    yield Measure("invented", "invented names", run.count("n_invented"), "count")
+    yield Measure("unfinished", "unfinished", run.count("n_unfinished"), "count")
+    yield Measure("failed", "failed", len(record.failures), "count")
+
+
+def _cost(run: ScoredRun) -> Iterator[Measure]:
+    yield Measure("seconds", "s/sentence", run.seconds, "number")
+    yield Measure("passes", "passes/sentence", run.passes, "number")
+    yield Measure("prompt_tokens", "prompt tokens", run.prompt_tokens, "number")

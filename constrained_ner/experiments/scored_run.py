@@ -1,0 +1,199 @@
+"""A finished run with its figures: the record, and the output beside it scored against the gold.
+
+    (run,) = score_runs([Path("devel.out.run.json")])
+    run.evaluation.micro.f1, run.seconds, run.verbatim_share
+
+The output stands beside its record, so a folder of runs may be moved. The gold is the file that was
+annotated, unless another is named.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from ..data import Mention, Sentence
+from ..errors import InputError
+from ..evaluation import (
+    ErrorAnalysis,
+    Evaluation,
+    Intervals,
+    SentenceCounts,
+    analyse_errors,
+    bootstrap,
+    evaluate,
+    paired_difference,
+)
+from ..formats.ddi import read_ddi, read_predictions
+from ..runs.record import RunRecord, record_path
+
+RECORD_SUFFIX = ".run.json"
+
+
+@dataclass(frozen=True)
+class ScoredRun:
+    """One run. Figures "a sentence" are means over the sentences of the run, None where there are none.
+
+    path: of the record. name: short, and another one for each run of a report.
+    gold: the sentences that the run annotated, with the right mentions.
+    predicted: pairs of sentence id and mention, as they stand in the output.
+    """
+
+    name: str
+    path: Path
+    record: RunRecord
+    gold: tuple[Sentence, ...]
+    predicted: tuple[tuple[str, Mention], ...]
+
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        return evaluate(self._gold_pairs(), self.predicted)
+
+    @cached_property
+    def errors(self) -> ErrorAnalysis:
+        return analyse_errors(self._gold_pairs(), self.predicted)
+
+    @cached_property
+    def intervals(self) -> Intervals:
+        """F1 with 95 % intervals, by the bootstrap over sentences."""
+        return bootstrap(self._counts)
+
+    def difference_to(self, other: ScoredRun) -> Intervals | None:
+        """How much higher this run's F1 is, with 95 % intervals; None if the two have not the same gold."""
+        return paired_difference(self._counts, other._counts) if self.gold == other.gold else None
+
+    @property
+    def seconds(self) -> float | None:
+        """Seconds a sentence, loading the model left out; None if nothing is left to time."""
+        n_timed = self.record.n_sentences - self.record.n_resumed
+        return self.record.elapsed_s / n_timed if n_timed > 0 else None
+
+    @property
+    def passes(self) -> float | None:
+        """Forward passes a sentence."""
+        return self._a_sentence("n_passes")
+
+    @property
+    def prompt_tokens(self) -> float | None:
+        """Tokens of the prompt a sentence, shared prefix included; None in records without them."""
+        return self._a_sentence("n_prompt_tokens")
+
+    @property
+    def verbatim_share(self) -> float | None:
+        """Share of the sentences whose answer, tags removed, was the sentence."""
+        return self._a_sentence("n_verbatim")
+
+    def count(self, name: str) -> int | None:
+        """A figure of the record's effort, None if the record has none of this name."""
+        figure = self.record.effort.get(name)
+        return None if figure is None else int(figure)
+
+    @cached_property
+    def _counts(self) -> SentenceCounts:
+        return SentenceCounts.of(self.gold, self.predicted)
+
+    def _gold_pairs(self) -> Iterator[tuple[str, Mention]]:
+        return ((sentence.id, mention) for sentence in self.gold for mention in sentence.mentions)
+
+    def _a_sentence(self, name: str) -> float | None:
+        figure = self.record.effort.get(name)
+        return None if figure is None or not self.record.n_sentences else figure / self.record.n_sentences
+
+
+def find_records(places: Iterable[Path]) -> list[Path]:
+    """The records under these places, each once: a record, an output with its record beside it, or a folder.
+
+    Raises InputError for a place without any.
+    """
+    found: dict[str, Path] = {}
+    for place in places:
+        if os.path.isdir(place):
+            records = sorted(place.rglob(f"*{RECORD_SUFFIX}"))
+            if not records:
+                raise InputError(f"{place}: no *{RECORD_SUFFIX} in this folder")
+        elif place.name.endswith(RECORD_SUFFIX) or not record_path(place).exists():
+            records = [place]
+        else:
+            records = [record_path(place)]
+        for record in records:
+            found.setdefault(os.path.realpath(record), record)
+    return list(found.values())
+
+
+def score_runs(
+    records: Iterable[Path], gold: Path | None = None, names: Sequence[str] | None = None
+) -> list[ScoredRun]:
+    """Score the runs of these records against the gold, or each against the file that it annotated.
+
+    names: of the runs; by default those of the outputs, made different by their folders.
+    Raises InputError where an output or the gold is not to be found, or does not belong to the run.
+    """
+    paths = list(records)
+    read: dict[Path, tuple[Sentence, ...]] = {}
+    return [
+        _score(name, path, gold, read) for name, path in zip(names or _distinct(paths), paths, strict=True)
+    ]
+
+
+def _score(name: str, path: Path, gold: Path | None, read: dict[Path, tuple[Sentence, ...]]) -> ScoredRun:
+    record = RunRecord.load(path)
+    gold = gold or _beside(path, record.input, "its input", "name the gold file with --gold")
+    if gold not in read:
+        read[gold] = _read_gold(gold)
+    sentences = read[gold][: record.options.get("limit")]
+    if len(sentences) != record.n_sentences:
+        raise InputError(
+            f"{path}: the run annotated {record.n_sentences} sentences, and {gold} has {len(sentences)}"
+        )
+    predicted = tuple(read_predictions(_output_of(path, record)))
+    known = {sentence.id for sentence in sentences}
+    for sentence_id, _ in predicted:
+        if sentence_id not in known:
+            raise InputError(f"{path}: the run has sentence {sentence_id!r:.80}, and {gold} has not")
+    return ScoredRun(name, path, record, sentences, predicted)
+
+
+def _read_gold(path: Path) -> tuple[Sentence, ...]:
+    sentences = tuple(sentence for document in read_ddi(path) for sentence in document)
+    if not any(sentence.mentions for sentence in sentences):
+        raise InputError(f"{path}: has no entities to compare with; name a gold file with --gold")
+    return sentences
+
+
+def _output_of(path: Path, record: RunRecord) -> Path:
+    if path.name.endswith(RECORD_SUFFIX):
+        beside = path.with_name(path.name.removesuffix(RECORD_SUFFIX))
+        if beside.exists():
+            return beside
+    return _beside(path, record.output, "its output", "keep it beside the record")
+
+
+def _beside(path: Path, name: str, what: str, advice: str) -> Path:
+    """A file that a record names, where it says, or beside the record if both were moved."""
+    for candidate in (Path(name), path.parent / Path(name).name):
+        if candidate.exists():
+            return candidate
+    raise InputError(f"{path}: {what} {name} is not there: {advice}")
+
+
+def _stem(path: Path) -> str:
+    return path.name.removesuffix(RECORD_SUFFIX).removesuffix(".out") or path.name
+
+
+def _distinct(paths: list[Path]) -> list[str]:
+    """Short names, with as many folders in front as it takes to tell the paths apart.
+
+    Example: a/devel.out.run.json, b/devel.out.run.json -> a/devel, b/devel
+    """
+    folders = [path.parent.parts for path in paths]
+    for n_folders in range(max(map(len, folders), default=0) + 1):
+        names = [
+            "/".join((*above[max(0, len(above) - n_folders) :], _stem(path)))
+            for above, path in zip(folders, paths, strict=True)
+        ]
+        if len(set(names)) == len(names):
+            return names
+    return [str(path) for path in paths]

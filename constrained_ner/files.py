@@ -1,0 +1,123 @@
+"""A user's files: reading, hashing, atomic writing, and what is said when one of these fails."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO
+
+from pydantic import ValidationError
+
+from .errors import InputError, OutputError, UserError
+
+# ---- reading
+
+
+def read_text(path: Path, error: type[UserError]) -> str:
+    """The text of a UTF-8 file. Raises `error`, naming the path, if it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as problem:
+        raise error(f"{path}: not UTF-8 text: byte {problem.start}: {problem.reason}") from None
+    except OSError as problem:
+        raise error(f"{path}: cannot be read: {reason(problem)}") from None
+
+
+def reason(error: Exception) -> str:
+    """What an error says, without the path that an OSError repeats."""
+    return str(getattr(error, "strerror", None) or error)
+
+
+def first_misfit(error: ValidationError, whole: str) -> str:
+    """The first place where content does not fit its model, and why. whole: the name of the outermost level.
+
+    Example: "types.0.name: Field required"
+    """
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"]) or whole
+    return f"{place}: {first['msg']}"
+
+
+# ---- hashing
+
+
+def file_hash(path: str | Path) -> str:
+    """SHA-256 of a file, or of a folder: over the names and hashes of all files below it.
+
+    Reads in pieces, because model files are larger than memory. Raises InputError.
+    """
+    path = Path(path)
+    digest = hashlib.sha256()
+    try:
+        if path.is_dir():
+            for file in sorted(p for p in path.rglob("*") if p.is_file()):
+                digest.update(f"{file.relative_to(path).as_posix()}\0{file_hash(file)}\n".encode())
+            return digest.hexdigest()
+        with path.open("rb") as content:
+            while piece := content.read(1 << 20):
+                digest.update(piece)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    return digest.hexdigest()
+
+
+# ---- writing
+
+
+def require_writable(path: str | Path) -> None:
+    """Raise OutputError if a file at `path` could not be written, as far as can be told without writing."""
+    path = Path(path)
+    # os.path, because the methods of Path raise if a folder above may not be read.
+    if os.path.isdir(path):
+        raise OutputError(f"{path}: cannot be written: it is a folder")
+    exists = os.path.exists(path)
+    if exists and not os.path.isfile(path):
+        raise OutputError(f"{path}: cannot be written: it is not a regular file")
+    if not os.path.isdir(path.parent):
+        raise OutputError(f"{path}: cannot be written: there is no folder {path.parent}")
+    if not os.access(path if exists else path.parent, os.W_OK):
+        raise OutputError(f"{path}: cannot be written: Permission denied")
+
+
+def replaceable(path: str | Path) -> Path:
+    """The file behind a link: a rename must replace the file, not the link to it."""
+    return Path(os.path.realpath(path))
+
+
+@contextlib.contextmanager
+def atomic_writer(path: Path) -> Iterator[IO[str]]:
+    """A text file to write to, put in place when the block ends without an error.
+
+    At any moment `path` holds its old content or all of the new one. The new content goes to `path.part`
+    first, in the same folder, because a rename is atomic only there. Raises OutputError.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        with output_errors(path):
+            with part.open("w", encoding="utf-8", newline="\n") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
+
+
+def write_atomically(path: Path, chunks: Iterable[str]) -> None:
+    """Write a whole file through `atomic_writer`."""
+    with atomic_writer(path) as file:
+        file.writelines(chunks)
+
+
+@contextlib.contextmanager
+def output_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError into an OutputError that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from None

@@ -1,0 +1,190 @@
+"""The constraint inside the generation loops of others: Outlines, `transformers.generate`, llama-cpp-python.
+
+They all take a logits processor: a callable that sees the tokens so far and may alter the scores of the next
+one. Ours leaves the legal tokens as they are and sets all others to minus infinity. It is written against
+what the three have in common, so none of them is imported here.
+
+    processor = OutlinesLogitsProcessor(["Effect of aspirin.", "No names."], vocabulary)
+
+    model.generate(**inputs, logits_processor=[processor], eos_token_id=[*vocabulary.stop_ids])
+    outlines.Generator(outlines_model, processor=processor).batch(prompts)
+    llama.create_completion(prompt, logits_processor=[one_processor])
+
+The decoders of this package do the same with a fraction of the forward passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import takewhile
+from typing import Any
+
+import numpy as np
+
+from ..constraint.automaton import DEAD, Constraint, State, TagMachine
+from ..constraint.edges import Boundary
+from ..constraint.legal import END, LegalTokens, Rule, TagTokens
+from ..constraint.markup import Markup
+from ..data import Sentence
+from ..decoding.answer import is_decision, only
+from ..schema import DDI, Schema
+from ..vocabulary import Vocabulary
+
+Ids = tuple[int, ...]
+
+
+class OutlinesLogitsProcessor:
+    """Lets a model write nothing but the sentences with tags, one answer a row. May be used again and again.
+
+    texts: a sentence for each prompt of a batch, in order; one alone serves any number of them. Several rows
+        may share a prompt (beams, samples), as long as they stand next to each other.
+    vocabulary: the model's (`vocabulary_of_tokenizer`, `load_vocabulary`). Give generate() its `stop_ids` as
+        `eos_token_id`: it knows only some of them by itself.
+
+    What a row may write follows from the ids that the row holds, never from what stood in its place before,
+    so beam search may reorder rows as it likes. A call that does not go on from rows that were seen before
+    begins a new generation; `reset` (which Outlines calls) says so explicitly, and is needed only where a new
+    prompt is an old one with a part of its answer.
+
+    It has the methods of `outlines.processors.OutlinesLogitsProcessor`, not its class: that would need
+    Outlines for what transformers can do alone.
+    """
+
+    def __init__(
+        self,
+        texts: str | Sequence[str],
+        vocabulary: Vocabulary,
+        *,
+        schema: Schema = DDI,
+        rule: Rule = "canonical",
+        boundary: Boundary = "word",
+    ) -> None:
+        tag_tokens = TagTokens(TagMachine(Markup(schema)), vocabulary)
+        self.vocabulary = vocabulary
+        self._walks = [
+            _Walk(LegalTokens(self._constraint(text, tag_tokens, boundary), tag_tokens, rule))
+            for text in ([texts] if isinstance(texts, str) else texts)
+        ]
+        if not self._walks:
+            raise ValueError("no sentences")
+        self._prompts: list[list[int]] = []  # of the generation under way, per row
+
+    @staticmethod
+    def _constraint(text: str, tag_tokens: TagTokens, boundary: Boundary) -> Constraint:
+        leading_space = tag_tokens.vocabulary.leading_space
+        return Constraint(text, tag_tokens.machine, boundary=boundary, leading_space=leading_space)
+
+    def reset(self) -> None:
+        """Begin a new generation with the next call."""
+        self._prompts = []
+
+    def __call__(self, input_ids: Any, logits: Any) -> Any:
+        """The logits with all but the legal tokens at minus infinity; the argument is not altered.
+
+        input_ids: prompt and answer so far, shape (rows, length) or (length,); numpy or torch.
+        logits: shape (rows, vocabulary) or (vocabulary,), of the same kind.
+        """
+        if logits.ndim == 1:
+            return self.process_logits(input_ids.reshape(1, -1), logits.reshape(1, -1)).reshape(-1)
+        return self.process_logits(input_ids, logits)
+
+    def process_logits(self, input_ids: Any, logits: Any) -> Any:
+        """`__call__` for arrays that have rows."""
+        masked = (
+            np.full_like(logits, -np.inf)
+            if isinstance(logits, np.ndarray)
+            else logits.new_full(logits.shape, float("-inf"))
+        )
+        for row, legal in enumerate(self._legal_ids(input_ids.tolist())):
+            masked[row, legal] = logits[row, legal]
+        return masked
+
+    def read(self, answers: Sequence[Sequence[int]]) -> list[Sentence | None]:
+        """The sentences with the mentions of answers, in order, None for an answer that is not finished.
+
+        answers: per row, the ids that were generated, with or without what stands after the stop token.
+        """
+        return [walk.read(answer) for walk, answer in zip(self._walks_of(len(answers)), answers, strict=True)]
+
+    def _legal_ids(self, rows: list[list[int]]) -> list[list[int]]:
+        walks = self._walks_of(len(rows))
+        if not self._goes_on(rows, walks):
+            self._prompts = rows
+            for walk in self._walks:
+                walk.clear()
+        return [walk.legal_ids(answer) for walk, answer in zip(walks, self._answers(rows), strict=True)]
+
+    def _goes_on(self, rows: list[list[int]], walks: list[_Walk]) -> bool:
+        """Whether these rows continue rows of the generation under way."""
+        if len(rows) != len(self._prompts):
+            return False
+        answers = self._answers(rows)
+        for row, prompt, walk, answer in zip(rows, self._prompts, walks, answers, strict=True):
+            if not answer or row[: len(prompt)] != prompt or not walk.has_seen(answer[:-1]):
+                return False
+        # Beams that have ended may be kept running; else, where every row has, a new prompt holds the answer.
+        return len(rows) > len(self._walks) or any(
+            walk.state(answer) not in (DEAD, END) for walk, answer in zip(walks, answers, strict=True)
+        )
+
+    def _answers(self, rows: list[list[int]]) -> list[Ids]:
+        """What was generated, per row; all prompts of a batch have one length."""
+        n_prompt = len(self._prompts[0])
+        return [tuple(row[n_prompt:]) for row in rows]
+
+    def _walks_of(self, n_rows: int) -> list[_Walk]:
+        """The walk that each row belongs to."""
+        n_each, rest = divmod(n_rows, len(self._walks))
+        if rest or not n_each:
+            raise ValueError(f"{n_rows} rows for {len(self._walks)} sentences")
+        return [walk for walk in self._walks for _ in range(n_each)]
+
+
+class _Walk:
+    """All answers to one sentence that are under way, each a state by the ids that lead to it."""
+
+    def __init__(self, legal_tokens: LegalTokens) -> None:
+        self._legal_tokens = legal_tokens
+        self._states: dict[Ids, State] = {}
+        self.clear()
+
+    def clear(self) -> None:
+        self._states = {(): self._legal_tokens.constraint.start}
+
+    def has_seen(self, answer: Ids) -> bool:
+        return answer in self._states
+
+    def state(self, answer: Ids) -> State:
+        """The state after an answer whose beginning has been seen."""
+        found = self._states.get(answer)
+        if found is None:
+            found = self._states[answer] = self._after(self._states[answer[:-1]], answer[-1])
+        return found
+
+    def legal_ids(self, answer: Ids) -> list[int]:
+        """What may come next; a stop token where nothing else may.
+
+        Beam search fills up with answers of probability 0: they end at once, as do those that have ended.
+        """
+        state = self.state(answer)
+        if state in (DEAD, END):
+            return sorted(self._legal_tokens.vocabulary.stop_ids)
+        legal = self._legal_tokens.legal(state)
+        if is_decision(legal) or END in legal.values():
+            return list(legal)
+        return [only(legal)]  # the decoders' choice among equal spellings, so that answers are the same
+
+    def _after(self, state: State, token_id: int) -> State:
+        if state in (DEAD, END):
+            return state
+        return self._legal_tokens.legal(state).get(token_id, DEAD)
+
+    def read(self, answer: Sequence[int]) -> Sentence | None:
+        """The sentence with the answer's mentions; None if it is not one."""
+        constraint, vocabulary = self._legal_tokens.constraint, self._legal_tokens.vocabulary
+        written = takewhile(lambda token_id: token_id not in vocabulary.stop_ids, answer)
+        tagged = constraint.read(vocabulary.decode(written))
+        if tagged is None:
+            return None
+        text = constraint.text
+        return Sentence("", text).with_mentions(t.mention(text) for t in tagged)

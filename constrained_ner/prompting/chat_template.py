@@ -1,0 +1,161 @@
+"""A model's chat template, rendered around numbered slots instead of texts.
+
+What a template writes does not depend on the texts that it is given here, for it never sees them: it gets a
+slot per message, and its own words come back cut at the slots. So they can be tokenised with control tokens
+on, and the texts, which go in between, with control tokens off.
+
+Thinking is turned off, for the answer is forced to begin at once. In this order:
+
+1. A template with a switch gets `enable_thinking=False` (and `thinking=False`, as some call it).
+2. Where its last words open a thought (`<think>`), the thought is closed, empty.
+3. Where it writes more before the answers of the past than before the one that is asked for, the rest is
+   written too (`<|channel|>final<|message|>`).
+4. A template without a switch that speaks of `</think>` gets an empty thought.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import lru_cache
+from typing import Any
+
+from ..data import Sentence
+from ..errors import MissingExtraError, PromptError
+from ..vocabulary import Vocabulary
+
+PLAIN_TEMPLATE = "{% for message in messages %}{{ message['content'] }}\n{% endfor %}"
+"""For models without a chat template: one message after the other."""
+
+EMPTY_THOUGHT = "<think>\n\n</think>\n\n"
+
+_SLOT = re.compile("\ue000([0-9]+)\ue001")  # private-use characters: no template writes them
+_SWITCH = re.compile(r"\b(enable_)?thinking\b")
+_OPEN_THOUGHT = re.compile(r"<think>\s*\Z")
+_DAY = date(2024, 7, 26)  # what Llama 3.2 writes where nobody tells it the day
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn.
+
+    sentence: set on an assistant's turn: the example whose tagged text it is.
+    n_fixed: so many characters of a user's turn are the same whatever the sentence is.
+    """
+
+    role: str
+    content: str
+    sentence: Sentence | None = None
+    n_fixed: int = 0
+
+
+class ChatTemplate:
+    """A chat template in Jinja, None for `PLAIN_TEMPLATE`, of the model with this vocabulary.
+
+    Raises PromptError where it is no Jinja, and on rendering where it refuses the messages.
+    """
+
+    def __init__(self, source: str | None, vocabulary: Vocabulary) -> None:
+        source = source or PLAIN_TEMPLATE
+        self._variables: dict[str, Any] = {
+            "bos_token": _spelling(vocabulary, vocabulary.bos_id),
+            "eos_token": _spelling(vocabulary, vocabulary.eos_id),
+            "add_generation_prompt": True,
+            "enable_thinking": False,
+            "thinking": False,
+            "tools": None,
+            "documents": None,
+        }
+        self._has_switch = bool(_SWITCH.search(source))
+        self._speaks_of_thoughts = "</think>" in source
+        environment, self._error = _environment()
+        try:
+            self._template = environment.from_string(source)
+        except self._error as error:
+            raise PromptError(f"the chat template is not valid Jinja: {error}") from None
+        self._render_roles = lru_cache(maxsize=256)(self._render)
+
+    def render(self, messages: Sequence[Message]) -> tuple[str | int, ...]:
+        """The template's own texts, and between them the numbers of the messages that stand there.
+
+        The last message is the user's; the last text opens the answer. Texts and numbers alternate.
+        Example: one message of the user's -> ("<|user|>\\n", 0, "<|end|>\\n<|assistant|>\\n")
+        """
+        return self._render_roles(tuple(message.role for message in messages))
+
+    def _render(self, roles: tuple[str, ...]) -> tuple[str | int, ...]:
+        *pieces, opening = self._pieces(roles)
+        return (*pieces, self._without_thinking(str(opening), roles))
+
+    def _without_thinking(self, opening: str, roles: tuple[str, ...]) -> str:
+        if _OPEN_THOUGHT.search(opening):
+            return _OPEN_THOUGHT.sub(EMPTY_THOUGHT, opening)
+        past = self._opening_of_the_past(roles)
+        if past.startswith(opening) and past[len(opening) :].strip():
+            return past
+        if self._speaks_of_thoughts and not self._has_switch and "</think>" not in opening:
+            return opening + EMPTY_THOUGHT
+        return opening
+
+    def _opening_of_the_past(self, roles: tuple[str, ...]) -> str:
+        """What the template writes before an answer that has been given."""
+        n_messages = len(roles)
+        pieces = self._pieces((*roles, "assistant", "user"))
+        if n_messages not in pieces or n_messages - 1 not in pieces:
+            return ""  # it shows the last message alone
+        at = pieces.index(n_messages)
+        return str(pieces[at - 1]) if pieces[at - 2 : at - 1] == [n_messages - 1] else ""
+
+    def _pieces(self, roles: Sequence[str]) -> list[str | int]:
+        slots = [{"role": role, "content": f"\ue000{n}\ue001"} for n, role in enumerate(roles)]
+        try:
+            rendered = self._rendered(slots)
+        except self._error:
+            # Some templates know no system role: the instructions go into the first user turn.
+            if roles[0] != "system" or len(slots) < 2:
+                raise PromptError("the chat template refuses the messages") from None
+            merged = {"role": "user", "content": f"{slots[0]['content']}\n\n{slots[1]['content']}"}
+            try:
+                rendered = self._rendered([merged, *slots[2:]])
+            except self._error as error:
+                raise PromptError(f"the chat template refuses the messages: {error}") from None
+        pieces = _SLOT.split(rendered)
+        return [int(piece) if n % 2 else piece for n, piece in enumerate(pieces)]
+
+    def _rendered(self, messages: Sequence[dict[str, str]]) -> str:
+        return str(self._template.render(messages=messages, **self._variables))
+
+
+def _spelling(vocabulary: Vocabulary, token_id: int | None) -> str:
+    return "" if token_id is None else vocabulary.token_bytes[token_id].decode(errors="replace")
+
+
+def _environment() -> tuple[Any, type[Exception]]:
+    """Jinja as transformers sets it up, but for the day, which must not change a prompt; and its error."""
+    try:
+        import jinja2
+        import jinja2.ext
+        import jinja2.sandbox
+    except ImportError:
+        raise MissingExtraError("jinja2", "llamacpp") from None
+
+    def raise_exception(message: str) -> None:
+        raise jinja2.TemplateError(message)
+
+    class Generation(jinja2.ext.Extension):
+        """`{% generation %}` marks answers for training, and writes nothing."""
+
+        tags = {"generation"}  # noqa: RUF012 - as Jinja declares it
+
+        def parse(self, parser: Any) -> Any:
+            next(parser.stream)
+            return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", Generation]
+    )
+    environment.globals["raise_exception"] = raise_exception
+    environment.globals["strftime_now"] = _DAY.strftime
+    return environment, jinja2.TemplateError

@@ -1,0 +1,79 @@
+"""The sentences that may be shown as examples: with text, and with gold that tags can express."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from ...constraint.edges import Boundary
+from ...constraint.markup import Markup
+from ...data import Document, Sentence
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A sentence that may be shown. document: the id of the one that it stands in."""
+
+    sentence: Sentence
+    document: str
+
+    @property
+    def types(self) -> set[str]:
+        return {mention.type for mention in self.sentence.mentions}
+
+
+class Pool:
+    """Candidates in the order of their file."""
+
+    def __init__(self, candidates: Iterable[Candidate]) -> None:
+        self.candidates: Sequence[Candidate] = tuple(candidates)
+
+    @classmethod
+    def of(cls, documents: Iterable[Document], markup: Markup, boundary: Boundary = "word") -> Pool:
+        """The sentences of the documents that have text, and no mention that the tags cannot express."""
+        return cls(
+            Candidate(sentence, document.id)
+            for document in documents
+            for sentence in document
+            if sentence.text.strip() and not markup.expressible(sentence, boundary)[1]
+        )
+
+    def restricted(self, ids: Collection[str]) -> Pool:
+        """The candidates whose sentences have these ids."""
+        return Pool(candidate for candidate in self.candidates if candidate.sentence.id in ids)
+
+    def __len__(self) -> int:
+        return len(self.candidates)
+
+    @cached_property
+    def n_mentions(self) -> Counter[str]:
+        """Mentions by type."""
+        return Counter(mention.type for c in self.candidates for mention in c.sentence.mentions)
+
+    @cached_property
+    def types(self) -> tuple[str, ...]:
+        """The types that occur, the rarest first."""
+        return tuple(sorted(self.n_mentions, key=lambda name: (self.n_mentions[name], name)))
+
+    @cached_property
+    def rare_types(self) -> tuple[str, ...]:
+        """Those with less than half of the mentions that they would have if all were equally frequent."""
+        even = sum(self.n_mentions.values()) / max(1, len(self.types))
+        return tuple(name for name in self.types if self.n_mentions[name] < even / 2)
+
+    def hash(self) -> str:
+        """Of all candidates, in order."""
+        return examples_hash(candidate.sentence for candidate in self.candidates)
+
+
+def examples_hash(sentences: Iterable[Sentence]) -> str:
+    """SHA-256 over ids, texts and mentions, in order."""
+    digest = hashlib.sha256()
+    for sentence in sentences:
+        mentions = [[m.type, m.start, m.end] for m in sentence.mentions]
+        digest.update(json.dumps([sentence.id, sentence.text, mentions]).encode() + b"\n")
+    return digest.hexdigest()

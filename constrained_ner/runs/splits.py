@@ -1,0 +1,141 @@
+"""What keeps a figure honest: which split was evaluated, what was learnt from, how often a test was run.
+
+The split of a file is known by the hash of its sentences (ids and texts, in any order and any XML), or it is
+stated. What stands in the evaluated file may serve neither as an example nor for training. Runs on a test
+split are noted in a ledger of the user's, for a test set that one goes back to with other options is one that
+one tunes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ..data import Sentence
+from ..errors import InputError
+
+Split = Literal["train", "devel", "test"]
+
+KNOWN_SPLITS: dict[str, Split] = {
+    "ab3c4f853d3045a96330cd2061660ae1c744e49f05399b7b5df570af6f699961": "train",
+    "0245fc1a164ba78c03463155574a8b40889e6a4f4ec27df616f30c6ccd4f72f0": "devel",
+}
+"""Data hash -> split: the course's split of the DDI-2013 corpus (Herrero-Zazo et al. 2013)."""
+
+TRIVIAL_LENGTH = 25
+"""Characters. Shorter texts ("Drug Interactions", "Not known.") recur in documents that share nothing."""
+
+MOST_SHARED = 0.1
+"""Share of a file's longer texts that another may repeat. Labels of medicines copy one another: in the
+course's split 5 % of devel's texts stand in train, too."""
+
+
+def data_hash(sentences: Iterable[Sentence]) -> str:
+    """SHA-256 over the ids and texts of the sentences, whatever their order."""
+    lines = sorted(json.dumps([sentence.id, sentence.text]) for sentence in sentences)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def split_of(hash_of_data: str, stated: Split | None, path: str | Path) -> Split | None:
+    """Which split a file is: known by its content, else as stated. InputError where the two disagree."""
+    known = KNOWN_SPLITS.get(hash_of_data)
+    if known and stated and known != stated:
+        raise InputError(f"{path}: is the {known} split of the DDI corpus, not {stated}")
+    return known or stated
+
+
+def text_key(text: str) -> str:
+    """What two texts have in common that differ in case and white space alone."""
+    return " ".join(text.casefold().split())
+
+
+def keep_apart(
+    used: Sequence[Sentence],
+    evaluated: Iterable[Sentence],
+    *,
+    used_path: str | Path,
+    evaluated_path: str | Path,
+    purpose: Literal["examples", "training"],
+) -> list[Sentence]:
+    """The sentences that may be used where others are evaluated: those whose text does not stand there, too.
+
+    Raises InputError, naming the first sentence, where the two share an id, or more than a tenth of the
+    longer texts of either: then it is the same material, and not two documents with a phrase in common.
+    """
+    evaluated = list(evaluated)
+    ids = {sentence.id for sentence in evaluated}
+    shared_ids = [sentence.id for sentence in used if sentence.id in ids]
+    rule = f"what is evaluated may not serve {'as examples' if purpose == 'examples' else 'for training'}"
+    where = f"stands in {evaluated_path}, too: {rule}"
+    if shared_ids:
+        raise InputError(f"{used_path}: sentence {shared_ids[0]}{_and_others(shared_ids)} {where}")
+    texts = {key for sentence in evaluated if len(key := text_key(sentence.text)) >= TRIVIAL_LENGTH}
+    keys = [text_key(sentence.text) for sentence in used]
+    longer = {key for key in keys if len(key) >= TRIVIAL_LENGTH}
+    shared = longer & texts
+    if shared and len(shared) > MOST_SHARED * min(len(longer), len(texts)):
+        first = [sentence.id for sentence, key in zip(used, keys, strict=True) if key in shared]
+        raise InputError(f"{used_path}: the text of sentence {first[0]}{_and_others(first)} {where}")
+    return [sentence for sentence, key in zip(used, keys, strict=True) if key not in shared]
+
+
+def _and_others(ids: Collection[str]) -> str:
+    return f" (and {len(ids) - 1} others)" if len(ids) > 1 else ""
+
+
+class LedgerEntry(BaseModel):
+    """A run on a test split. data: hash of the sentences. options: hash of all that was chosen."""
+
+    model_config = ConfigDict(frozen=True)
+
+    date: str
+    data: str
+    options: str
+    output: str
+
+
+def ledger_path() -> Path:
+    """Where runs on test splits are noted: `constrained-ner/test-runs.jsonl` in the user's state folder.
+
+    That is $XDG_STATE_HOME, %LOCALAPPDATA% on Windows, or ~/.local/state.
+    """
+    base = os.environ.get("XDG_STATE_HOME") or os.environ.get("LOCALAPPDATA")
+    folder = Path(base) if base else Path.home() / ".local" / "state"
+    return folder / "constrained-ner" / "test-runs.jsonl"
+
+
+def earlier_test_run(hash_of_data: str, options: str) -> LedgerEntry | None:
+    """The last run with other options on the same test split, if one is noted."""
+    try:
+        lines = ledger_path().read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    for line in reversed(lines):
+        try:
+            run = LedgerEntry.model_validate_json(line)
+        except ValidationError:  # a line of a later version, or half a line
+            continue
+        if run.data == hash_of_data and run.options != options:
+            return run
+    return None
+
+
+def note_test_run(hash_of_data: str, options: str, output: str | Path) -> str | None:
+    """Add a run to the ledger; returns why that could not be done, None if it was."""
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    run = LedgerEntry(date=now, data=hash_of_data, options=options, output=str(output))
+    path = ledger_path()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as ledger:
+            ledger.write(run.model_dump_json() + "\n")
+    except OSError as error:
+        return f"{path}: this run on a test split cannot be noted: {error.strerror or error}"
+    return None

@@ -1,0 +1,83 @@
+"""The bundled model's card: what it is, what it learnt from, and what it reaches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from string import Template
+
+import gguf
+
+from ...annotation.annotator import Annotator
+from ...evaluation import evaluate
+from ...files import file_hash, write_atomically
+from ...formats.ddi import read_ddi
+from .trainer import StageSummary
+
+
+def write_card(
+    path: Path, model: Path, stages: Sequence[StageSummary], devel: Path | None, *, history: str = ""
+) -> None:
+    """Write the card of a GGUF beside it.
+
+    devel: DDI XML to measure on, through llama.cpp as a user would. history: what came before the stages.
+    """
+    template = resources.files("constrained_ner") / "templates" / "cards" / "bundled.md"
+    content = Template(template.read_text(encoding="utf-8")).safe_substitute(
+        **_shape(model),
+        file=model.name,
+        n_bytes=f"{model.stat().st_size:,}",
+        sha256=file_hash(model),
+        stages="\n".join(
+            f"| {s.name} | {s.n_tokens / 1e6:.2f}M | {s.seconds / 60:.0f} | {s.rate:g} "
+            f"| {s.decision:.3f} | {s.copy:.2f} |"
+            for s in stages
+        ),
+        history=history,
+        figures=_figures(model, devel) if devel else "Not measured.",
+    )
+    write_atomically(path, [content])
+
+
+def _shape(model: Path) -> dict[str, str]:
+    reader = gguf.GGUFReader(model)
+
+    def field(name: str) -> int:
+        return int(reader.fields[f"llama.{name}"].contents())
+
+    return {
+        "n_parameters": f"{sum(int(t.n_elements) for t in reader.tensors):,}",
+        "n_hidden": str(field("embedding_length")),
+        "n_layers": str(field("block_count")),
+        "n_heads": str(field("attention.head_count")),
+        "n_feed_forward": str(field("feed_forward_length")),
+        "n_context": f"{field('context_length'):,}",
+        "n_tokens": f"{len(reader.fields['tokenizer.ggml.tokens'].contents()):,}",
+    }
+
+
+def _figures(model: Path, devel: Path) -> str:
+    documents = read_ddi(devel)
+    sentences = [s for document in documents for s in document]
+    with Annotator.load(model) as ner:
+        began_s = time.perf_counter()
+        results = list(ner.run(sentences, doubtful=True))
+        each = iter(results)
+        found = [s for d in documents for s in ner.agreed([next(each).sentence for _ in d])]
+        elapsed_s = time.perf_counter() - began_s
+    evaluation = evaluate(
+        [(s.id, m) for s in sentences for m in s.mentions],
+        [(s.id, m) for s in found for m in s.mentions],
+    )
+    n = len(sentences)
+    n_decisions = sum(r.effort.n_decisions for r in results)
+    legal_share = sum(r.effort.legal_mass for r in results) / max(1, n_decisions)
+    table = "\n".join(f"    {line}" for line in evaluation.table().splitlines())
+    return (
+        f"{devel.name}, {n:,} sentences, exact span and type, `bin/llm-NERC {devel.name} out` and "
+        f"`bin/evaluate {devel.name} out`:\n\n{table}\n\n"
+        f"{n / elapsed_s:.1f} sentences a second, {sum(r.effort.n_passes for r in results) / n:.2f} forward "
+        f"passes a sentence; {legal_share:.1%} of the probability at the decisions lies on legal tokens."
+    )

@@ -1,0 +1,154 @@
+"""What the bundled model learns from, read from a folder of data files.
+
+    ddi/train.xml                gold, the four types
+    text/*.txt.gz                running text; its names are tagged by longest match with a lexicon
+    ner/*.jsonl.gz               sentences annotated in other schemas; chemicals of all kinds become one type
+    lexicon/drugbank_names*      name|type
+
+Nothing is read from any other file of `ddi/`: what measures the model must not have taught it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ...annotation.lexicon import Lexicon, key_of
+from ...data import Mention, Sentence, Span
+from ...errors import InputError
+from ...formats.ddi import read_ddi
+from ...formats.name_lines import read_lines, read_names
+from .names import build_lexicon, lower_case_counts
+from .swapping import Swapper, names_by_type
+from .texts import sentences
+
+TEXTS = {
+    "fda_labels_tac": 100_000,
+    "drugbank_descriptions": 10_000,
+    "medquad": 10_000,
+    "mtl_other": 40_000,
+    "chem_exposure": 4_000,
+    "hallmarks_cancer": 2_000,
+    "pubmedqa": 5_000,
+    "pmc_oa_biomed": 8_000,
+}
+"""Text file -> how many of its paragraphs are read. Drug text whole, other text in part."""
+
+CHEMICAL_TYPES = {
+    "drugprot": {"CHEMICAL"},
+    "bc5cdr": {"Chemical"},
+    "pitt_package_inserts": {"Active_ingredient", "Drug_product", "Metabolite"},
+    "bionlp13cg": {"Simple_chemical"},
+    "bionlp13pc": {"Simple_chemical"},
+}
+"""Annotated file -> those of its types that are chemicals."""
+
+MIN_CHARACTERS, MAX_CHARACTERS = 25, 350
+COMMON_WORD = 20
+"""A brand whose rarest word stands in lower case this often in the text is taken for an everyday word."""
+SHARE_WITHOUT_NAMES = 0.1
+
+# What may be swapped in: no doses, no phrases.
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z-]{3,24}( [A-Za-z-]{2,20})?$")
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """gold: DDI train. tagged: text tagged by the lexicon. chemical: other corpora, one type.
+
+    listed: entity type -> names of the lexicon.
+    """
+
+    gold: tuple[Sentence, ...]
+    tagged: tuple[Sentence, ...]
+    chemical: tuple[Sentence, ...]
+    listed: Mapping[str, Sequence[str]]
+    swapper: Swapper
+
+
+def read_corpus(data: Path, *, seed: int = 0) -> Corpus:
+    """Everything that is learnt from, under `data`."""
+    gold = tuple(s for document in read_ddi(data / "ddi" / "train.xml") for s in document)
+    if not any(s.mentions for s in gold):
+        raise InputError(f"{data / 'ddi' / 'train.xml'}: no sentence has an entity to learn from")
+    listed = read_names(data / "lexicon" / "drugbank_names.txt.gz")
+    paragraphs = list(read_paragraphs(data))
+    lexicon = build_lexicon(listed, gold, lower_case_counts(paragraphs), common=COMMON_WORD)
+    chemical = tuple(read_chemical(data))
+    names = _plain_names(listed, lexicon)
+    return Corpus(
+        gold=gold,
+        tagged=tuple(tag_text(paragraphs, lexicon, np.random.default_rng(seed))),
+        chemical=chemical,
+        listed=names_by_type(names),
+        swapper=Swapper((_gold_names(gold), names_by_type([*names, *_unknown_chemicals(chemical, lexicon)]))),
+    )
+
+
+def tokenizer_texts(data: Path) -> Iterator[str]:
+    """What the tokenizer is made from: the task's own sentences ten times, the rest of the text once."""
+    gold = [s.text for document in read_ddi(data / "ddi" / "train.xml") for s in document]
+    return itertools.chain(gold * 10, read_paragraphs(data))
+
+
+def read_paragraphs(data: Path) -> Iterator[str]:
+    """The paragraphs of the text files, each file up to its limit."""
+    for name, limit in TEXTS.items():
+        yield from itertools.islice(read_lines(data / "text" / f"{name}.txt.gz"), limit)
+
+
+def tag_text(paragraphs: Iterable[str], lexicon: Lexicon, rng: np.random.Generator) -> Iterator[Sentence]:
+    """Sentences of middle length, tagged; of those without a name only a few, since gold has few."""
+    for number, text in enumerate(itertools.chain.from_iterable(map(sentences, paragraphs))):
+        if MIN_CHARACTERS <= len(text) <= MAX_CHARACTERS:
+            mentions = lexicon.tag(text)
+            if mentions or rng.random() < SHARE_WITHOUT_NAMES:
+                yield Sentence(f"text.{number}", text, tuple(mentions))
+
+
+def read_chemical(data: Path) -> Iterator[Sentence]:
+    """Sentences of the other corpora, their chemicals as mentions of one type."""
+    for name, kinds in CHEMICAL_TYPES.items():
+        path = data / "ner" / f"{name}.jsonl.gz"
+        for number, line in enumerate(read_lines(path), start=1):
+            try:
+                yield _read_record(json.loads(line), kinds, f"{name}.{number}")
+            except (ValueError, KeyError, TypeError) as error:
+                raise InputError(f"{path}: line {number}: not an annotated sentence: {error!r}") from None
+
+
+def _read_record(record: dict[str, object], kinds: set[str], sentence_id: str) -> Sentence:
+    text, entities = record["text"], record["entities"]
+    if not isinstance(text, str) or not isinstance(entities, list):
+        raise TypeError("text or entities is of the wrong kind")
+    spans = sorted({Span(e["start"], e["end"]) for e in entities if e["type"] in kinds})
+    mentions = tuple(Mention((s,), "chemical", text[s.start : s.end]) for s in spans)
+    return Sentence(sentence_id, text, mentions)
+
+
+def _gold_names(gold: Sequence[Sentence]) -> dict[str, list[str]]:
+    return names_by_type(
+        (s.text[m.start : m.end], m.type) for s in gold for m in s.mentions if not m.discontinuous
+    )
+
+
+def _plain_names(listed: Iterable[tuple[str, str]], lexicon: Lexicon) -> list[tuple[str, str]]:
+    """Listed names that the lexicon kept, with their types, without doses and phrases."""
+    kept = ((name, kind) for name, kind in listed if lexicon.names.get(key_of(name)) == kind)
+    return [(name, kind) for name, kind in kept if _PLAIN.match(name)]
+
+
+def _unknown_chemicals(chemical: Sequence[Sentence], lexicon: Lexicon) -> list[tuple[str, str]]:
+    """For drug_n: names of chemicals that the lexicon does not know as anything else."""
+    return [
+        (m.text, "drug_n")
+        for s in chemical
+        for m in s.mentions
+        if 4 < len(m.text) < 40 and lexicon.names.get(key_of(m.text), "drug_n") == "drug_n"
+    ]

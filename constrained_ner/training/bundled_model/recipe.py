@@ -1,0 +1,219 @@
+"""The bundled model from files to GGUF, in stages, stopped and resumed at will."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...annotation.annotator import Annotator
+from ...data import Sentence
+from ...errors import ModelError, OutputError
+from ...formats.ddi import read_ddi
+from ..losses import Weights
+from .bias_into_weights import lean
+from .card import write_card
+from .corpus import Corpus, read_corpus, tokenizer_texts
+from .export import export_gguf, export_transformers
+from .greedy import measure
+from .model import ModelSize, load_weights, new_model
+from .sources import Copying, mixture
+from .teaching import teach
+from .tokenizer import ModelTokenizer, train_tokenizer
+from .trainer import Stage, Trainer
+
+MODEL_FILE = "constrained-ner-bundled.gguf"
+LEANING_STEP = 4
+"""Every k-th gold sentence is enough to see where tags may open."""
+
+Budgets = tuple[float, float, float]
+
+
+def train(
+    data: Path,
+    out: Path,
+    *,
+    minutes: Budgets = (10.0, 60.0, 30.0),
+    tokens: tuple[int, int, int] | None = None,
+    devel: Path | None = None,
+    n_measured: int = 300,
+    start_from: Sequence[Path] = (),
+    teacher: Path | None = None,
+    n_taught: int = 20_000,
+    listed: float = 0.0,
+    bias: Mapping[str, float] | None = None,
+    resume: bool = False,
+    device: str = "cpu",
+    compiled: bool | None = None,
+    n_threads: int | None = None,
+    seed: int = 0,
+) -> None:
+    """Tokenizer, stages, export, and a model card with what it reaches on `devel`.
+
+    data: folder with ddi/, text/, ner/ and lexicon/. out: for tokenizer, checkpoint, log and models.
+    minutes: of copying, of the mixture, of gold. tokens: the same budgets in tokens: repeatable to the bit.
+    devel: DDI XML to measure on, `n_measured` sentences of it (0 for all) after each stage, all at the end.
+    start_from: earlier `out`s with one tokenizer; their weights, or the mean of them, are the start.
+    teacher: GGUF of an earlier model that marks `n_taught` sentences of the text, beside the lexicon.
+    listed: share of the last stage that is lists of names from the lexicon, below 1.
+    bias: type -> what to add to the logit of opening it in the end (see `leaning`).
+    compiled: use torch.compile; None does so on a graphics card. There it is in bfloat16, too.
+    Raises UserError.
+    """
+    if n_threads:
+        torch.set_num_threads(n_threads)
+    checkpoint = out / "checkpoint.pt"
+    if checkpoint.exists() and not resume:
+        raise OutputError(f"{checkpoint}: exists; --resume goes on from it, another --out starts afresh")
+    out.mkdir(parents=True, exist_ok=True)
+    log = Log(out / "train.log")
+    tokenizer = _tokenizer(data, out, start_from)
+    torch.manual_seed(seed)
+    model = new_model(ModelSize(), tokenizer).to(device)
+    if start_from:
+        load_weights(model, [folder / "transformers" for folder in start_from])
+    log(f"parameters {sum(p.numel() for p in model.parameters())}, tokens {tokenizer.n_tokens}")
+    corpus = read_corpus(data, seed=seed)
+    if teacher:
+        corpus = replace(corpus, tagged=_taught(teacher, n_taught, corpus, out, n_threads, seed))
+        log(f"{len(corpus.tagged)} sentences marked by {teacher} and the lexicon")
+    stages = make_stages(tokenizer, corpus, minutes, tokens, taught=teacher is not None, listed=listed)
+    measured = _measured(devel, n_measured)
+
+    def after_stage(stage: Stage) -> None:
+        export(model, tokenizer, out)
+        if measured and stage.weights.decision:
+            log(f"after {stage.name}:\n{measure(model, tokenizer, measured).table()}")
+
+    if compiled is None:
+        compiled = model.device.type == "cuda"
+    trainer = Trainer(model, tokenizer.pad, seed=seed, checkpoint=checkpoint, compiled=compiled, log=log)
+    trainer.run(stages, after_stage)
+    if bias:
+        spread = lean(model, tokenizer, corpus.gold[::LEANING_STEP], bias)
+        log("; ".join(f"{name} {bias[name]:+g}, give or take {spread[name]:.2f}" for name in bias))
+        export(model, tokenizer, out)
+    history = _history(start_from, teacher, listed, bias)
+    write_card(out / "MODEL_CARD.md", out / MODEL_FILE, trainer.finished, devel, history=history)
+    log(f"written: {out / MODEL_FILE}, {out / 'MODEL_CARD.md'}")
+
+
+def make_stages(
+    tokenizer: ModelTokenizer,
+    corpus: Corpus,
+    minutes: Budgets,
+    tokens: tuple[int, int, int] | None,
+    *,
+    taught: bool = False,
+    listed: float = 0.0,
+) -> list[Stage]:
+    """Copying, then everything, then mostly gold; weights that copy already need fewer random copies.
+
+    taught: the tagged text is good enough to stay beside the gold.
+    """
+    copies = 0.3 if (tokens or minutes)[0] else 0.05
+    sources = (
+        Copying(tokenizer),
+        mixture(tokenizer, corpus, gold=0.35, tagged=0.4, chemical=0.15, swapped=0.5, copies=copies),
+        mixture(
+            tokenizer,
+            corpus,
+            gold=0.7 if taught else 0.9,
+            tagged=0.2 if taught else 0.0,
+            chemical=0.1,
+            listed=listed / (1 - listed),
+            swapped=0.4,
+            rare=1.0,
+        ),
+    )
+    budgets: list[dict[str, Any]] = [
+        {"n_tokens": tokens[i]} if tokens else {"minutes": minutes[i]} for i in range(len(sources))
+    ]
+    copying_only = Weights(decision=0.0, prompt=0.0, answer=1.0, share=1.0)
+    return [
+        Stage("copying", sources[0], **budgets[0], weights=copying_only, rate=1.5e-3, batch_tokens=1500),
+        Stage("mixture", sources[1], **budgets[1], rate=2e-3, last=0.7, weights=Weights(share=0.25)),
+        Stage(
+            "gold",
+            sources[2],
+            **budgets[2],
+            rate=1.5e-3,
+            last=0.02,
+            dropout=0.15,
+            weights=Weights(share=0.25),
+        ),
+    ]
+
+
+class Log:
+    """Lines to the terminal and to a file, each with the time since the start."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.began = time.monotonic()
+
+    def __call__(self, line: str) -> None:
+        stamped = f"[{time.monotonic() - self.began:.0f}s] {line}"
+        print(stamped, flush=True)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(stamped + "\n")
+
+
+def export(model: Any, tokenizer: ModelTokenizer, out: Path) -> None:
+    """The GGUF in Q8_0 and float32, and the folder for transformers."""
+    export_gguf(model, tokenizer, out / MODEL_FILE)
+    export_gguf(model, tokenizer, out / "f32.gguf", precision="f32")
+    export_transformers(model, tokenizer, out / "transformers")
+
+
+def _tokenizer(data: Path, out: Path, start_from: Sequence[Path]) -> ModelTokenizer:
+    path = out / "tokenizer.json"
+    if start_from:
+        first, *others = start_from
+        for other in others:
+            if (other / "tokenizer.json").read_bytes() != (first / "tokenizer.json").read_bytes():
+                raise ModelError(f"{other / 'tokenizer.json'}: another tokenizer than that of {first}")
+        ModelTokenizer.load(first / "tokenizer.json").save(path)
+    elif not path.exists():
+        train_tokenizer(tokenizer_texts(data)).save(path)
+    return ModelTokenizer.load(path)
+
+
+def _history(
+    start_from: Sequence[Path], teacher: Path | None, listed: float, bias: Mapping[str, float] | None
+) -> str:
+    """What the model's card says of what came before the stages, and after them."""
+    lines = []
+    if start_from:
+        names = " and ".join(f"`{folder.name}`" for folder in start_from)
+        lines.append(
+            f"Before these stages: the mean weights of {len(start_from)} earlier training(s), {names}."
+        )
+    if teacher:
+        lines.append(f"The text was marked by an earlier model, `{teacher.name}`, and the lexicon.")
+    if listed:
+        lines.append(f"{listed:.0%} of the last stage were lists of names.")
+    if bias:
+        added = ", ".join(f"{name} {number:+g}" for name, number in bias.items())
+        lines.append(f"After them: {added} to the logits of opening these types, put into the weights.")
+    return "\n".join(lines)
+
+
+def _taught(
+    teacher: Path, n: int, corpus: Corpus, out: Path, n_threads: int | None, seed: int
+) -> tuple[Sentence, ...]:
+    with Annotator.load(teacher, n_threads=n_threads, min_confidence=0.0) as ner:
+        return tuple(teach(ner, corpus.tagged, n, out / "taught.jsonl", np.random.default_rng(seed)))
+
+
+def _measured(devel: Path | None, n: int) -> list[Sentence]:
+    """Every k-th sentence, so that all documents are there."""
+    if devel is None:
+        return []
+    sentences = [s for document in read_ddi(devel) for s in document]
+    return sentences[:: max(1, len(sentences) // n)] if n else sentences

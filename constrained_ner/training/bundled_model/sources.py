@@ -1,0 +1,154 @@
+"""Where the examples of a stage come from: an endless supply in chunks, each chunk from its own seed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from ...data import Mention, Sentence, Span
+from ...schema import DDI
+from ..batches import Example
+from .copying import Curriculum, random_copies
+from .corpus import Corpus
+from .targets import TargetWriter
+from .tokenizer import CHEMICAL, SEPARATOR, ModelTokenizer
+
+
+class Source(Protocol):
+    """Examples for one stage. `state` is all that a resumed run must put back."""
+
+    state: dict[str, Any]
+
+    def chunk(self, n_tokens: int, rng: np.random.Generator) -> list[Example]: ...
+
+    def learnt(self, loss: float) -> None:
+        """Told the mean loss over the answer after each chunk."""
+        ...
+
+
+class Copying:
+    """Random strings under the curriculum."""
+
+    def __init__(self, tokenizer: ModelTokenizer) -> None:
+        self.tokenizer = tokenizer
+        self.state: dict[str, Any] = {"length": Curriculum().length}
+
+    def chunk(self, n_tokens: int, rng: np.random.Generator) -> list[Example]:
+        length = self.state["length"]
+        return _copies(self.tokenizer, int(n_tokens / (1.8 * length)) + 1, length, rng)
+
+    def learnt(self, loss: float) -> None:
+        self.state["length"] = Curriculum(self.state["length"]).after(loss).length
+
+
+@dataclass(frozen=True)
+class Share:
+    """A part of a mixture: how often it is drawn from, and how an example of it is made."""
+
+    weight: float
+    draw: Callable[[np.random.Generator], Example]
+
+
+class Mixture:
+    """Sentences of several kinds, drawn with replacement."""
+
+    def __init__(self, shares: Sequence[Share]) -> None:
+        self.shares = shares
+        self.state: dict[str, Any] = {}
+
+    def chunk(self, n_tokens: int, rng: np.random.Generator) -> list[Example]:
+        weights = np.array([s.weight for s in self.shares])
+        examples: list[Example] = []
+        n_drawn = 0
+        while n_drawn < n_tokens:
+            example = self.shares[rng.choice(len(weights), p=weights / weights.sum())].draw(rng)
+            examples.append(example)
+            n_drawn += len(example.ids)
+        return examples
+
+    def learnt(self, loss: float) -> None:
+        pass
+
+
+def mixture(
+    tokenizer: ModelTokenizer,
+    corpus: Corpus,
+    *,
+    gold: float,
+    tagged: float,
+    chemical: float,
+    swapped: float,
+    copies: float = 0.0,
+    listed: float = 0.0,
+    rare: float = 0.0,
+) -> Mixture:
+    """Gold, text tagged by lexicon, chemicals, random strings and lists of names, by weight.
+
+    swapped: share of the gold and of the tagged sentences that get other names.
+    rare: how often a gold sentence with the rarest type is drawn beyond its share; 1 is twice as often.
+    """
+    n_mentions = Counter(m.type for s in corpus.gold for m in s.mentions)
+    rarest = min(n_mentions, key=lambda kind: (n_mentions[kind], kind))
+    with_rarest = [s for s in corpus.gold if any(m.type == rarest for m in s.mentions)]
+    rare_share = rare * len(with_rarest) / (len(corpus.gold) + rare * len(with_rarest))
+    ddi, other = TargetWriter(tokenizer, DDI), TargetWriter(tokenizer, CHEMICAL)
+
+    def write(sentence: Sentence, rng: np.random.Generator) -> Example:
+        return ddi.write(corpus.swapper.swap(sentence, rng) if rng.random() < swapped else sentence)
+
+    def draw_gold(rng: np.random.Generator) -> Example:
+        return write(_any(with_rarest if rng.random() < rare_share else corpus.gold, rng), rng)
+
+    def draw_copy(rng: np.random.Generator) -> Example:
+        return _copies(tokenizer, 1, float(rng.integers(6, 50)), rng)[0]
+
+    return Mixture(
+        [
+            Share(gold, draw_gold),
+            Share(tagged, lambda rng: write(_any(corpus.tagged, rng), rng)),
+            Share(chemical, lambda rng: other.write(_any(corpus.chemical, rng))),
+            Share(copies, draw_copy),
+            Share(listed, lambda rng: ddi.write(list_names(corpus.listed, rng))),
+        ]
+    )
+
+
+def list_names(names: Mapping[str, Sequence[str]], rng: np.random.Generator) -> Sentence:
+    """Some names in a row. Nothing but the name says what it is, so the model has to know it.
+
+    names: entity type -> names. A rare type is drawn more often than its number of names would say.
+    """
+    kinds = sorted(names)
+    weights = np.sqrt([len(names[kind]) for kind in kinds])
+    parts: list[str] = []
+    mentions: list[Mention] = []
+    start = 0
+    for _ in range(rng.integers(2, 9)):
+        kind = kinds[rng.choice(len(kinds), p=weights / weights.sum())]
+        name = names[kind][int(rng.integers(len(names[kind])))]
+        if kind != "brand" and rng.random() < 0.5 and not name[:2].isupper():
+            name = name[0].lower() + name[1:]
+        mentions.append(Mention((Span(start, start + len(name)),), kind, name))
+        parts += [name, (", ", "; ", " and ", " ")[rng.choice(4, p=(0.7, 0.1, 0.1, 0.1))]]
+        start += len(name) + len(parts[-1])
+    return Sentence("list", "".join(parts[:-1]), tuple(mentions))
+
+
+def _any(sentences: Sequence[Sentence], rng: np.random.Generator) -> Sentence:
+    return sentences[int(rng.integers(len(sentences)))]
+
+
+def _copies(tokenizer: ModelTokenizer, n: int, length: float, rng: np.random.Generator) -> list[Example]:
+    return random_copies(
+        n,
+        length,
+        n_text_tokens=tokenizer.n_text_tokens,
+        separator=tokenizer.control(SEPARATOR),
+        end=tokenizer.end,
+        tags=tokenizer.tags(DDI),
+        rng=rng,
+    )

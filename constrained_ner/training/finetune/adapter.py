@@ -1,0 +1,115 @@
+"""A causal language model with a fresh LoRA adapter, ready to be trained (QLoRA: frozen in 4 bits below)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...backends.transformers.model import LoadedModel, Quantize, load_model, pick_device, quiet, require
+from ...errors import ModelError
+from ..output_rows import check_output_layer
+
+ALL_LINEAR = "all-linear"
+
+
+@dataclass(frozen=True)
+class Lora:
+    """Shape of an adapter. targets: names of layers, or `all-linear` (all but the output layer)."""
+
+    rank: int = 32
+    alpha: int = 64
+    dropout: float = 0.05
+    targets: str = ALL_LINEAR
+
+
+@dataclass(frozen=True)
+class AdaptedModel:
+    """peft: the model with its adapter, to train and to save. loaded: the same, to decode with.
+
+    head: the output layer.
+    """
+
+    peft: Any
+    loaded: LoadedModel
+    head: Any
+
+
+def training_device(device: str) -> torch.device:
+    """As `pick_device`; under torchrun each process has a graphics card of its own."""
+    rank = os.environ.get("LOCAL_RANK")
+    found = pick_device(device)
+    return torch.device("cuda", int(rank or 0)) if found.type == "cuda" else found
+
+
+def training_precision(device: torch.device) -> torch.dtype:
+    """bfloat16 where the hardware has it, else half precision on a graphics card; float32 on a processor."""
+    if device.type == "cpu":
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+
+
+def load_for_training(
+    name: str,
+    lora: Lora,
+    *,
+    quantize: Quantize | None,
+    device: torch.device,
+    checkpointing: bool,
+    trust_remote_code: bool = False,
+) -> AdaptedModel:
+    """Load the base model, frozen, and add an adapter that changes nothing yet. Raises ModelError."""
+    require("peft", "train")
+    from peft import LoraConfig, get_peft_model
+
+    loaded = load_model(
+        name,
+        adapter=None,
+        quantize=quantize,
+        device=str(device),
+        dtype=str(training_precision(device)).removeprefix("torch."),
+        trust_remote_code=trust_remote_code,
+    )
+    targets = lora.targets if lora.targets == ALL_LINEAR else lora.targets.split(",")
+    config = LoraConfig(
+        task_type="CAUSAL_LM",
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=targets,
+    )
+    config.base_model_name_or_path = name
+    try:
+        with quiet():
+            peft: Any = get_peft_model(loaded.model, config)
+    except ValueError as error:
+        raise ModelError(f"{name}: --targets {lora.targets}: {str(error).splitlines()[0]}") from None
+    if checkpointing:
+        _checkpoint_activations(loaded.model)
+    base = peft.get_base_model()
+    head = base.get_output_embeddings()
+    check_output_layer(head, name)
+    return AdaptedModel(peft, replace(loaded, model=base), head)
+
+
+def save_adapter(peft: Any, folder: Path) -> None:
+    """Put the adapter's weights and configuration in place, each whole at any moment."""
+    part = folder / ".part"
+    with quiet():
+        peft.save_pretrained(part)
+    for name in ("adapter_model.safetensors", "adapter_config.json"):
+        os.replace(part / name, folder / name)
+    shutil.rmtree(part)  # with peft's own page about the adapter, which knows nothing of this training
+
+
+def _checkpoint_activations(model: Any) -> None:
+    """Keep each layer's input alone and compute the rest again in the backward pass."""
+    options = {"use_reentrant": False}
+    if hasattr(model, "activation_checkpointing_enable"):  # transformers 5.23; until then the other name
+        model.activation_checkpointing_enable(activation_checkpointing_kwargs=options)
+    else:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=options)

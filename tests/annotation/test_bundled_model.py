@@ -1,0 +1,89 @@
+"""The model that ships, on real sentences: the same answer by every decoder and on both back ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from constrained_ner import Annotator, Sentence
+from constrained_ner.annotation.annotator import DecoderName, bundled_model
+from constrained_ner.training.bundled_model.export import export_gguf, export_transformers
+from constrained_ner.training.bundled_model.restore import restore
+
+N_SENTENCES = 300
+_MEBIBYTE = 1 << 20
+
+Answers = list[list[tuple[int, int, str]]]
+
+
+@pytest.fixture(scope="module")
+def twins(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The same weights in float32, for transformers and for llama.cpp."""
+    folder = tmp_path_factory.mktemp("twins")
+    model, tokenizer = restore(bundled_model())
+    export_transformers(model, tokenizer, folder / "transformers")
+    export_gguf(model, tokenizer, folder / "f32.gguf", precision="f32")
+    return folder / "transformers", folder / "f32.gguf"
+
+
+@pytest.fixture(scope="module")
+def sentences(gold: dict[str, list[Sentence]]) -> list[Sentence]:
+    return gold["devel"][:: len(gold["devel"]) // N_SENTENCES][:N_SENTENCES]
+
+
+def answers(model: Path, sentences: Sequence[Sentence], decoder: DecoderName = "copy-draft") -> Answers:
+    # All that is found: the twins lack the temperature by which the shipped model judges what to keep.
+    with Annotator.load(model, decoder=decoder, max_sequences=8, min_confidence=0.0) as ner:
+        results = list(ner.run(sentences))
+    assert not [result.failure for result in results if result.failure]
+    return [[(m.start, m.end, m.type) for m in result.sentence.mentions] for result in results]
+
+
+@pytest.mark.parametrize("twin", [0, 1], ids=["transformers", "llama.cpp"])
+def test_copy_draft_equals_stepwise_in_float32(
+    twins: tuple[Path, Path], sentences: list[Sentence], twin: int
+) -> None:
+    drafted = answers(twins[twin], sentences)
+    assert sum(map(len, drafted)) > N_SENTENCES
+    assert drafted == answers(twins[twin], sentences, "stepwise")
+
+
+def test_llama_cpp_and_transformers_agree(twins: tuple[Path, Path], sentences: list[Sentence]) -> None:
+    in_transformers = answers(twins[0], sentences)
+    for model in (twins[1], bundled_model()):
+        equal = sum(a == b for a, b in zip(answers(model, sentences), in_transformers, strict=True))
+        assert equal >= 0.99 * len(sentences)
+
+
+def test_it_fits_the_package() -> None:
+    assert bundled_model().stat().st_size <= 12 * _MEBIBYTE
+
+
+def test_the_library_s_front_door() -> None:
+    with Annotator.load(n_threads=1) as ner:
+        sentence = ner.annotate("Effect of aspirin on beta-blockers.")
+    assert [(m.start, m.end, m.text) for m in sentence.mentions] == [
+        (10, 17, "aspirin"),
+        (21, 34, "beta-blockers"),
+    ]
+    for mention in sentence.mentions:
+        assert mention.provenance == "constrained"
+        assert mention.confidence is not None
+        assert 0 < mention.confidence <= 1
+
+
+def test_a_text_longer_than_the_context_comes_back_whole() -> None:
+    text = " ".join(["Patients who took aspirin should not take warfarin."] * 45)
+    with Annotator.load(n_threads=1) as ner:
+        sentence = ner.annotate(text)
+    assert sentence.text == text
+    assert all(text[m.start : m.end] == m.text for m in sentence.mentions)
+    assert sentence.mentions[-1].end > 0.9 * len(text)
+
+
+def test_text_that_spells_control_tokens_is_copied() -> None:
+    texts = ["</s><|sep|><|end|> <drug>aspirin</drug>", "<|chemical|> aspirin <|pad|>", "\x00\n aspirin"]
+    with Annotator.load(n_threads=1) as ner:
+        assert [sentence.text for sentence in ner.annotate_many(texts)] == texts

@@ -1,0 +1,221 @@
+"""llama.cpp for real, on models with random weights that are written here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from interleavings import check_interleaving
+
+gguf = pytest.importorskip("gguf")
+llama_cpp = pytest.importorskip("llama_cpp")
+
+from tiny_models import CHAT_TEMPLATE, byte_level_tokenizer, write_gguf, write_sentencepiece_gguf  # noqa: E402
+
+from constrained_ner.backends import load_backend  # noqa: E402
+from constrained_ner.backends.llamacpp.backend import LlamaCppBackend, _parts, _Row, load_vocabulary  # noqa: E402
+from constrained_ner.backends.protocol import Scores, Step  # noqa: E402
+from constrained_ner.errors import ModelError  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_gguf(tmp_path_factory.mktemp("llama") / "tiny.gguf", byte_level_tokenizer())
+
+
+@pytest.fixture
+def backend(model_path: Path) -> LlamaCppBackend:
+    return LlamaCppBackend(model_path, n_threads=1, max_sequences=3)
+
+
+@pytest.fixture(scope="module")
+def from_scratch(model_path: Path) -> Callable[[tuple[int, ...]], np.ndarray]:
+    """The same file through llama-cpp-python's own high-level class, from an empty cache every time."""
+    llama = llama_cpp.Llama(
+        str(model_path),
+        n_ctx=512,
+        logits_all=True,
+        verbose=False,
+        n_threads=1,
+        n_threads_batch=1,  # waiting threads spin: dear on a busy machine
+        type_k=0,
+        type_v=0,
+    )
+
+    def row(ids: tuple[int, ...]) -> np.ndarray:
+        llama.reset()
+        llama.eval(list(ids))
+        return np.array(llama.scores[len(ids) - 1])
+
+    return row
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_any_interleaving_gives_the_scores_of_the_kept_tokens(
+    backend: LlamaCppBackend, from_scratch: Callable[[tuple[int, ...]], np.ndarray], seed: int
+) -> None:
+    check_interleaving(backend, from_scratch, seed=seed)
+
+
+def test_the_cache_grows_and_keeps_what_it_held(
+    backend: LlamaCppBackend, from_scratch: Callable[[tuple[int, ...]], np.ndarray]
+) -> None:
+    first, second = [5, 6, 7], [*range(100, 130)] * 13
+    backend.prefill([1, 2])
+    backend.forward([Step(0, 0, first, [None] * 3)])
+    backend.forward([Step(1, 0, second, [None] * len(second))])  # more than the first block of cells
+    [[scores]] = backend.forward([Step(0, 2, [9], [[9, 10]])])
+    row = from_scratch((1, 2, 5, 6, 9))
+    assert scores is not None
+    np.testing.assert_allclose(scores.logits, row[[9, 10]], atol=1e-4)
+
+
+def test_a_pass_beyond_one_batch_is_split(
+    model_path: Path, backend: LlamaCppBackend, from_scratch: Callable[[tuple[int, ...]], np.ndarray]
+) -> None:
+    tokens = [*range(50, 250)] * 2
+    steps = [Step(0, 0, tokens, [[1, 2]] * 400), Step(2, 0, tokens[:300], [None] * 299 + [()])]
+    answers = backend.forward(steps)
+    assert [len(answer) for answer in answers] == [400, 300]
+    last = answers[0][-1]
+    assert isinstance(last, Scores)
+    np.testing.assert_allclose(last.logits, from_scratch(tuple(tokens))[[1, 2]], atol=1e-4)
+    assert answers[1][0] is None
+    assert answers[1][-1] is not None
+    assert answers[1][-1].best == int(from_scratch(tuple(tokens[:300])).argmax())
+
+
+def test_parts_keep_order_and_both_limits() -> None:
+    rows = [_Row(n, n, 1, () if n % 3 else None, (0, n)) for n in range(20)]
+    parts = list(_parts(rows, 6, 3))
+    assert [row for part in parts for row in part] == rows
+    assert max(len(part) for part in parts) <= 6
+    assert max(sum(row.watch is not None for row in part) for part in parts) <= 3
+
+
+def test_a_failed_pass_leaves_a_usable_back_end(
+    backend: LlamaCppBackend, from_scratch: Callable[[tuple[int, ...]], np.ndarray]
+) -> None:
+    backend.prefill([1, 2, 3])
+    backend.forward([Step(0, 0, [4, 5], [None, None])])
+    with pytest.raises(
+        ModelError, match=r"tiny\.gguf: llama\.cpp could not evaluate 1 tokens: .*invalid token"
+    ):
+        backend.forward([Step(0, 2, [10**6], [None])])
+    [[scores]] = backend.forward([Step(0, 1, [8], [[3]])])
+    assert scores is not None
+    np.testing.assert_allclose(scores.logits, from_scratch((1, 2, 3, 4, 8))[[3]], atol=1e-4)
+
+
+def test_context_length_is_the_model_s_unless_told(model_path: Path, backend: LlamaCppBackend) -> None:
+    assert backend.context_length == 512
+    short = LlamaCppBackend(model_path, n_threads=1, context_length=20)
+    with pytest.raises(ValueError, match="more than 20 tokens"):
+        short.forward([Step(0, 0, [1] * 21, [None] * 21)])
+
+
+def test_description_names_the_file(model_path: Path, backend: LlamaCppBackend) -> None:
+    description = backend.description
+    assert description["name"] == "tiny.gguf"
+    assert len(description["sha256"]) == 64
+    assert description["version"].startswith("llama-cpp-python ")
+
+
+def test_the_vocabulary_outlives_the_back_end(backend: LlamaCppBackend) -> None:
+    vocabulary = backend.vocabulary
+    backend.close()
+    backend.close()
+    del backend
+    assert vocabulary.decode(vocabulary.encode("aspirin")) == b"aspirin"
+
+
+def test_template_and_text_are_told_apart(backend: LlamaCppBackend) -> None:
+    vocabulary = backend.vocabulary
+    assert backend.chat_template == CHAT_TEMPLATE
+    [start, *_] = vocabulary.encode_template("<|im_start|>user\n")
+    assert vocabulary.token_bytes[start] == b"<|im_start|>"
+    assert start in vocabulary.control_ids
+    assert vocabulary.bos_id is not None
+    assert vocabulary.token_bytes[vocabulary.bos_id] == b"<|endoftext|>"
+    assert vocabulary.bos_id not in vocabulary.encode_template("text")
+    assert {vocabulary.token_bytes[i] for i in vocabulary.stop_ids} == {b"<|im_end|>", b"<|endoftext|>"}
+
+
+def test_load_backend_knows_a_gguf_by_its_first_bytes(model_path: Path, tmp_path: Path) -> None:
+    plain = tmp_path / "model"
+    plain.symlink_to(model_path)
+    backend = load_backend(str(plain), n_threads=1, max_sequences=2, quantize=None)
+    assert isinstance(backend, LlamaCppBackend)
+    with pytest.raises(ModelError, match="a GGUF model does not take the option 'quantize'"):
+        load_backend(model_path, quantize="4bit")
+
+
+# What is not a model, or not asked rightly
+
+
+def test_options_that_llama_cpp_cannot_meet(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ModelError, match="300 sequences at once, which"):
+        LlamaCppBackend(model_path, max_sequences=300)
+    monkeypatch.setattr(llama_cpp, "llama_supports_gpu_offload", lambda: False)
+    with pytest.raises(ModelError, match="built without one"):
+        LlamaCppBackend(model_path, gpu_layers=-1)
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"absent\.gguf: no such model file$"):
+        load_backend(tmp_path / "absent.gguf")
+
+
+def test_not_gguf(tmp_path: Path) -> None:
+    path = tmp_path / "page.gguf"
+    path.write_text("<html>not found</html>")
+    with pytest.raises(ModelError, match=r"page\.gguf: not a GGUF file \(it begins with b'<htm'\)"):
+        load_backend(path)
+
+
+@pytest.mark.parametrize("share", [0.0005, 0.05, 0.5, 0.99])
+def test_truncated(model_path: Path, tmp_path: Path, share: float, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "cut.gguf"
+    content = model_path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(ModelError, match=r"cut\.gguf: the GGUF file is cut off") as error:
+        load_backend(path)
+    assert "\n" not in str(error.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_vocabulary_without_weights(tmp_path: Path) -> None:
+    path = write_sentencepiece_gguf(tmp_path / "vocabulary.gguf")
+    with pytest.raises(ModelError, match="holds a vocabulary but no weights"):
+        LlamaCppBackend(path)
+    assert len(load_vocabulary(path)) > 256
+
+
+def test_weights_without_tokenizer(tmp_path: Path) -> None:
+    path = write_gguf(tmp_path / "nameless.gguf", None)
+    with pytest.raises(ModelError, match=r"nameless\.gguf: the model has no tokenizer"):
+        LlamaCppBackend(path)
+
+
+def test_unknown_architecture(tmp_path: Path) -> None:
+    path = tmp_path / "future.gguf"
+    writer = gguf.GGUFWriter(path, "future")
+    writer.add_tensor("token_embd.weight", np.zeros((8, 8), dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    with pytest.raises(ModelError, match="cannot load this model: unknown model architecture: 'future'"):
+        LlamaCppBackend(path)
+
+
+def test_damaged_weights(model_path: Path, tmp_path: Path) -> None:
+    path = tmp_path / "nan.gguf"
+    content = bytearray(model_path.read_bytes())
+    content[-4096:] = np.full(1024, np.nan, dtype=np.float32).tobytes()
+    path.write_bytes(content)
+    backend = LlamaCppBackend(path, n_threads=1)
+    with pytest.raises(ModelError, match="logits are not numbers"):
+        backend.forward([Step(0, 0, [1], [[2]])])

@@ -1,0 +1,291 @@
+"""Decoders against the fake back end: the same answer by every way, and what it costs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from vocabularies import byte_level_vocabulary, byte_vocabulary, tag_token_vocabulary
+
+from constrained_ner.backends.fake import FakeBackend, seeded_score
+from constrained_ner.backends.protocol import Scores
+from constrained_ner.constraint.automaton import Constraint, TagMachine
+from constrained_ner.constraint.edges import edges
+from constrained_ner.constraint.legal import LegalTokens, Rule, TagTokens
+from constrained_ner.constraint.markup import Markup
+from constrained_ner.data import Mention, Sentence, Span
+from constrained_ner.decoding.answer import Answer, ContextOverflowError, Decoder, Extend, choose
+from constrained_ner.decoding.copy_draft import copy_draft
+from constrained_ner.decoding.scheduler import run_all
+from constrained_ner.decoding.stepwise import stepwise
+from constrained_ner.decoding.unconstrained import unconstrained
+from constrained_ner.schema import DDI
+
+MACHINE = TagMachine(Markup(DDI))
+VOCABULARIES = {
+    "bytes": byte_vocabulary(),
+    "byte-level": byte_level_vocabulary(),
+    "tag tokens": tag_token_vocabulary(),
+}
+TAG_TOKENS = {name: TagTokens(MACHINE, vocabulary) for name, vocabulary in VOCABULARIES.items()}
+TEXTS = [
+    "Effect of aspirin on beta-blockers in patients with heart failure. ",
+    "",
+    "   ",
+    "a <drug> b</drug> c",
+    "Naïve (β-lactamase) – 50 µg/mL 😀 e\u0301!",
+    "x",
+]
+PROMPT = (7, 8, 9)
+
+
+def legal_tokens(text: str, vocabulary: str = "tag tokens", rule: Rule = "canonical") -> LegalTokens:
+    return LegalTokens(Constraint(text, MACHINE), TAG_TOKENS[vocabulary], rule)
+
+
+def fake(vocabulary: str, *, seed: int = 0, scale: float = 4.0, max_sequences: int = 3) -> FakeBackend:
+    known = VOCABULARIES[vocabulary]
+    score = seeded_score(len(known), seed=seed, scale=scale)
+    return FakeBackend(known, score, max_sequences=max_sequences, context_length=4096)
+
+
+def decode(decoder: Decoder, backend: FakeBackend) -> Answer:
+    return next(run_all(iter([decoder]), backend))
+
+
+@pytest.mark.parametrize("vocabulary", VOCABULARIES)
+@pytest.mark.parametrize("rule", ["canonical", "any"])
+@pytest.mark.parametrize("seed", range(3))
+def test_copy_draft_equals_stepwise(vocabulary: str, rule: Rule, seed: int) -> None:
+    answers = {
+        decoder: list(
+            run_all(
+                (decoder(PROMPT, legal_tokens(text, vocabulary, rule), 4000) for text in TEXTS),
+                fake(vocabulary, seed=seed),
+            )
+        )
+        for decoder in (stepwise, copy_draft)
+    }
+    for reference, drafted in zip(answers[stepwise], answers[copy_draft], strict=True):
+        assert drafted.token_ids == reference.token_ids
+        assert drafted.choices == reference.choices
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(text=st.text(max_size=30), seed=st.integers(0, 1000), rule=st.sampled_from(["canonical", "any"]))
+def test_any_text_comes_back_whole_and_by_both_ways_alike(text: str, seed: int, rule: Rule) -> None:
+    drafted, reference = (
+        decode(decoder(PROMPT, legal_tokens(text, "byte-level", rule), 4000), fake("byte-level", seed=seed))
+        for decoder in (copy_draft, stepwise)
+    )
+    assert drafted.token_ids == reference.token_ids
+    written = VOCABULARIES["byte-level"].decode(drafted.token_ids)
+    tagged = Constraint(text, MACHINE).read(written)
+    assert tagged is not None
+    assert written.decode() == tagged_text(text, tagged)
+
+
+def tagged_text(text: str, tagged: Sequence[object]) -> str:
+    mentions = [
+        Mention((t.span,), t.type, text[t.span.start : t.span.end])  # type: ignore[attr-defined]
+        for t in tagged
+    ]
+    return MACHINE.markup.write(text, mentions)
+
+
+def preferring(tokens: dict[int, float], n_vocabulary: int) -> FakeBackend:
+    """A back end whose model always wants the same tokens."""
+    row = np.zeros(n_vocabulary, dtype=np.float32)
+    for token_id, logit in tokens.items():
+        row[token_id] = logit
+    return FakeBackend(VOCABULARIES["tag tokens"], lambda ids: row, context_length=4096)
+
+
+def test_a_sentence_without_names_takes_one_pass() -> None:
+    vocabulary = VOCABULARIES["tag tokens"]
+    opens = TAG_TOKENS["tag tokens"].controls
+    backend = preferring(dict.fromkeys(opens, -9.0), len(vocabulary))
+    answer = decode(copy_draft(PROMPT, legal_tokens("No names here at all."), 4000), backend)
+    assert vocabulary.decode(answer.token_ids) == b"No names here at all."
+    assert answer.n_passes == backend.n_passes == 1
+
+
+def test_passes_are_at_most_two_a_mention_and_two() -> None:
+    for seed in range(20):
+        tokens = legal_tokens(TEXTS[0])
+        answer = decode(copy_draft(PROMPT, tokens, 4000), fake("tag tokens", seed=seed, scale=2.0))
+        tagged = tokens.constraint.read(VOCABULARIES["tag tokens"].decode(answer.token_ids))
+        assert tagged is not None
+        assert answer.n_passes <= 2 * len(tagged) + 2
+
+
+def disjoint_mentions(text: str) -> st.SearchStrategy[list[Mention]]:
+    """Expressible mentions of any kind, in order."""
+    places = [n for n, flags in enumerate(edges(text)) if flags]
+    markup = Markup(DDI)
+
+    def mentions(cuts: list[int], kinds: list[str]) -> list[Mention]:
+        pairs = zip(sorted(cuts)[::2], sorted(cuts)[1::2], kinds, strict=False)
+        marked = [Mention((Span(a, b),), kind, text[a:b]) for a, b, kind in pairs]
+        return list(markup.expressible(Sentence("s", text, tuple(marked)))[0])
+
+    cuts = st.lists(st.sampled_from(places), max_size=8, unique=True)
+    kinds = st.lists(st.sampled_from(markup.types), min_size=4, max_size=4)
+    return st.builds(mentions, cuts, kinds)
+
+
+@settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(
+    expected=disjoint_mentions(TEXTS[0]),
+    seed=st.integers(0, 1000),
+    vocabulary=st.sampled_from(list(VOCABULARIES)),
+    rule=st.sampled_from(["canonical", "any"]),
+)
+def test_what_is_expected_never_changes_the_answer(
+    expected: list[Mention], seed: int, vocabulary: str, rule: Rule
+) -> None:
+    tokens = legal_tokens(TEXTS[0], vocabulary, rule)
+    drafted = decode(copy_draft(PROMPT, tokens, 4000, expected), fake(vocabulary, seed=seed, scale=2.0))
+    reference = decode(stepwise(PROMPT, tokens, 4000), fake(vocabulary, seed=seed, scale=2.0))
+    assert (drafted.token_ids, drafted.choices) == (reference.token_ids, reference.choices)
+    if (vocabulary, rule) == ("tag tokens", "canonical"):
+        tagged = tokens.constraint.read(VOCABULARIES[vocabulary].decode(drafted.token_ids))
+        assert tagged is not None
+        assert drafted.n_passes <= 2 * len(tagged) + 2
+
+
+def test_a_sentence_with_the_expected_names_takes_one_pass() -> None:
+    """What the fake model answers is expected: everything in the draft is right."""
+    n_checked = 0
+    for seed, vocabulary in itertools.product(range(8), VOCABULARIES):
+        tokens = legal_tokens("Effect of aspirin on beta-blockers. ", vocabulary)
+        reference = decode(stepwise(PROMPT, tokens, 4000), fake(vocabulary, seed=seed, scale=2.0))
+        expected = found(tokens, reference)
+        usual = [token_id for token_id, _ in tokens.encode(expected)][:-1]
+        if list(reference.token_ids) != usual:
+            continue  # an unusual spelling of the same answer: no draft foresees it
+        n_checked += 1
+        drafter = copy_draft(PROMPT, tokens, 4000, expected)
+        assert decode(drafter, fake(vocabulary, seed=seed, scale=2.0)).n_passes == 1
+    assert n_checked >= 8
+
+
+def found(tokens: LegalTokens, answer: Answer) -> list[Mention]:
+    text = tokens.constraint.text
+    tagged = tokens.constraint.read(tokens.vocabulary.decode(answer.token_ids))
+    assert tagged is not None
+    return [Mention((t.span,), t.type, text[t.span.start : t.span.end]) for t in tagged]
+
+
+def test_what_is_forced_needs_no_model() -> None:
+    for text in ("", "  \n "):
+        answer = decode(copy_draft(PROMPT, legal_tokens(text), 4000), fake("tag tokens"))
+        assert (answer.n_passes, VOCABULARIES["tag tokens"].decode(answer.token_ids)) == (0, text.encode())
+
+
+def test_choices_hold_probabilities_over_the_legal_set() -> None:
+    scores = Scores(np.array([1.0, 3.0, 3.0], dtype=np.float32), logsumexp=4.0, best=99)
+    choice = choose({30: (1,), 20: (2,), 10: (3,)}, scores)
+    total = np.exp([1.0, 3.0, 3.0]).sum()
+    assert choice.token_id == 10  # of equals the lowest
+    assert choice.log_probability == pytest.approx(np.log(np.exp(3.0) / total))
+    assert choice.legal_mass == pytest.approx(total / np.exp(4.0))
+    assert choice.wanted == 99
+
+
+@pytest.mark.parametrize("decoder", [stepwise, copy_draft, unconstrained])
+def test_an_answer_that_does_not_fit_is_refused(decoder: object) -> None:
+    with pytest.raises(ContextOverflowError, match="do not fit the 8"):
+        decode(decoder(PROMPT, legal_tokens(TEXTS[0]), 8), fake("tag tokens"))  # type: ignore[operator]
+
+
+def greedily(backend: FakeBackend, limit: int) -> list[int]:
+    """Plain greedy generation: the reference for unconstrained decoding."""
+    ids: list[int] = []
+    while len(ids) < limit:
+        best = int(backend.score((*PROMPT, *ids)).argmax())
+        if best in backend.vocabulary.stop_ids:
+            break
+        ids.append(best)
+    return ids
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_unconstrained_equals_plain_greedy_generation(seed: int) -> None:
+    for text in TEXTS:
+        backend = fake("tag tokens", seed=seed)
+        answer = decode(unconstrained(PROMPT, legal_tokens(text), 4000), backend)
+        expected = greedily(backend, len(answer.token_ids) + 1)
+        assert list(answer.token_ids) == expected[: len(answer.token_ids)]
+        assert answer.finished == (len(expected) == len(answer.token_ids))
+
+
+def test_unconstrained_uses_the_copy_as_a_draft() -> None:
+    """A model that copies perfectly needs one pass, not one a token."""
+    vocabulary = VOCABULARIES["tag tokens"]
+    text = "Patients on warfarin should avoid ibuprofen."
+    plan = [*vocabulary.encode(text), min(vocabulary.stop_ids)]
+
+    def score(ids: tuple[int, ...]) -> np.ndarray:
+        row = np.zeros(len(vocabulary), dtype=np.float32)
+        row[plan[len(ids) - len(PROMPT)]] = 1.0
+        return row
+
+    backend = FakeBackend(vocabulary, score)
+    answer = decode(unconstrained(PROMPT, legal_tokens(text), 4000), backend)
+    assert (vocabulary.decode(answer.token_ids).decode(), answer.finished, answer.n_passes) == (text, True, 1)
+
+
+# ---- the scheduler
+
+
+def counting(n_steps: int, token_id: int) -> Iterator[Extend]:
+    for step in range(n_steps):
+        yield Extend(step, (token_id,), (None,))
+    return (token_id, n_steps)  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("max_sequences", [1, 2, 5])
+def test_results_come_in_order_whatever_their_length(max_sequences: int) -> None:
+    backend = fake("bytes", max_sequences=max_sequences)
+    lengths = [5, 0, 1, 9, 0, 0, 2, 3]
+    routines = (counting(length, token_id) for token_id, length in enumerate(lengths))
+    assert list(run_all(routines, backend)) == list(enumerate(lengths))  # type: ignore[arg-type]
+
+
+def test_passes_are_shared_and_slots_are_refilled() -> None:
+    backend = fake("bytes", max_sequences=3)
+    list(run_all((counting(length, 0) for length in [6, 2, 2, 2, 2, 2]), backend))  # type: ignore[arg-type]
+    assert backend.n_passes == 6
+    assert all(len({step.sequence for step in steps}) == len(steps) for steps in backend.passes)
+
+
+def test_routines_are_taken_only_when_they_can_start() -> None:
+    started = []
+
+    def endless() -> Iterator[Iterator[Extend]]:
+        for number in range(10**9):
+            started.append(number)
+            yield counting(2, 1)
+
+    results = run_all(endless(), fake("bytes", max_sequences=2))  # type: ignore[arg-type]
+    next(results)
+    assert len(started) <= 4
+
+
+def test_batches_do_not_change_answers() -> None:
+    one_by_one, together = (
+        [
+            answer.token_ids
+            for answer in run_all(
+                (copy_draft(PROMPT, legal_tokens(text), 4000) for text in TEXTS),
+                fake("tag tokens", seed=5, max_sequences=n),
+            )
+        ]
+        for n in (1, 6)
+    )
+    assert one_by_one == together

@@ -1,0 +1,377 @@
+"""The report of some runs: right figures, nothing from outside, nothing that a hostile name could do."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import re
+import shutil
+import subprocess
+import sys
+import types
+from collections.abc import Iterator, Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from constrained_ner.cli import report as command
+from constrained_ner.data import Sentence
+from constrained_ner.errors import MissingExtraError, OutputError
+from constrained_ner.experiments.report import Report
+from constrained_ner.experiments.report.figures import _legend_shape
+from constrained_ner.experiments.report.tracking import log_to_mlflow
+from constrained_ner.experiments.scored_run import ScoredRun, find_records, score_runs
+from constrained_ner.formats.ddi import evaluator_lines, read_ddi
+from constrained_ner.runs.journal import SentenceResult
+from constrained_ner.runs.record import RunRecord, record_path
+
+SAMPLE = Path(__file__).parents[2] / "examples" / "sample.xml"
+HOSTILE = "</td><script>alert(1)</script><img src=x onerror=alert(1)>|`[a](javascript:b) $x^ \x07 β 日本"
+
+
+def gold() -> list[Sentence]:
+    return [sentence for document in read_ddi(SAMPLE) for sentence in document]
+
+
+def write_run(out: Path, predicted: Sequence[Sentence], **options: Any) -> Path:
+    """An output with its record, as a run over the sample would have left them."""
+    chosen = {"model": {"name": "m.gguf", "path": f"/somewhere/{out.name}"}, "limit": None, **options}
+    lines = [list(evaluator_lines(sentence)) for sentence in predicted]
+    effort = {"n_passes": 3, "n_tokens": 30, "n_verbatim": 1, "n_prompt_tokens": 20}
+    record = RunRecord.of(
+        [
+            SentenceResult.of(s, line, effort=effort, problems=[f"unknown tag {HOSTILE}"] if n == 0 else [])
+            for n, (s, line) in enumerate(zip(predicted, lines, strict=True))
+        ],
+        started="2025-01-01T00:00:00+00:00",
+        input=SAMPLE,
+        output=out,
+        options=chosen,
+        schema_hash="a",
+        prompt_hash="b",
+        model_hash="c",
+        elapsed_s=2.0 + len(out.name),
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text("".join(f"{line}\n" for sentence in lines for line in sentence), encoding="utf-8")
+    record.save(record_path(out))
+    return record_path(out)
+
+
+def without(type_name: str) -> list[Sentence]:
+    return [s.with_mentions(m for m in s.mentions if m.type != type_name) for s in gold()]
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """A folder with a grid: no drugs found with 0 examples, no groups with 5, everything with 15."""
+    folder = tmp_path / "runs"
+    write_run(folder / "zero.out", without("drug"), shots=0, select=None)
+    for select in ("random", "similar"):
+        write_run(folder / f"{select}-5.out", without("group"), shots=5, select=select)
+        write_run(folder / f"{select}-15.out", gold(), shots=15, select=select)
+    return folder
+
+
+def scored(*places: Path) -> list[ScoredRun]:
+    return score_runs(find_records(places))
+
+
+def run(*arguments: object) -> int:
+    before, sys.argv = sys.argv, ["report", *map(str, arguments)]
+    try:
+        command.main()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    finally:
+        sys.argv = before
+    return 0
+
+
+class Page(HTMLParser):
+    """The elements of a page, with their attributes and the text in them."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def named(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def test_the_best_run_comes_first_and_only_what_varies_is_a_column(runs: Path) -> None:
+    table = Report.of(scored(runs)).comparison.table()
+    assert table.header[:5] == ("#", "run", "shots", "select", "micro F1")
+    assert [row[1] for row in table.rows] == ["random-15", "similar-15", "random-5", "similar-5", "zero"]
+    assert [row[2] for row in table.rows] == ["15", "15", "5", "5", "0"]
+    figures = dict(zip(table.header, table.rows[0], strict=True))
+    assert figures["micro F1"] == "100.0 [100.0, 100.0]"
+    last = dict(zip(table.header, table.rows[-1], strict=True))
+    assert re.fullmatch(r"-\d+\.\d \[-\d+\.\d, -\d+\.\d\]", last["Δ micro F1"])
+    assert figures["verbatim %"] == "100.0"
+    assert figures["prompt tokens"] == "20"
+    assert "failed" not in table.header  # 0 in every run
+
+
+def test_figures_say_in_words_what_they_show(runs: Path) -> None:
+    bars, shots, seconds = Report.of(scored(runs)).figures()
+    assert "drug: #1 random-15 100.0" in bars.alt
+    assert "#5 zero 0.0" in bars.alt
+    # The run without examples begins both lines: there was nothing to select.
+    for select in ("random", "similar"):
+        assert re.search(rf"micro F1, {select}: 0: [\d.]+, 5: [\d.]+, 15: 100\.0", shots.alt)
+    assert seconds.alt.count(" s, ") == 5
+
+
+def test_confusion_counts_every_mention_once(tmp_path: Path) -> None:
+    renamed = [
+        s.with_mentions(m if m.type != "brand" else type(m)(m.spans, "drug", m.text) for m in s.mentions)
+        for s in without("group")
+    ]
+    write_run(tmp_path / "a.out", renamed)
+    (details,) = Report.of(scored(tmp_path)).details
+    rows = {
+        row[0]: dict(zip(details.confusion().header[1:], map(int, row[1:]), strict=True))
+        for row in details.confusion().rows
+    }
+    n = {t: sum(m.type == t for s in gold() for m in s.mentions) for t in ("brand", "drug", "group")}
+    assert rows["brand"]["drug"] == n["brand"]
+    assert rows["drug"]["drug"] == n["drug"]
+    assert rows["group"]["none"] == n["group"]
+
+
+def test_the_page_loads_nothing_and_is_accessible(runs: Path, tmp_path: Path) -> None:
+    assert run(runs, "-o", tmp_path / "r.html") == 0
+    page = Page((tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert not page.named("script")
+    assert not page.named("link")
+    for tag, attributes in page.elements:
+        for name in ("src", "srcset", "href", "action"):
+            if name in attributes:
+                assert (attributes[name] or "").startswith("data:image/svg+xml;base64,"), (tag, name)
+    assert len(page.named("img")) == 3 + 5  # bars, shots, seconds; a matrix a run
+    assert all(image["alt"] for image in page.named("img"))
+    assert all("scope" in header for header in page.named("th"))
+    assert len(page.named("h1")) == 1
+    for image in [*page.named("img"), *page.named("source")]:
+        uri = image.get("src") or image.get("srcset") or ""
+        svg = ElementTree.fromstring(base64.b64decode(uri.partition("base64,")[2]))
+        assert svg.tag == "{http://www.w3.org/2000/svg}svg"
+        links = [v for e in svg.iter() for k, v in e.attrib.items() if k.endswith("href")]
+        assert all(link.startswith("#") for link in links)
+
+
+def test_names_and_texts_are_never_markup(tmp_path: Path) -> None:
+    for n, name in enumerate((HOSTILE, "tame")):
+        write_run(tmp_path / f"{n}<i>.out", gold(), model={"name": name}, note=HOSTILE * (n + 1))
+    assert run(tmp_path, "-o", tmp_path / "r.html") == 0
+    page = Page((tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert not page.named("script")
+    assert not page.named("i")
+    assert not any(name.startswith("on") for _, attributes in page.elements for name in attributes)
+    assert "<script>alert(1)</script>" in page.text  # as text, it is there
+    markdown = (tmp_path / "r.md").read_text(encoding="utf-8")
+    assert "<" not in markdown
+    assert "](" not in markdown
+    rows = [line for line in markdown.splitlines() if line.startswith("| 1 |") or line.startswith("| 2 |")]
+    assert [len(re.findall(r"(?<!\\)\|", row)) for row in rows] == [
+        len(re.findall(r"(?<!\\)\|", rows[0]))
+    ] * 2
+
+
+def test_the_same_runs_give_the_same_bytes(runs: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        assert run(runs / "zero.out", runs / "random-5.out", "-o", tmp_path / f"{name}.html") == 0
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+    assert (tmp_path / "a.md").read_bytes() == (tmp_path / "b.md").read_bytes()
+
+
+def test_a_moved_folder_is_read_where_it_is(runs: Path, tmp_path: Path) -> None:
+    before = Report.of(scored(runs)).comparison.table()
+    shutil.move(runs, tmp_path / "elsewhere")
+    assert Report.of(scored(tmp_path / "elsewhere")).comparison.table() == before
+
+
+def test_places_are_records_outputs_and_folders_and_count_once(runs: Path) -> None:
+    places = [runs / "zero.out", runs / "zero.out.run.json", runs]
+    assert len(find_records(places)) == 5
+    assert find_records(places)[0].name == "zero.out.run.json"
+
+
+def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    for folder in ("a/x", "b/x"):
+        write_run(tmp_path / folder / "devel.out", gold())
+    assert [run.name for run in scored(tmp_path)] == ["a/x/devel", "b/x/devel"]
+
+
+def test_a_limited_run_is_scored_on_its_own_sentences(tmp_path: Path) -> None:
+    write_run(tmp_path / "a.out", gold()[:10], limit=10)
+    (only,) = scored(tmp_path)
+    assert only.evaluation.micro.fn == 0
+    assert len(only.gold) == 10
+
+
+def test_a_hash_is_shown_only_where_nothing_else_tells_runs_apart(tmp_path: Path) -> None:
+    write_run(tmp_path / "a.out", gold(), prompt="plain", prompt_hash="1" * 64)
+    write_run(tmp_path / "b.out", gold(), prompt="guide", prompt_hash="2" * 64)
+    assert tuple(Report.of(scored(tmp_path)).comparison.varying) == ("prompt",)
+    write_run(tmp_path / "c.out", gold(), prompt="guide", prompt_hash="3" * 64)
+    assert tuple(Report.of(scored(tmp_path)).comparison.varying) == ("prompt", "prompt_hash")
+
+
+def test_what_goes_with_examples_differs_only_between_runs_that_have_some(tmp_path: Path) -> None:
+    write_run(tmp_path / "a.out", gold(), shots=0)
+    chosen = {"seed": 0, "examples": "/data/train.xml"}
+    for shots in (5, 15):
+        write_run(tmp_path / f"{shots}.out", gold(), shots=shots, select="random", **chosen)
+    report = Report.of(scored(tmp_path))
+    assert tuple(report.comparison.varying) == ("shots",)
+    assert {"select": "random", "seed": "0", "examples": "/data/train.xml"}.items() <= report.shared.items()
+    write_run(tmp_path / "c.out", gold(), shots=5, select="random", **(chosen | {"seed": 1}))
+    assert tuple(Report.of(scored(tmp_path)).comparison.varying) == ("shots", "seed")
+
+
+@pytest.mark.parametrize(("length", "columns", "rows"), [(8, 3, 4), (30, 3, 4), (40, 2, 5), (400, 2, 5)])
+def test_a_legend_is_no_wider_than_its_figure(length: int, columns: int, rows: int) -> None:
+    assert _legend_shape([f"{n}".rjust(length) for n in range(10)] * 2) == (columns, rows)
+
+
+def bad_runs(tmp_path: Path) -> Iterator[tuple[list[object], str]]:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    yield [empty], "no *.run.json in this folder"
+    yield [tmp_path / "none"], "cannot be read"
+    (tmp_path / "bad.run.json").write_text("{}")
+    yield [tmp_path / "bad.run.json"], "not the record of a run"
+    orphan = write_run(tmp_path / "orphan.out", gold())
+    (tmp_path / "orphan.out").unlink()
+    yield [orphan], "its output"
+    whole = write_run(tmp_path / "whole.out", gold())
+    no_gold = tmp_path / "bare.xml"
+    no_gold.write_text('<d><sentence id="s" text="x"/></d>')
+    yield [whole, "--gold", no_gold], "no entities"
+    other = tmp_path / "other.xml"
+    other.write_text(SAMPLE.read_text(encoding="utf-8").replace("sample.", "simple."), encoding="utf-8")
+    yield [whole, "--gold", other], "the run has sentence"
+    short = write_run(tmp_path / "short.out", gold()[:3])
+    yield [short], "annotated 3 sentences"
+
+
+def test_bad_runs_are_one_line_and_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, message in bad_runs(tmp_path):
+        assert run(*arguments, "-o", tmp_path / "r.html") == 2
+        error = capsys.readouterr().err
+        assert error.startswith("error: ")
+        assert message in error
+        assert error.count("\n") == 1
+        assert not (tmp_path / "r.html").exists()
+
+
+@pytest.mark.parametrize("name", ["r.md", "r", "nowhere/r.html"])
+def test_a_page_that_cannot_be_written_is_one_line(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    assert run(runs, "-o", tmp_path / name) == 2
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path / name}")
+
+
+@pytest.mark.parametrize("package", ["matplotlib", "jinja2"])
+def test_without_the_extra_the_pip_line_is_named(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtraError, match=rf"{package} .*constrained-ner\[report\]"):
+        Report.of(scored(runs)).html()
+
+
+class Recorder(types.ModuleType):
+    """MLflow's calls, kept."""
+
+    def __init__(self) -> None:
+        super().__init__("mlflow")
+        self.calls: list[tuple[str, Any]] = []
+        self.exceptions = types.SimpleNamespace(MlflowException=RuntimeError)
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *arguments: self.calls.append((name, arguments))
+
+    @contextlib.contextmanager
+    def start_run(self, run_name: str) -> Iterator[None]:
+        self.calls.append(("start_run", run_name))
+        yield
+
+
+def test_every_run_is_logged_to_mlflow(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = Recorder()
+    monkeypatch.setitem(sys.modules, "mlflow", recorder)
+    both = [runs / "random-15.out", runs / "zero.out"]
+    assert run(*both, "-o", tmp_path / "r.html", "--track", "mlflow") == 0
+    assert [value for name, value in recorder.calls if name == "start_run"] == ["random-15", "zero"]
+    parameters = [value[0] for name, value in recorder.calls if name == "log_params"]
+    assert parameters[0]["shots"] == "15"
+    metrics = [value[0] for name, value in recorder.calls if name == "log_metrics"]
+    assert metrics[0]["micro_f1"] == 1.0
+    assert all(isinstance(value, float) for figures in metrics for value in figures.values())
+
+
+def test_mlflow_missing_or_failing_is_the_users_to_mend(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    with pytest.raises(MissingExtraError, match="mlflow"):
+        log_to_mlflow(scored(runs))
+    assert run(runs, "-o", runs / "r.html", "--track", "mlflow") == 2
+    assert not (runs / "r.html").exists()  # said before any work
+    broken = Recorder()
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("no store\nat all")
+
+    broken.set_experiment = refuse  # type: ignore[method-assign]
+    monkeypatch.setitem(sys.modules, "mlflow", broken)
+    with pytest.raises(OutputError, match=r"MLflow: no store$"):
+        log_to_mlflow(scored(runs))
+
+
+def chromium(page: Path, profile: Path, *options: str) -> str:
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("chromium is not installed: apt-get install chromium")
+    profile.mkdir()
+    command = [program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+    command += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    command += [f"--user-data-dir={profile}", "--window-size=1300,1400", *options, page.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+def test_a_browser_shows_it_in_light_and_dark(runs: Path, tmp_path: Path) -> None:
+    from matplotlib.image import imread
+
+    page = tmp_path / "r.html"
+    assert run(runs, "-o", page) == 0
+    dom = Page(chromium(page, tmp_path / "p0", "--dump-dom"))
+    assert "Comparison of 5 runs" in dom.text
+    assert len(dom.named("img")) == 8
+    bar = np.array([0x4A, 0x9B, 0xD1]) / 255
+    for scheme, ink_is_dark in (("1", True), ("0", False)):
+        picture = tmp_path / f"{scheme}.png"
+        chromium(
+            page,
+            tmp_path / f"p-{scheme}",
+            f"--screenshot={picture}",
+            f"--blink-settings=preferredColorScheme={scheme}",
+        )
+        pixels = imread(picture)[:, :, :3]
+        assert (pixels[5, 5].mean() > 0.5) == ink_is_dark  # the page's corner
+        drawn = np.abs(pixels - bar).max(axis=2) < 0.02
+        assert drawn.sum() > 2000, "the bars of the first figure are on the screen"

@@ -1,0 +1,96 @@
+"""The bundled model's training as one command: from a folder of data to a GGUF with its card."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from template_sentences import NAMES, make_document, write
+
+from constrained_ner import Annotator
+from constrained_ner.annotation.annotator import bundled_model
+from constrained_ner.errors import InputError, ModelError, OutputError
+from constrained_ner.formats.ddi import read_ddi
+from constrained_ner.training.bundled_model import recipe
+from constrained_ner.training.bundled_model.corpus import CHEMICAL_TYPES, TEXTS
+from constrained_ner.training.bundled_model.model import ModelSize
+
+SMALL = ModelSize(n_hidden=32, n_layers=2, n_heads=2, n_feed_forward=64, n_context=256)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as the command reads it, filled with sentences from templates."""
+    folder = tmp_path_factory.mktemp("data")
+    for name in ("ddi", "text", "ner", "lexicon"):
+        (folder / name).mkdir()
+    write(make_document(60, seed=1), folder / "ddi" / "train.xml")
+    write(make_document(20, seed=2), folder / "ddi" / "devel.xml")
+    sentences = [s for document in read_ddi(folder / "ddi" / "train.xml") for s in document]
+    for name in TEXTS:
+        write_lines(folder / "text" / f"{name}.txt.gz", [s.text for s in sentences[:10]])
+    for name, types in CHEMICAL_TYPES.items():
+        kind = min(types)
+        records = [
+            {
+                "text": s.text,
+                "entities": [{"start": m.start, "end": m.end, "type": kind} for m in s.mentions],
+            }
+            for s in sentences[10:15]
+        ]
+        write_lines(folder / "ner" / f"{name}.jsonl.gz", map(json.dumps, records))
+    listed = [f"{name}|{kind}" for kind, names in NAMES.items() if kind != "drug_n" for name in names]
+    write_lines(folder / "lexicon" / "drugbank_names.txt.gz", listed)
+    return folder
+
+
+def write_lines(path: Path, lines: object) -> None:
+    with gzip.open(path, "wt", encoding="utf-8") as file:
+        file.writelines(f"{line}\n" for line in lines)  # type: ignore[attr-defined]
+
+
+def test_from_data_to_a_model_and_its_student(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recipe, "ModelSize", lambda: SMALL)
+    train = partial(recipe.train, data, tokens=(2000, 2000, 2000), devel=data / "ddi" / "devel.xml")
+    first, second = tmp_path / "first", tmp_path / "second"
+    train(first)
+    model = first / recipe.MODEL_FILE
+    with Annotator.load(model) as ner:
+        assert ner.annotate("Patients who take diuretics.").text == "Patients who take diuretics."
+    card = (first / "MODEL_CARD.md").read_text()
+    for stage in ("copying", "mixture", "gold"):
+        assert f"\n| {stage} | " in card
+    assert "m.avg(no class)" in card
+
+    with pytest.raises(OutputError, match="--resume goes on from it"):
+        train(first)
+    written = model.read_bytes()
+    train(first, resume=True)  # nothing is left to do
+    assert model.read_bytes() == written
+
+    with pytest.raises(InputError, match=r"taught\.jsonl: empty"):  # it knows nothing yet
+        train(tmp_path / "third", teacher=model, n_taught=8)
+
+    more = {"teacher": bundled_model(), "n_taught": 8, "listed": 0.3, "bias": {"drug_n": 0.5}}
+    train(second, start_from=[first], **more)
+    assert (second / "tokenizer.json").read_bytes() == (first / "tokenizer.json").read_bytes()
+    assert len((second / "taught.jsonl").read_text().splitlines()) <= 8
+    card = (second / "MODEL_CARD.md").read_text()
+    assert "of 1 earlier training(s), `first`" in card
+    assert "30% of the last stage were lists of names" in card
+    assert "drug_n +0.5 to the logits of opening" in card
+
+    train(tmp_path / "mean", start_from=[first, second], tokens=(0, 0, 0))
+    halves = [load_file(folder / "transformers" / "model.safetensors") for folder in (first, second)]
+    for name, mean in load_file(tmp_path / "mean" / "transformers" / "model.safetensors").items():
+        torch.testing.assert_close(mean, (halves[0][name] + halves[1][name]) / 2)
+    (second / "tokenizer.json").write_text("{}")
+    with pytest.raises(ModelError, match="another tokenizer"):
+        train(tmp_path / "unequal", start_from=[first, second])
