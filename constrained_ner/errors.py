@@ -10,6 +10,7 @@
     │   │   └── OutOfMemoryError   a model that is too large for this machine, as it is asked for
     │   └── MissingExtraError   an optional dependency; the message holds the pip line
     └── SentenceError        one sentence could not be annotated; the run goes on and records it
+        └── ContextOverflowError   a text that does not fit the model's context: it has to be cut
 
 A message names the rule, the value and the place:
 `devel.xml: sentence d1.s0: entity e0: span 3-90 runs past the text (40 characters)`.
@@ -57,3 +58,7 @@ class MissingExtraError(UserError):
 
 class SentenceError(ConstrainedNerError):
     """One sentence that could not be annotated."""
+
+
+class ContextOverflowError(SentenceError):
+    """A text that does not fit the model's context with its prompt and answer: it has to be cut."""

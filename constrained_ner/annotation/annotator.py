@@ -26,14 +26,14 @@ from ..constraint.edges import Boundary
 from ..constraint.legal import LegalTokens, Rule, TagTokens
 from ..constraint.markup import Markup
 from ..data import Mention, Sentence
-from ..decoding.answer import Answer, ContextOverflowError, Decoder, Extend
+from ..decoding.answer import Answer, Decoder, Extend
 from ..decoding.confidence import confidence, least_confidence
 from ..decoding.copy_draft import copy_draft
 from ..decoding.engines import EngineName, GrammarEngine
 from ..decoding.scheduler import run_all
 from ..decoding.stepwise import stepwise
 from ..decoding.unconstrained import unconstrained
-from ..errors import ModelError, SentenceError, UserError
+from ..errors import ContextOverflowError, ModelError, SentenceError, UserError
 from ..prompting.budget import FittedPrompt
 from ..prompting.encoder import Instructions, PromptFile, Prompts
 from ..prompting.examples import Chooser

@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
-from ..backends.text_protocol import PromptTooLongError, TextAnswer, TextBackend, TextRequest
+from ..backends.text_protocol import TextAnswer, TextBackend, TextRequest
 from ..constraint.automaton import Constraint, TagMachine
 from ..constraint.edges import OPEN, Boundary
 from ..constraint.grammars import are_pieces, join_pieces, render, split_pieces
 from ..data import Sentence
-from ..errors import ModelError, SentenceError
+from ..errors import ContextOverflowError, ModelError, SentenceError
 from ..prompting.encoder import Message, Prompts
 from ..text.windows import cut_near_middle
 from .free_answer import read_answer
@@ -173,7 +173,7 @@ class TextAnnotation:
         cut = cut_near_middle(question.text) if len(question.text) >= 2 * _SHORTEST_WINDOW else None
         try:
             answer = question.answer.result()
-        except PromptTooLongError:
+        except ContextOverflowError:
             if cut is None:
                 raise
             return self._read_halves(question.text, cut)

@@ -10,8 +10,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
-from ..errors import SentenceError
-
 GrammarDialect = Literal["gbnf", "json-schema"]
 
 
@@ -47,10 +45,6 @@ class TextAnswer:
     n_tokens: int
 
 
-class PromptTooLongError(SentenceError):
-    """Prompt and answer do not fit the server's context."""
-
-
 @runtime_checkable
 class TextBackend(Protocol):
     """A model on a server.
@@ -84,7 +78,7 @@ class TextBackend(Protocol):
     def submit(self, request: TextRequest) -> Future[TextAnswer]:
         """Ask; the answer comes greedily decoded. Cancelling the future ends the request.
 
-        The future raises SentenceError where this request failed (PromptTooLongError where it did not fit),
+        The future raises SentenceError where this request failed (ContextOverflowError where it did not fit),
         and UserError where no other will fare better: the server is gone, or refuses the key.
         """
 

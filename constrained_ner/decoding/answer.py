@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from ..backends.protocol import Scores
 from ..constraint.automaton import State
-from ..errors import SentenceError
+from ..errors import ContextOverflowError
 from .confidence import log_probability
 
 
@@ -70,13 +70,6 @@ class Answer:
 Decoder = Generator[Extend, Sequence[Scores | None], Answer]
 
 
-class ContextOverflowError(SentenceError):
-    """An answer that does not fit the model's context: the sentence has to be split."""
-
-    def __init__(self, n_tokens: int, limit: int) -> None:
-        super().__init__(f"{n_tokens} tokens do not fit the {limit} that the context has for a sentence")
-
-
 def choose(legal: Mapping[int, State], scores: Scores | None, bias: Sequence[float] | None = None) -> Choice:
     """The legal token with the highest logit; of equals the lowest id, so that every decoder agrees.
 
@@ -111,4 +104,6 @@ def is_decision(legal: Mapping[int, State]) -> bool:
 def check_room(n_tokens: int, room: int) -> None:
     """ContextOverflowError where so many tokens are more than the room."""
     if n_tokens > room:
-        raise ContextOverflowError(n_tokens, room)
+        raise ContextOverflowError(
+            f"{n_tokens} tokens do not fit the {room} that the context has for a sentence"
+        )

@@ -18,11 +18,12 @@ from constrained_ner.constraint.edges import edges
 from constrained_ner.constraint.legal import LegalTokens, Rule, TagTokens
 from constrained_ner.constraint.markup import Markup
 from constrained_ner.data import Mention, Sentence, Span
-from constrained_ner.decoding.answer import Answer, ContextOverflowError, Decoder, Extend, choose
+from constrained_ner.decoding.answer import Answer, Decoder, Extend, choose
 from constrained_ner.decoding.copy_draft import copy_draft
 from constrained_ner.decoding.scheduler import run_all
 from constrained_ner.decoding.stepwise import stepwise
 from constrained_ner.decoding.unconstrained import unconstrained
+from constrained_ner.errors import ContextOverflowError
 from constrained_ner.schema import DDI
 
 MACHINE = TagMachine(Markup(DDI))

@@ -16,8 +16,8 @@ from typing import Protocol
 
 from outlines import exceptions as failures
 
-from ...errors import ModelError, SentenceError
-from ..text_protocol import GrammarDialect, PromptTooLongError, TextAnswer, TextRequest
+from ...errors import ContextOverflowError, ModelError, SentenceError
+from ..text_protocol import GrammarDialect, TextAnswer, TextRequest
 from .event_loop import EventLoop
 
 _TOO_LONG = re.compile(
@@ -192,7 +192,7 @@ class RemoteBackend:
         message = message_of(error)
         if not error.retryable:
             too_long = _TOO_LONG.search(message)
-            return (PromptTooLongError if too_long else SentenceError)(f"the server refuses it: {message}")
+            return (ContextOverflowError if too_long else SentenceError)(f"the server refuses it: {message}")
         times = "" if n_attempts == 1 else f", {n_attempts} times"
         return SentenceError(f"the server failed{times}: {message}")
 

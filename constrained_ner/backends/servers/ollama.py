@@ -18,8 +18,8 @@ import outlines
 from outlines.inputs import Chat
 from outlines.types import JsonSchema
 
-from ...errors import ModelError
-from ..text_protocol import GrammarDialect, PromptTooLongError, TextAnswer, TextRequest
+from ...errors import ContextOverflowError, ModelError
+from ..text_protocol import GrammarDialect, TextAnswer, TextRequest
 from .connection import named
 
 DEFAULT_URL = "http://localhost:11434"
@@ -90,7 +90,7 @@ class OllamaServer:
     def _check_length(self, request: TextRequest) -> None:
         most = request.n_bytes // _FEWEST_BYTES_A_TOKEN + request.max_tokens
         if self.context_length is not None and most > self.context_length:
-            raise PromptTooLongError(
+            raise ContextOverflowError(
                 f"prompt and answer may take {most} tokens, and the context has {self.context_length}: "
                 "raise --context"
             )
