@@ -1,281 +1,193 @@
 """The library's front door: text in, sentences with mentions out.
 
-from constrained_ner import Annotator
-ner = Annotator.load()
-for mention in ner.annotate("Effect of aspirin on beta-blockers.").mentions:
-    print(mention.start, mention.end, mention.text, mention.type, mention.confidence)
+    from constrained_ner import Annotator
+    ner = Annotator.load()
+    for mention in ner.annotate("Effect of aspirin on beta-blockers.").mentions:
+        print(mention.start, mention.end, mention.text, mention.type, mention.confidence)
 """
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 from ..adapters import AdapterCard, BaseModelIdentity
 from ..backends import load_backend
-from ..backends.protocol import LogitsBackend, Scores
-from ..backends.text_protocol import TextBackend
-from ..constraint.automaton import Constraint, TaggedSpan, TagMachine
-from ..constraint.bias import TypeBias
-from ..constraint.edges import Boundary
-from ..constraint.legal import LegalTokens, Rule, TagTokens
+from ..backends.protocol import LogitsBackend, TextBackend
+from ..constraint.automaton import TagMachine
 from ..constraint.markup import Markup
 from ..data import Mention, Sentence
-from ..decoding.answer import Answer, Decoder, Extend
-from ..decoding.confidence import confidence, least_confidence
-from ..decoding.copy_draft import copy_draft
-from ..decoding.engines import EngineName, GrammarEngine
-from ..decoding.scheduler import run_all
-from ..decoding.stepwise import stepwise
-from ..decoding.unconstrained import unconstrained
-from ..errors import ContextOverflowError, ModelError, SentenceError, UserError
-from ..prompting.budget import FittedPrompt
-from ..prompting.encoder import Instructions, PromptFile, Prompts
-from ..prompting.examples import Chooser
+from ..decoding.confidence import least_confidence
+from ..errors import ModelError, SentenceError, UserError
+from ..formats.name_lines import read_names
+from ..prompting.encoder import Prompts
+from ..prompting.examples import Chooser, examples_hash
+from ..prompting.wording import PromptFile
 from ..schema import DDI, Schema
-from ..text.windows import cut_near_middle
-from .by_text import TextAnnotation
+from .by_logits import ByLogits
+from .by_text import ByText
 from .consistency import consistent
-from .free_answer import read_answer
 from .lexicon import Lexicon, key_of
-from .result import Annotated, Effort
+from .pipeline import OnWindow, Pipeline, Transport
+from .result import Annotated
+from .settings import Settings
 
-DecoderName = Literal["copy-draft", "stepwise", "unconstrained"]
-
-_Decode = Callable[[Sequence[int], LegalTokens, int, Sequence[Mention], TypeBias | None], Decoder]
-
-DECODERS: dict[DecoderName, _Decode] = {
-    "copy-draft": copy_draft,
-    "stepwise": stepwise,
-    "unconstrained": unconstrained,
-}
+Backend = LogitsBackend | TextBackend
+Notify = Callable[[str], None]
 
 
 class Annotator:
-    """Finds the names in texts with one model, whether its logits are seen or its answers alone.
+    """Finds the names in texts with one model. Make one with `load`.
 
-    decoder: copy-draft (the default) and stepwise are constrained and give the same answer; unconstrained
-        generates freely and aligns the answer with the text.
-    rule: which tokenisations of a legal answer are allowed (see `legal`); canonical by default.
-    engine: what says which tokens are legal. All but "native" are there to be compared with (see `engines`);
-        they decode stepwise, by the rule `any`.
-    boundary: where a mention may start and end (see `edges`).
-    examples: sentences with mentions to show in the prompt, the most useful first; or a Chooser, which gives
-        each text its own. Those that do not fit are left out, which `notify` is told of.
-    instructions: where they stand: once, or in each turn of the user's.
-    max_prompt_tokens: the most that instructions and examples may take.
-    names: (name, type) pairs that the texts may well hold, for drafts: they save time and change no answer.
-        Those that are found on the way are added.
-    min_confidence: leave out mentions that the model is less sure of, in [0, 1]. None: 0.4 for a model that
-        has been calibrated (see `confidence`), else 0.
-    bias: type -> what to add to the logit of opening it (see `bias`): more of it is found, or less.
-
-    A model on a server decodes by itself: of decoder and rule, it matters only whether it is `unconstrained`.
-    Raises ModelError where prompt and examples leave no room in the model's context, SchemaError for a bias
-    of a type that the schema does not have, UserError where answers have no probabilities to judge by.
+    Threads may share an annotator, and iterators may overlap: each gets the answers it would get by itself.
+    A forked process needs an annotator of its own. Use it in a `with` block, or `close` it.
     """
 
     def __init__(
         self,
-        backend: LogitsBackend | TextBackend,
+        backend: Backend,
+        settings: Settings | None = None,
         *,
-        schema: Schema = DDI,
-        prompt: PromptFile | None = None,
-        examples: Sequence[Sentence] | Chooser = (),
-        instructions: Instructions = "once",
-        max_prompt_tokens: int | None = None,
-        decoder: DecoderName | None = None,
-        rule: Rule | None = None,
-        engine: EngineName = "native",
-        boundary: Boundary = "word",
-        names: Iterable[tuple[str, str]] = (),
-        min_confidence: float | None = None,
-        bias: Mapping[str, float] | None = None,
-        notify: Callable[[str], None] = warnings.warn,
+        notify: Notify = warnings.warn,
+        **options: Any,
     ) -> None:
+        """Use a back end that is open already. options: fields of `Settings`. notify: told what to warn of."""
+        settings = dataclasses.replace(settings or Settings(), **options)
         self.backend = backend
-        self.schema = schema
-        self.prompt = prompt or PromptFile.built_in()
-        self.examples = examples
-        self.instructions: Instructions = instructions
-        self.max_prompt_tokens = max_prompt_tokens
-        decoder, rule = _settled(engine, decoder, rule)
-        self.decoder: str = decoder
-        self.rule: Rule = rule
-        self.engine: EngineName = engine
-        self.boundary: Boundary = boundary
-        self.markup = Markup(schema)
-        self.names = Lexicon({key_of(name): kind for name, kind in names if kind in self.markup.types})
-        self.bias = dict(bias or {})
-        judge = None if decoder == "unconstrained" or isinstance(backend, TextBackend) else backend
-        self.knows_confidence = judge is not None
-        if (min_confidence or bias) and not judge:
-            raise UserError("a least confidence and a bias need a constrained decoder on this machine")
-        if bias and engine != "native":  # the states of other engines do not say which type a tag has
-            raise UserError(f"the engine {engine} takes no bias: use the native one")
-        if min_confidence is None:
-            min_confidence = least_confidence(judge.temperature) if judge else 0.0
-        if not 0 <= min_confidence <= 1:
-            raise UserError(f"a least confidence of {min_confidence}, which is not between 0 and 1")
-        self.min_confidence = min_confidence
-        self._machine = TagMachine(self.markup)
-        prompts = Prompts(self.prompt, self.markup, examples, instructions=instructions, boundary=boundary)
-        self._by_text: TextAnnotation | None = None
-        if isinstance(backend, TextBackend):
-            if engine != "native":
-                raise UserError(f"the engine {engine} needs a model on this machine; a server has its own")
-            if max_prompt_tokens is not None:
-                raise UserError(
-                    "--max-prompt-tokens needs a model on this machine: here nobody can count them"
-                )
-            constrained = decoder != "unconstrained"
-            self.decoder, self.rule = "server" if constrained else decoder, "any"
-            self._by_text = TextAnnotation(
-                backend, prompts, self._machine, boundary=boundary, constrained=constrained, notify=notify
-            )
-            return  # the rest is for decoding here
-        self._model = backend
-        self._decode = DECODERS[decoder]
-        self._vocabulary = backend.vocabulary
-        self._tag_tokens = TagTokens(self._machine, self._vocabulary)
-        self._engine = None if engine == "native" else GrammarEngine(engine, backend, self._tag_tokens)
-        self._type_bias = TypeBias(self.bias, self._machine, self._vocabulary) if bias else None
-        self._prompt = FittedPrompt(
-            prompts,
-            self._vocabulary,
-            backend.chat_template,
-            self._answer_ids,
-            context_length=backend.context_length,
-            max_tokens=max_prompt_tokens,
-            notify=notify,
+        self.schema = read_schema(settings) or DDI
+        self.prompt = read_prompt(settings) or PromptFile.built_in()
+        self.knows_confidence = backend.shows_logits and settings.constrained
+        self.settings = _settled(settings, backend, self.knows_confidence)
+        self._process = os.getpid()
+        self._markup = Markup(self.schema)
+        prompts = Prompts(
+            self.prompt,
+            self._markup,
+            _examples(settings),
+            instructions=settings.instructions,
+            boundary=settings.boundary,
         )
-        if self._prompt.examples is not None:
-            self.examples = self._prompt.examples
-        self._room = self._prompt.room
-        backend.prefill(self._prompt.prefix_ids)
+        machine = TagMachine(self._markup)
+        self.examples = prompts.examples
+        self._transport: Transport
+        if backend.shows_logits:
+            by_logits = ByLogits(backend, prompts, machine, settings, notify)
+            self._transport = by_logits
+            self._decoder, self._rule = by_logits.decoder, by_logits.rule
+            self.examples = prompts.examples if by_logits.examples is None else by_logits.examples
+        else:
+            self._transport = ByText(backend, prompts, machine, settings, notify)
+            self._decoder, self._rule = "server" if settings.constrained else "unconstrained", "any"
+        names = _expected_names(settings, self._markup)
+        self._pipeline = Pipeline(self._transport, names, self._expressible, settings.boundary)
 
     @classmethod
     def load(
         cls,
         model: str | Path | None = None,
+        settings: Settings | None = None,
         *,
-        schema: Schema | None = None,
-        prompt: PromptFile | None = None,
-        examples: Sequence[Sentence] | Chooser = (),
-        instructions: Instructions = "once",
-        max_prompt_tokens: int | None = None,
-        decoder: DecoderName | None = None,
-        rule: Rule | None = None,
-        engine: EngineName = "native",
-        boundary: Boundary = "word",
-        names: Iterable[tuple[str, str]] = (),
-        min_confidence: float | None = None,
-        bias: Mapping[str, float] | None = None,
-        notify: Callable[[str], None] = warnings.warn,
-        force: bool = False,
-        backend: LogitsBackend | TextBackend | None = None,
-        **backend_options: Any,
+        backend: Backend | None = None,
+        notify: Notify = warnings.warn,
+        **options: Any,
     ) -> Annotator:
-        """Load a model: None for the bundled one, a GGUF file, a folder of transformers, a hub's id,
-        or `ollama:NAME` or `openai:NAME` (with base_url) on a server.
+        """Load a model: None for the bundled one, a GGUF file, a folder, a hub id, a name on a server.
 
-        schema, prompt: None takes the adapter's own, or the built-in ones.
-        force: use an adapter with a schema, prompt or model that it was not trained for.
-        backend: the model, if another annotator has loaded it with the same options.
-        backend_options: adapter, quantize, device, ... (see the back ends). Raises ModelError.
+        options: fields of `Settings`, for example min_confidence=0.9; they change `settings`.
+        backend: the model, if another annotator has loaded it with the same options. Raises UserError.
         """
-        decoder, rule = _settled(engine, decoder, rule)  # before the model is loaded
-        adapter = backend_options.get("adapter")
-        card = AdapterCard.load(adapter) if adapter else None  # before the model is loaded, too
-        name = str(model or bundled_model())
+        if model is not None:
+            options["model"] = str(model)
+        settings = dataclasses.replace(settings or Settings(), **options)
+        name = settings.model or str(bundled_model())
+        card = AdapterCard.load(settings.adapter) if settings.adapter else None  # fails before the model loads
         if backend is None:
-            backend = load_backend(name, **backend_options)
-        written = getattr(backend, "adapter_card", None)  # a GGUF file brings the card in its metadata
-        if written is not None:
-            card = AdapterCard.parse(written, backend_options.get("lora") or name)
-        base = getattr(backend, "base_model", None)
-        made_of = base and BaseModelIdentity.parse(base, name).model_dump(exclude_none=True)
-        schema = schema or (card.entity_schema if card else DDI)
-        prompt = prompt or (card.prompt if card else PromptFile.built_in())
-        trained = adapter or backend_options.get("lora") or name
-        if card and decoder == "unconstrained" and not card.writes_freely:
-            notify(
-                f"{trained}: trained with --loss legal, which leaves copying to the constraint, so it cannot "
-                "write freely; --loss completion teaches both"
-            )
-        if card and not force and not isinstance(backend, TextBackend):
-            card.require(
-                trained,
-                schema=schema,
-                prompt=prompt,
-                chat_template=backend.chat_template,
-                model=backend.description if written is None else made_of,
-            )
-        return cls(
-            backend,
-            schema=schema,
-            prompt=prompt,
-            examples=examples,
-            instructions=instructions,
-            max_prompt_tokens=max_prompt_tokens,
-            decoder=decoder,
-            rule=rule,
-            engine=engine,
-            boundary=boundary,
-            names=names,
-            min_confidence=min_confidence,
-            bias=bias,
-            notify=notify,
-        )
+            backend = load_backend(name, **settings.model_options())
+        if backend.adapter_card is not None:
+            card = AdapterCard.parse(backend.adapter_card, settings.lora or name)
+        if card is not None:
+            settings = _as_trained(settings, card, backend, name, notify)
+        return cls(backend, settings, notify=notify)
 
     def annotate(self, text: str) -> Sentence:
         """The text as a sentence with its mentions. Raises SentenceError if it cannot be annotated."""
         return next(self.annotate_many([text]))
 
     def annotate_many(self, texts: Iterable[str]) -> Iterator[Sentence]:
-        """The texts as sentences, in order, as many under way at once as the back end has slots; ids from 0.
-
-        Raises SentenceError at the first text that cannot be annotated; `run` goes on instead.
-        """
+        """The texts as sentences, in order, ids from 0. Raises SentenceError at the first that fails."""
         for annotated in self.run(Sentence(str(n), text) for n, text in enumerate(texts)):
             yield _succeeded(annotated)
 
     def annotate_document(self, texts: Iterable[str]) -> list[Sentence]:
-        """The sentences of one document, each name marked everywhere with one type, or nowhere.
-
-        What the model finds in one sentence counts in the others (see `consistency`). Raises SentenceError.
-        """
+        """The sentences of one document, which agree on each name (see `consistency`). Raises SentenceError."""
         found = list(self.run((Sentence(str(n), text) for n, text in enumerate(texts)), doubtful=True))
         return self.agreed([_succeeded(annotated) for annotated in found])
 
-    def run(self, sentences: Iterable[Sentence], *, doubtful: bool = False) -> Iterator[Annotated]:
-        """Annotate sentences, in order, whatever mentions they have; failures are reported, not raised.
+    def run(
+        self,
+        sentences: Iterable[Sentence],
+        *,
+        doubtful: bool = False,
+        finished: Sequence[Sentence | None] = (),
+        on_window: OnWindow | None = None,
+    ) -> Iterator[Annotated]:
+        """Annotate sentences, in order, whatever mentions they have. Failures are reported, not raised.
 
-        doubtful: keep mentions below the least confidence, for `agreed` to judge.
+        doubtful: keep mentions below the least confidence, for `agreed` to judge. finished: what an
+        interrupted run has done, None for what failed. on_window: told of progress in long sentences.
         """
-        if self._by_text is not None:
-            yield from self._by_text.run(sentences)
-            return
-        least = 0.0 if doubtful else self.min_confidence
-        for annotated in run_all((self._annotate(sentence) for sentence in sentences), self._model):
-            annotated = annotated.surer_than(least)
-            if annotated.failure is None:
-                self.remember(annotated.sentence)
-            yield annotated
+        self._require_own_process()
+        least = 0.0 if doubtful else self.settings.min_confidence or 0.0
+
+        def keep(annotated: Annotated) -> Annotated:
+            surer = annotated.surer_than(least)
+            return surer.exact_only() if self.settings.strict else surer
+
+        learns = self._decoder != "unconstrained"
+        yield from self._pipeline.run(
+            sentences, keep, finished=finished, learns=learns, on_window=on_window
+        )
 
     def agreed(self, sentences: Sequence[Sentence]) -> list[Sentence]:
-        """The sentences of one document, as `run` leaves them with the doubtful mentions, made consistent."""
-        return consistent(sentences, self._expressible, min_confidence=self.min_confidence)
+        """The sentences of one document made consistent, as `run` leaves them with the doubtful mentions."""
+        least = self.settings.min_confidence or 0.0
+        return consistent(sentences, self._expressible, min_confidence=least)
 
-    def remember(self, sentence: Sentence) -> None:
-        """Expect the names of an annotated sentence from now on, as `run` does with what it finds."""
-        if self.decoder != "unconstrained":
-            self.names.learn(sentence)
+    def choices(self) -> dict[str, Any]:
+        """All that was chosen, as plain data, for the record of a run."""
+        return {
+            **_as_typed(self.settings),
+            **self.settings.deciding(),
+            "model": self.backend.description,
+            "schema": self.schema.name,
+            "schema_hash": self.schema.hash(),
+            "prompt": self.prompt.name,
+            "prompt_hash": self.prompt.hash(),
+            **self._shown_examples(),
+            "decoder": self._decoder,
+            "rule": self._rule,
+            "temperature": self.backend.temperature,
+            "context_length": self.backend.context_length,
+        }
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the answers, as plain data: two annotators with the same one write the same."""
+        return {
+            **self.settings.deciding(),
+            "model": self.backend.identity,
+            "schema": self.schema.hash(),
+            "prompt": self.prompt.hash(),
+            "examples": self._shown_examples()["examples_hash"],
+            "decoder": self._decoder,
+            "rule": self._rule,
+            "temperature": self.backend.temperature,
+            "context_length": self.backend.context_length,
+        }
 
     def close(self) -> None:
         """Give back the model's memory."""
@@ -284,112 +196,27 @@ class Annotator:
     def __enter__(self) -> Annotator:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
-    # ---- one sentence
-
-    def _annotate(self, sentence: Sentence) -> Generator[Extend, Sequence[Scores | None], Annotated]:
-        try:
-            annotated = yield from self._annotate_window(sentence.text, sentence.text)
-        except SentenceError as error:
-            return Annotated(sentence.with_mentions(()), failure=str(error))
-        return replace(annotated, sentence=sentence.with_mentions(annotated.sentence.mentions))
-
-    def _annotate_window(
-        self, text: str, question: str
-    ) -> Generator[Extend, Sequence[Scores | None], Annotated]:
-        """Annotate a text; where it does not fit the context, its halves, cut at white space.
-
-        question: the sentence that the text is a part of.
-        """
-        constraint = self._constraint(text)
-        prompt_ids = self._prompt.ids(text, question)
-        try:
-            answer = yield from self._decoder(constraint, prompt_ids)
-        except ContextOverflowError:
-            cut = cut_near_middle(text)
-            if cut is None:
-                raise
-            left = yield from self._annotate_window(text[:cut], question)
-            right = yield from self._annotate_window(text[cut:], question)
-            return left.followed_by(right)
-        effort = Effort.of(answer, len(self._prompt.prefix_ids) + len(prompt_ids))
-        if self.decoder == "unconstrained":
-            return self._read_free_answer(constraint, answer, effort)
-        tagged = constraint.read(self._vocabulary.decode(answer.token_ids))
-        if tagged is None:
-            raise AssertionError(f"the decoder wrote an illegal answer for {text!r}")
-        mentions = [self._mention(text, t, answer) for t in tagged]
-        return Annotated(Sentence("", text).with_mentions(mentions), effort)
-
-    def _decoder(self, constraint: Constraint, prompt_ids: Sequence[int]) -> Decoder:
-        if self._engine is not None:
-            return stepwise(prompt_ids, self._engine.start(constraint), self._room)
-        legal_tokens = LegalTokens(constraint, self._tag_tokens, self.rule)
-        expected = self._expected(constraint.text)
-        return self._decode(prompt_ids, legal_tokens, self._room, expected, self._type_bias)
-
-    def _expected(self, text: str) -> Sequence[Mention]:
-        """Mentions of known names, to be guessed in drafts."""
-        return self._expressible(Sentence("", text, tuple(self.names.tag(text))))
-
     def _expressible(self, sentence: Sentence) -> Sequence[Mention]:
-        return self.markup.expressible(sentence, self.boundary)[0]
+        return self._markup.expressible(sentence, self.settings.boundary)[0]
 
-    def _constraint(self, text: str) -> Constraint:
-        leading_space = self._vocabulary.leading_space
-        return Constraint(text, self._machine, boundary=self.boundary, leading_space=leading_space)
+    def _shown_examples(self) -> dict[str, Any]:
+        """What was shown: the ids, unless each sentence had examples of its own."""
+        if callable(self.examples):
+            return {"examples_hash": self.examples.hash()}
+        return {
+            "example_ids": [example.id for example in self.examples],
+            "examples_hash": examples_hash(self.examples),
+        }
 
-    def _mention(self, text: str, tagged: TaggedSpan, answer: Answer) -> Mention:
-        """A mention of a constrained answer, with the decisions from its opening tag to its closing one.
-
-        They are that a tag opens here, of this type, that it does not close before, and that it closes there:
-        the confidence is the probability that the model writes just this mention, given what came before.
-        """
-        margins: list[tuple[float, ...]] = []
-        end = 0
-        for token_id, choice in zip(answer.token_ids, answer.choices, strict=True):
-            start, end = end, end + len(self._vocabulary.token_bytes[token_id])
-            if choice is not None and end > tagged.opens_at_byte and start < tagged.closes_at_byte:
-                margins.append(choice.margins)
-        sure = confidence(margins, self._model.temperature)
-        return replace(tagged.mention(text), confidence=sure, margins=tuple(margins))
-
-    def _read_free_answer(self, constraint: Constraint, answer: Answer, effort: Effort) -> Annotated:
-        """The mentions of an answer that may be anything: exact if it is a legal one, aligned if not."""
-        vocabulary = self._vocabulary
-        shown = [
-            i for i in answer.token_ids if i not in vocabulary.control_ids or i in self._tag_tokens.controls
-        ]
-        return read_answer(constraint, vocabulary.decode(shown), effort, finished=answer.finished)
-
-    # ---- the prompt
-
-    def _answer_ids(self, example: Sentence) -> list[int]:
-        """An example's answer, tokenised as decoding would have written it, without the stop token."""
-        kept, _ = self.markup.expressible(example, self.boundary)
-        legal_tokens = LegalTokens(self._constraint(example.text), self._tag_tokens, self.rule)
-        return [token_id for token_id, _ in legal_tokens.encode(kept)][:-1]
-
-
-def _settled(engine: EngineName, decoder: DecoderName | None, rule: Rule | None) -> tuple[DecoderName, Rule]:
-    """Decoder and rule as they were chosen, or as they go with the engine."""
-    if engine == "native":
-        return decoder or "copy-draft", rule or "canonical"
-    if decoder not in (None, "stepwise"):
-        raise UserError(f"the engine {engine} decodes stepwise; it cannot be combined with {decoder}")
-    if rule not in (None, "any"):
-        raise UserError(f"the engine {engine} has the rule any; it cannot be combined with {rule}")
-    return "stepwise", "any"
-
-
-def _succeeded(annotated: Annotated) -> Sentence:
-    if annotated.failure is not None:
-        raise SentenceError(f"sentence {annotated.sentence.id}: {annotated.failure}")
-    return annotated.sentence
+    def _require_own_process(self) -> None:
+        if os.getpid() != self._process:
+            raise ModelError(
+                f"the annotator was made in process {self._process} and cannot be used in a fork of it: "
+                "load one in each worker process"
+            )
 
 
 def bundled_model() -> Path:
@@ -399,3 +226,80 @@ def bundled_model() -> Path:
     if not found:
         raise ModelError(f"{folder}: the bundled model is missing; name a model with --model")
     return found[0]
+
+
+def read_schema(settings: Settings) -> Schema | None:
+    """The entity types that were asked for; None for the adapter's, or DDI."""
+    return Schema.load(settings.schema) if isinstance(settings.schema, Path) else settings.schema
+
+
+def read_prompt(settings: Settings) -> PromptFile | None:
+    """The wording that was asked for; None for the adapter's, or plain."""
+    return PromptFile.named(settings.prompt) if isinstance(settings.prompt, str) else settings.prompt
+
+
+def _settled(settings: Settings, backend: Backend, knows_confidence: bool) -> Settings:
+    """The settings with what depends on the model filled in. Raises UserError for what it cannot do."""
+    if (settings.min_confidence or settings.bias) and not knows_confidence:
+        raise UserError("--min-confidence and --bias need a local model and a constrained decoder")
+    least = least_confidence(backend.temperature) if knows_confidence else 0.0
+    return dataclasses.replace(
+        settings,
+        min_confidence=least if settings.min_confidence is None else settings.min_confidence,
+        consistency=knows_confidence if settings.consistency is None else settings.consistency,
+    )
+
+
+def _as_trained(
+    settings: Settings, card: AdapterCard, backend: Backend, name: str, notify: Notify
+) -> Settings:
+    """The settings with the schema and prompt that the adapter was trained for, unless others were asked for.
+
+    Raises ModelError if the adapter does not fit what was asked for, unless `force` is set.
+    """
+    adapter = settings.adapter or settings.lora or name
+    schema = read_schema(settings) or card.entity_schema
+    prompt = read_prompt(settings) or card.prompt
+    if not settings.constrained and not card.writes_freely:
+        notify(
+            f"{adapter}: trained with --loss legal, which leaves copying to the constraint, so it cannot "
+            "generate freely; --loss completion teaches both"
+        )
+    if not settings.force and backend.shows_logits:
+        model: Mapping[str, str] | None = backend.description
+        if backend.adapter_card is not None:  # a GGUF file knows what it was made of, or does not say
+            base = backend.base_model and BaseModelIdentity.parse(backend.base_model, name)
+            model = base.model_dump(exclude_none=True) if base else None
+        card.require(
+            adapter, schema=schema, prompt=prompt, chat_template=backend.chat_template, model=model
+        )
+    return dataclasses.replace(settings, schema=schema, prompt=prompt)
+
+
+def _examples(settings: Settings) -> Sequence[Sentence] | Chooser:
+    """The examples to show; chosen from the file that was named, if a run has not chosen them already."""
+    examples = settings.examples
+    if isinstance(examples, (str, Path)):
+        raise UserError("--examples: a run chooses examples from a file; give sentences")
+    return () if examples is None else examples
+
+
+def _expected_names(settings: Settings, markup: Markup) -> Lexicon:
+    pairs = read_names(settings.names) if isinstance(settings.names, Path) else settings.names or ()
+    return Lexicon({key_of(name): kind for name, kind in pairs if kind in markup.types})
+
+
+def _as_typed(settings: Settings) -> dict[str, Any]:
+    """The options that differ from their defaults and are plain data; paths as they were typed."""
+    typed: dict[str, Any] = {}
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if isinstance(value, (str, int, float, Path)) and value != field.default:
+            typed[field.name] = str(value) if isinstance(value, Path) else value
+    return typed
+
+
+def _succeeded(annotated: Annotated) -> Sentence:
+    if annotated.failure is not None:
+        raise SentenceError(f"sentence {annotated.sentence.id}: {annotated.failure}")
+    return annotated.sentence

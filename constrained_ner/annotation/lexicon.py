@@ -7,7 +7,8 @@ its drafts, which the model then confirms or not.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections import ChainMap
+from collections.abc import Mapping, MutableMapping, Sequence
 
 from ..data import Mention, Sentence, Span
 
@@ -22,13 +23,20 @@ def key_of(name: str) -> Key:
 
 
 class Lexicon:
-    """names: key -> entity type. Matching ignores case and white space."""
+    """names: key -> entity type, "" for a name that was forgotten. Matching ignores case and white space."""
 
     def __init__(self, names: Mapping[Key, str] | None = None) -> None:
-        self.names: dict[Key, str] = {}
-        self._n_words: dict[str, int] = {}  # first word -> words of the longest name that begins with it
+        self.names: MutableMapping[Key, str] = {}
+        # First word -> words of the longest name that begins with it.
+        self._n_words: MutableMapping[str, int] = {}
         for key, entity_type in (names or {}).items():
             self.add(key, entity_type)
+
+    def branch(self) -> Lexicon:
+        """A lexicon that begins with these names; what it learns stays its own."""
+        branch = Lexicon()
+        branch.names, branch._n_words = ChainMap({}, self.names), ChainMap({}, self._n_words)
+        return branch
 
     def add(self, key: Key, entity_type: str) -> None:
         """Know one more name, or another type for it."""
@@ -40,7 +48,7 @@ class Lexicon:
         marked = {(m.start, m.end) for m in sentence.mentions}
         for found in self.tag(sentence.text):
             if (found.start, found.end) not in marked:
-                self.names.pop(key_of(found.text), None)
+                self.names[key_of(found.text)] = ""
         for mention in sentence.mentions:
             key = key_of(mention.text)
             if key:
@@ -63,6 +71,6 @@ class Lexicon:
 
     def _longest_match(self, keys: Sequence[str], at: int) -> int:
         for n in range(min(self._n_words.get(keys[at], 0), len(keys) - at), 0, -1):
-            if tuple(keys[at : at + n]) in self.names:
+            if self.names.get(tuple(keys[at : at + n])):
                 return n
         return 0

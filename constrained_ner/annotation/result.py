@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
-from ..data import Sentence
+from ..data import INEXACT, Sentence
 from ..decoding.answer import Answer
 
 
@@ -13,13 +14,13 @@ class Effort:
     """What annotating took. Adds up over windows and sentences.
 
     n_passes: forward passes that the sentence took part in. n_tokens: tokens evaluated for it.
-    n_decisions: tokens that the model decided. legal_mass: the sum of their legal shares of probability.
-    n_unfinished: free answers that ran into their length limit.
-    n_doubtful: mentions left out because they, or their document, were less sure than was wanted.
-    n_windows: pieces that the sentence was cut into to fit the context, 1 if it was not.
+    n_decisions: tokens that the model decided. legal_mass: the sum of their shares of legal probability.
+    n_unfinished: free answers that hit their length limit.
+    n_doubtful: mentions left out because they, or their document, were not sure enough.
+    n_windows: pieces that the sentence was cut into to fit the context; 1 if it was not cut.
     n_prompt_tokens: length of the prompts, the shared prefix included.
-    n_unknown_tags: what free answers hold that looks like a tag, and neither schema nor sentence has it.
-    n_invented: names in free answers for which the sentence has no place.
+    n_unknown_tags: what looks like a tag in free answers, and is neither in the schema nor in the sentence.
+    n_invented: names in free answers that have no place in the sentence.
     """
 
     n_passes: int = 0
@@ -55,9 +56,9 @@ class Effort:
 class Annotated:
     """A sentence as it came back.
 
-    failure: why there are no mentions, None if all went well.
-    problems: parts of a free answer that could not be used: unknown tags, names that are not in the text.
-    verbatim: whether the answer, tags removed, was the sentence (always, under the constraint).
+    failure: why there are no mentions; None if all went well.
+    problems: parts of a free answer that could not be used, such as unknown tags and invented names.
+    verbatim: whether the answer without its tags is the sentence. Always true under the constraint.
     """
 
     sentence: Sentence
@@ -73,13 +74,30 @@ class Annotated:
         effort = replace(self.effort, n_doubtful=self.effort.n_doubtful + len(mentions) - len(kept))
         return replace(self, sentence=self.sentence.with_mentions(kept), effort=effort)
 
-    def followed_by(self, other: Annotated) -> Annotated:
-        """The result for the text of both, one after the other, under this one's id."""
-        text = self.sentence.text + other.sentence.text
-        moved = [mention.moved(len(self.sentence.text)) for mention in other.sentence.mentions]
-        return Annotated(
-            Sentence(self.sentence.id, text).with_mentions([*self.sentence.mentions, *moved]),
-            self.effort + other.effort,
-            problems=self.problems + other.problems,
-            verbatim=self.verbatim and other.verbatim,
+    def exact_only(self) -> Annotated:
+        """The result without mentions whose offsets are a guess. Each is named among the problems."""
+        mentions = self.sentence.mentions
+        dropped = tuple(
+            f"{m.text!r} ({m.type}): {m.provenance} offsets refused by --strict"
+            for m in mentions
+            if m.provenance in INEXACT
         )
+        kept = self.sentence.with_mentions(m for m in mentions if m.provenance not in INEXACT)
+        return replace(self, sentence=kept, problems=self.problems + dropped)
+
+
+def join(sentence: Sentence, windows: Sequence[Annotated]) -> Annotated:
+    """The result for a sentence from those of its windows, in order."""
+    mentions = []
+    effort = Effort()
+    start = 0
+    for window in windows:
+        mentions += [mention.moved(start) if start else mention for mention in window.sentence.mentions]
+        start += len(window.sentence.text)
+        effort += window.effort
+    return Annotated(
+        sentence.with_mentions(mentions),
+        effort,
+        problems=tuple(problem for window in windows for problem in window.problems),
+        verbatim=all(window.verbatim for window in windows),
+    )

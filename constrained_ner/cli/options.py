@@ -1,194 +1,113 @@
-"""Options that several commands share, each said once."""
+"""Command-line options made from the fields of `Settings`, and those that several commands share."""
 
 from __future__ import annotations
 
-from enum import Enum
+import functools
+import inspect
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Annotated, Any
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import typer
+from annotated_types import Ge, Le
 
+from ..annotation.settings import Settings, field_types, options_by_name
+from ..runs.splits import Split
 
-class Decoder(str, Enum):
-    copy_draft = "copy-draft"
-    stepwise = "stepwise"
-
-
-class Rule(str, Enum):
-    canonical = "canonical"
-    any = "any"
-
-
-class Engine(str, Enum):
-    native = "native"
-    outlines = "outlines"
-    llguidance = "llguidance"
-    xgrammar = "xgrammar"
-    gbnf = "gbnf"
-
-
-class Boundary(str, Enum):
-    word = "word"
-    char = "char"
-
-
-class Instructions(str, Enum):
-    once = "once"
-    each = "each"
-
-
-class Split(str, Enum):
-    train = "train"
-    devel = "devel"
-    test = "test"
-
-
-class Server(str, Enum):
-    llama_server = "llama-server"
-    llama_cpp_python = "llama-cpp-python"
-    vllm = "vllm"
-    sglang = "sglang"
-    openai = "openai"
-
-
-class Quantize(str, Enum):
-    four = "4bit"
-    eight = "8bit"
-
-
-class Device(str, Enum):
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-
-
-ModelOption = Annotated[
-    str | None,
-    typer.Option(
-        "--model",
-        help="GGUF file, folder, hub id, ollama:NAME or openai:NAME; the bundled model by default.",
-    ),
+PromptOption = Annotated[str | None, typer.Option("--prompt", help="plain, strict, guide, or a prompt file.")]
+SchemaOption = Annotated[
+    Path | None, typer.Option("--schema", help="Entity types (JSON or YAML). Default: DDI.")
 ]
-AdapterOption = Annotated[
-    Path | None, typer.Option("--adapter", help="Folder of a LoRA adapter (transformers).")
+QuantizeOption = Annotated[
+    Literal["4bit", "8bit"] | None, typer.Option("--quantize", help="Load in low precision.")
 ]
-LoraOption = Annotated[
-    Path | None, typer.Option("--lora", help="GGUF LoRA, added to a GGUF model (llama.cpp).")
-]
-MergeOption = Annotated[
-    bool | None,
-    typer.Option("--merge/--no-merge", help="Add the adapter to the weights; default: unless quantised."),
+DeviceOption = Annotated[
+    Literal["auto", "cpu", "cuda"] | None, typer.Option("--device", help="Where to run.")
 ]
 ForceOption = Annotated[
     bool, typer.Option("--force", help="Use an adapter with what it was not trained for.")
 ]
-QuantizeOption = Annotated[
-    Quantize | None, typer.Option("--quantize", help="Load in low precision (transformers).")
-]
-DeviceOption = Annotated[Device | None, typer.Option("--device", help="Where to run (transformers).")]
-DecoderOption = Annotated[
-    Decoder | None,
-    typer.Option("--decoder", help="How the constrained answer is found; copy-draft by default."),
-]
-RuleOption = Annotated[
-    Rule | None, typer.Option("--rule", help="Tokenisations that are legal; canonical by default.")
-]
-EngineOption = Annotated[
-    Engine,
-    typer.Option("--engine", help="What says which tokens are legal; others than native for comparison."),
-]
-BoundaryOption = Annotated[Boundary, typer.Option("--boundary", help="Where mentions may start and end.")]
-SchemaOption = Annotated[
-    Path | None, typer.Option("--schema", help="Entity types, JSON or YAML; DDI by default.")
-]
-PromptOption = Annotated[
-    str | None, typer.Option("--prompt", help="plain, strict, guide, or a prompt file (JSON).")
-]
-InstructionsOption = Annotated[
-    Instructions, typer.Option("--instructions", help="State them once, or in each turn.")
-]
-ShotsOption = Annotated[
-    int | None, typer.Option("--shots", min=0, help="How many examples the prompt shows.")
-]
-ExamplesOption = Annotated[
-    Path | None, typer.Option("--examples", help="DDI XML that the examples come from.")
-]
-SelectOption = Annotated[
-    str,
-    typer.Option("--select", help="first, random, diverse, similar, or a file of sentence ids, one a line."),
-]
-SeedOption = Annotated[int, typer.Option("--seed", help="For examples that are drawn at random.")]
-MaxPromptTokensOption = Annotated[
-    int | None,
-    typer.Option("--max-prompt-tokens", min=1, help="The most that instructions and examples may take."),
+TrustRemoteCodeOption = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Let a model from the hub run its own code.")
 ]
 SplitOption = Annotated[
-    Split | None, typer.Option("--split", help="Which split INPUT is, where its content does not tell.")
+    Split | None,
+    typer.Option(
+        "--split", help="Which split INPUT is, if its content does not tell.", rich_help_panel="Run"
+    ),
 ]
 LimitOption = Annotated[
-    int | None, typer.Option("--limit", min=1, help="Annotate the first N sentences alone.")
+    int | None,
+    typer.Option("--limit", min=1, help="Annotate only the first N sentences.", rich_help_panel="Run"),
 ]
-BatchOption = Annotated[int | None, typer.Option("--batch", min=1, help="Sentences under way at once.")]
-ContextOption = Annotated[int | None, typer.Option("--context", min=64, help="Context length in tokens.")]
-BaseUrlOption = Annotated[
-    str | None,
-    typer.Option("--base-url", help="Address of the server, for --model openai:NAME or ollama:NAME."),
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print nothing but errors.", rich_help_panel="Run")
 ]
-ServerOption = Annotated[
-    Server | None, typer.Option("--server", help="What the server is, if it does not say (openai:NAME).")
-]
-TimeoutOption = Annotated[
-    float | None, typer.Option("--timeout", min=0.1, help="Seconds to wait for an answer of a server.")
-]
-ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="Processor threads (GGUF).")]
-TrustRemoteCodeOption = Annotated[
-    bool, typer.Option("--trust-remote-code", help="Let a hub's model run its own code.")
-]
-MinConfidenceOption = Annotated[
-    float | None,
-    typer.Option(
-        "--min-confidence",
-        min=0.0,
-        max=1.0,
-        help="Leave out mentions that are less sure; default: 0.4 for calibrated models, else 0.",
-    ),
-]
-BiasOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--bias", metavar="TYPE=NUMBER", help="Find more of a type (drug_n=+0.5), or less. Repeatable."
-    ),
-]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 
 
-def backend_options(
-    *,
-    adapter: Path | None,
-    lora: Path | None,
-    merge: bool | None,
-    quantize: Quantize | None,
-    device: Device | None,
-    batch: int | None,
-    context: int | None,
-    threads: int | None,
-    base_url: str | None,
-    server: Server | None,
-    timeout: float | None,
-    trust_remote_code: bool,
-) -> dict[str, Any]:
-    """The options of models under the names that back ends give them; None is a back end's own default."""
-    return {
-        "adapter": adapter and str(adapter),
-        "lora": lora and str(lora),
-        "merge": merge,
-        "quantize": quantize and quantize.value,
-        "device": device and device.value,
-        "max_sequences": batch,
-        "context_length": context,
-        "n_threads": threads,
-        "base_url": base_url,
-        "server": server and server.value,
-        "timeout_s": timeout,
-        "trust_remote_code": trust_remote_code or None,
-    }
+def takes_settings(*, without: Collection[str] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Replace a command's parameter `settings: Settings` by an option for each field.
+
+    without: fields that the command sets itself.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def with_options(**arguments: Any) -> None:
+            chosen = {p.name: arguments.pop(p.name) for p in options}
+            given = {name: value for name, value in chosen.items() if value is not None}
+            command(settings=Settings(**given), **arguments)
+
+        options = [p for p in _parameters() if p.name not in without]
+        hints = get_type_hints(command, include_extras=True)
+        own = [
+            parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
+            for name, parameter in inspect.signature(command).parameters.items()
+            if name != "settings"
+        ]
+        at = list(inspect.signature(command).parameters).index("settings")
+        parameters = [*own[:at], *options, *own[at:]]
+        with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        with_options.__annotations__ = {p.name: p.annotation for p in parameters}
+        return with_options
+
+    return decorate
+
+
+def _parameters() -> Iterator[inspect.Parameter]:
+    """A command-line option for each field of `Settings`."""
+    options = options_by_name()
+    defaults = {f.name: None if f.default is MISSING else f.default for f in fields(Settings)}
+    for name, annotated in field_types().items():
+        option = options[name]
+        kind, *metadata = get_args(annotated)
+        bounds = [bound for part in metadata for bound in getattr(part, "metadata", ())]
+        default = defaults[name]
+        if option.typed is not None:
+            kind = option.typed | None
+        declared = typer.Option(
+            _spelled(name, kind, default, option.off),
+            help=option.help,
+            rich_help_panel=option.panel,
+            metavar=option.metavar,
+            min=next((bound.ge for bound in bounds if isinstance(bound, Ge)), None),
+            max=next((bound.le for bound in bounds if isinstance(bound, Le)), None),
+            show_default=default is not None and kind is not bool,
+        )
+        yield inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, declared]
+        )
+
+
+def _spelled(name: str, kind: Any, default: Any, off: str | None) -> str:
+    """The option's name; a switch that may be on by default has one that turns it off, too.
+
+    Example: "min_confidence" -> --min-confidence; "merge" -> --merge/--no-merge
+    """
+    option = name.replace("_", "-")
+    is_switch = kind is bool or set(get_args(kind)) == {bool, NoneType}
+    if is_switch and default is not False:
+        return f"--{option}/{off or f'--no-{option}'}"
+    return f"--{option}"

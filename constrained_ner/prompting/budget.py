@@ -27,7 +27,8 @@ class FittedPrompt:
     context_length: of the model. A quarter of it, but no more than 1024 tokens, is kept free for the sentence
         and its answer.
     max_tokens: the most that instructions and examples may take, the question's own text not counted.
-    prefix_ids: what all prompts begin with. room: tokens that are left after it.
+    prefix_ids: what all prompts begin with. room: tokens that are left after it. room_for_text: tokens that a
+        question's text and its answer may have together.
     examples: those that every question gets; None where they depend on it.
 
     Raises ModelError where the instructions alone leave no room, PromptError where they exceed max_tokens.
@@ -62,6 +63,8 @@ class FittedPrompt:
                 self._encoder = PromptEncoder(fitted, vocabulary, chat_template, answer_ids)
         self.prefix_ids = self._encoder.prefix_ids
         self.room = context_length - len(self.prefix_ids)
+        n_shown = n_bare if self.examples is None else self._encoder.n_tokens(self.examples)
+        self.room_for_text = context_length - n_shown
         if context_length - n_bare < _LEAST_ROOM:
             raise ModelError(
                 f"the prompt's {n_bare} tokens leave no room for a sentence in the model's context of "

@@ -1,240 +1,242 @@
-"""A whole file, end to end: read, annotate, keep a journal, put the output in place, leave a record."""
+"""A whole file, end to end: read, annotate into a journal, settle, write the outputs and the record.
+
+    input -> documents -> annotator -> journal -> settled within documents -> lines, mentions, record
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import asdict, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from functools import partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..annotation.annotator import Annotator
-from ..annotation.result import Annotated
-from ..data import INEXACT, Document, Sentence
+from ..annotation.annotator import Annotator, Notify
+from ..annotation.settings import Settings
+from ..data import Document, Sentence
 from ..errors import InputError, OutputError
-from ..files import require_writable
-from ..formats.ddi import evaluator_lines, read_ddi
+from ..files import atomic_writer, require_writable
+from ..formats.ddi import read_ddi
+from ..formats.evaluator_lines import write_evaluator_lines
 from ..formats.mentions import mentions_path
-from ..prompting.examples import examples_hash
-from .journal import Journal, SentenceResult, Settle, fingerprint, journal_path
-from .progress import Progress
-from .record import RunRecord, record_path
+from .examples import with_examples
+from .journal import Journal, SentenceResult, fingerprint, journal_path
+from .progress import ProgressDisplay
+from .record import RunRecord, Totals, installed_versions, record_path
 from .splits import Split, data_hash, earlier_test_run, note_test_run, split_of
+
+OpenAnnotator = Callable[[Settings, Notify], AbstractContextManager[Annotator]]
+
+
+def _load(settings: Settings, notify: Notify) -> Annotator:
+    return Annotator.load(settings=settings, notify=notify)
 
 
 def annotate_file(
     input: Path,
     output: Path,
-    load: Callable[[], AbstractContextManager[Annotator]],
+    settings: Settings | None = None,
     *,
     limit: int | None = None,
-    strict: bool = False,
-    keep_finished: bool = False,
-    consistency: bool | None = None,
     split: Split | None = None,
-    choices: Mapping[str, Any] | None = None,
-    progress: Progress | None = None,
+    keep_finished: bool = False,
+    open_annotator: OpenAnnotator = _load,
+    progress: ProgressDisplay | None = None,
 ) -> RunRecord:
     """Annotate a DDI file or folder into evaluator lines, and return the run's record.
 
-    load: makes the annotator, which is closed in the end; called when input and output are known to be
-        usable. To keep it open, wrap it: `lambda: contextlib.nullcontext(annotator)`.
-    limit: annotate the first so many sentences alone.
-    strict: drop mentions whose offsets were not exact, with a note in the record.
-    consistency: make names consistent within each document (see `consistency`); None does so where mentions
-        have a confidence.
-    keep_finished: where an earlier run has finished this very job, return its record and do nothing.
-    split: which split the file is, if it is not one of those that are known.
-    choices: what else the record shall say was chosen, such as how the examples were.
+    limit: annotate only the first so many sentences. split: which split the input is, if it is not a known
+        one. keep_finished: if an earlier run has finished this very job, return its record and do nothing.
+    open_annotator: makes the annotator, once input and outputs are known to be usable; it is closed at the end.
 
-    A sentence that fails is reported and has no lines. A run that is stopped goes on from where it was when
-    it is started again with the same input, model and options. Raises UserError.
+    A sentence that fails is reported and has no lines. A run that is interrupted goes on when it is started
+    again with the same input, model and settings. Raises UserError.
     """
-    progress = progress or Progress(quiet=True)
-    documents = read_ddi(input)
-    every = [sentence for document in documents for sentence in document]
-    hash_of_data = data_hash(every)
-    split = split_of(hash_of_data, split, input)
-    sentences = every[:limit]
-    require_writable(output)
-    require_writable(record_path(output))
-    require_writable(mentions_path(output))
-    if output.exists() and input.exists() and output.samefile(input):
-        raise OutputError(f"{output}: is the input; it would be overwritten")
+    settings = settings or Settings()
+    progress = progress or ProgressDisplay(quiet=True)
+
+    def note(message: str) -> None:
+        progress.say(f"note: {message}")
+
+    source = _Source.read(input, limit, split)
+    _check_outputs(input, output)
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    with load() as annotator:
-        model = annotator.backend.description
-        if consistency is None:
-            consistency = annotator.knows_confidence
-        options = {
-            **options_of(annotator),
-            **(choices or {}),
-            "limit": limit,
-            "strict": strict,
-            "consistency": consistency,
-        }
-        same_run = {**options, "model": {**model, "path": None}}  # a model may be moved
-        print_of_run = fingerprint(same_run, sentences)
+    shown = with_examples(settings, source.every, input, progress.say)
+    with open_annotator(shown, note) as annotator:
+        print_of_run = fingerprint(annotator.identity(), source.documents)
         if keep_finished and (finished := _finished(output, print_of_run)):
             return finished
-        if split == "test":
-            _warn_of_tuning(input, hash_of_data, print_of_run, progress)
-        with Journal(output, print_of_run) as journal:
-            n_resumed = len(journal.finished)
-            if n_resumed:
-                progress.say(f"going on after {n_resumed} sentences that an earlier run has done")
-                _remember(annotator, sentences, journal)
+        if source.split == "test":
+            _warn_of_tuning(input, source.data_hash, print_of_run, progress)
+        with Journal(output, print_of_run, note) as journal:
             began_s = time.perf_counter()
-            rest = annotator.run(sentences[n_resumed:], doubtful=consistency)
-            _write_into(journal, rest, strict, progress, len(sentences), n_resumed)
-            settle: Settle = (
-                partial(_agreed, documents=documents, annotator=annotator) if consistency else iter
-            )
-            record = RunRecord.of(
-                settle(journal.results()),
-                started=started,
-                input=input,
-                output=output,
-                mentions=mentions_path(output),
-                fingerprint=print_of_run,
-                options=options,
-                data_hash=hash_of_data,
-                split=split,
-                schema_hash=annotator.schema.hash(),
-                prompt_hash=annotator.prompt.hash(),
-                model_hash=model.get("sha256") or model.get("commit"),  # a hub's model has a commit
-                elapsed_s=round(time.perf_counter() - began_s, 3),
-                n_resumed=n_resumed,
-            )
-            record.save(record_path(output))
-            journal.finish(settle)
-    if split == "test" and (problem := note_test_run(hash_of_data, print_of_run, output)):
+            _annotate(annotator, source.sentences, journal, progress)
+            header = {
+                "started": started,
+                "input": str(input),
+                "output": str(output),
+                "mentions": str(mentions_path(output)),
+                "fingerprint": print_of_run,
+                "options": {**annotator.choices(), **_asked(settings), "limit": limit},
+                "data_hash": source.data_hash,
+                "split": source.split,
+                "schema_hash": annotator.schema.hash(),
+                "prompt_hash": annotator.prompt.hash(),
+                "model_hash": annotator.backend.identity.get("sha256")
+                or annotator.backend.identity.get("commit"),  # of a model from the hub
+                "versions": installed_versions(),
+                "n_resumed": len(journal.finished),
+            }
+            results = _settled(journal.results(), source.documents, annotator)
+            record = _write_outputs(results, output, header, began_s)
+            journal.remove()
+    if source.split == "test" and (problem := note_test_run(source.data_hash, print_of_run, output)):
         progress.say(f"warning: {problem}")
     _summarise(record, progress)
     return record
 
 
+@dataclass(frozen=True)
+class _Source:
+    """What is to be annotated. every: all documents of the input; documents: those within the limit."""
+
+    every: list[Document]
+    documents: list[Document]
+    data_hash: str
+    split: Split | None
+
+    @classmethod
+    def read(cls, input: Path, limit: int | None, split: Split | None) -> _Source:
+        every = list(read_ddi(input))
+        hash_of_data = data_hash(sentence for document in every for sentence in document)
+        return cls(every, _first(every, limit), hash_of_data, split_of(hash_of_data, split, input))
+
+    @cached_property
+    def sentences(self) -> list[Sentence]:
+        return [sentence for document in self.documents for sentence in document]
+
+
+def _first(documents: list[Document], limit: int | None) -> list[Document]:
+    """The documents, or what the first `limit` sentences leave of them."""
+    if limit is None:
+        return documents
+    kept: list[Document] = []
+    for document in documents:
+        if limit <= 0:
+            break
+        kept.append(replace(document, sentences=document.sentences[:limit]))
+        limit -= len(document.sentences)
+    return kept
+
+
+def _check_outputs(input: Path, output: Path) -> None:
+    for path in (output, record_path(output), mentions_path(output)):
+        require_writable(path)
+    if output.exists() and input.exists() and output.samefile(input):
+        raise OutputError(f"{output}: is the input; it would be overwritten")
+
+
 def _finished(output: Path, print_of_run: str) -> RunRecord | None:
-    """The record beside an output file that a run with this fingerprint has put in place."""
+    """The record of a run with this fingerprint, if it has finished and its outputs are there."""
     try:
         record = RunRecord.load(record_path(output))
     except InputError:  # none, or not of this version: the run is made again
         return None
-    # The record is written first, then mentions and output, then the journal goes.
+    # The record is written first, then mentions and output; then the journal goes.
     in_place = output.exists() and mentions_path(output).exists()
     whole = in_place and not journal_path(output).exists()
     return record if whole and record.fingerprint == print_of_run else None
 
 
-def _warn_of_tuning(input: Path, hash_of_data: str, print_of_run: str, progress: Progress) -> None:
-    earlier = earlier_test_run(hash_of_data, print_of_run)
-    if earlier is not None:
-        progress.say(
-            f"warning: {input}: this test split was evaluated with other options on {earlier.date} "
-            f"({earlier.output}); a test that options are chosen by is no test any more"
-        )
+def _asked(settings: Settings) -> dict[str, Any]:
+    """What the annotator cannot tell: the prompt as it was named, and how the examples were chosen."""
+    named = {"prompt": settings.prompt} if isinstance(settings.prompt, str) else {}
+    if not settings.shots and settings.examples is None:
+        return {**named, "shots": 0}
+    chosen = {"shots": settings.shots, "select": settings.select, "seed": settings.seed}
+    source = {"examples": str(settings.examples)} if isinstance(settings.examples, Path) else {}
+    return {**named, **chosen, **source}
 
 
-def _remember(annotator: Annotator, sentences: Sequence[Sentence], journal: Journal) -> None:
-    """Put the annotator where the earlier run was, so that drafts, and with them roundings, are the same."""
-    for sentence, result in zip(sentences, journal.finished, strict=False):
-        if result.failure is None:
-            annotator.remember(sentence.with_mentions(m.mention() for m in result.mentions))
-
-
-def options_of(annotator: Annotator) -> dict[str, Any]:
-    """All that was chosen, as plain data: what has to be equal for two runs to give the same output."""
-    return {
-        "model": annotator.backend.description,
-        "schema": annotator.schema.name,
-        "schema_hash": annotator.schema.hash(),
-        "prompt": annotator.prompt.name,
-        "prompt_hash": annotator.prompt.hash(),
-        "instructions": annotator.instructions,
-        "max_prompt_tokens": annotator.max_prompt_tokens,
-        **_examples_of(annotator),
-        "decoder": annotator.decoder,
-        "rule": annotator.rule,
-        "engine": annotator.engine,
-        "boundary": annotator.boundary,
-        "min_confidence": annotator.min_confidence,
-        "bias": annotator.bias,
-        "temperature": getattr(annotator.backend, "temperature", None),  # a server's model has none
-        "context_length": annotator.backend.context_length,
-    }
-
-
-def _examples_of(annotator: Annotator) -> dict[str, Any]:
-    """What was shown: the ids, unless each sentence had examples of its own."""
-    examples = annotator.examples
-    if callable(examples):
-        return {"examples_hash": examples.hash()}
-    return {"example_ids": [example.id for example in examples], "examples_hash": examples_hash(examples)}
-
-
-def _write_into(
-    journal: Journal,
-    results: Iterable[Annotated],
-    strict: bool,
-    progress: Progress,
-    n_total: int,
-    n_resumed: int,
+def _annotate(
+    annotator: Annotator, sentences: list[Sentence], journal: Journal, progress: ProgressDisplay
 ) -> None:
-    with progress.start(n_total, n_resumed):
+    """Annotate into the journal what is not in it yet."""
+    n_finished = len(journal.finished)
+    if n_finished:
+        progress.say(f"resuming after {n_finished} sentences that an earlier run has done")
+    done = [
+        None if result.failure is not None else sentence.with_mentions(result.found())
+        for sentence, result in zip(sentences, journal.finished, strict=False)
+    ]
+    results = annotator.run(
+        sentences[n_finished:],
+        doubtful=bool(annotator.settings.consistency),
+        finished=done,
+        on_window=progress.within,
+    )
+    with progress.start(len(sentences), n_finished):
         for annotated in results:
-            if strict:
-                annotated = _exact_alone(annotated)
             if annotated.failure is not None:
                 progress.say(f"sentence {annotated.sentence.id}: {annotated.failure}")
-            journal.append(
-                SentenceResult.of(
-                    annotated.sentence,
-                    evaluator_lines(annotated.sentence),
-                    effort={**asdict(annotated.effort), "n_verbatim": int(annotated.verbatim)},
-                    failure=annotated.failure,
-                    problems=annotated.problems,
-                )
-            )
+            journal.append(SentenceResult.of(annotated))
             progress.advance()
 
 
-def _agreed(
-    results: Iterable[SentenceResult], documents: Iterable[Document], annotator: Annotator
-) -> Iterator[SentenceResult]:
-    """The results with names made consistent within each document; a sentence that failed stays empty."""
-    results = iter(results)
+def _settled(
+    results: Iterator[SentenceResult], documents: Iterable[Document], annotator: Annotator
+) -> Iterator[tuple[str, SentenceResult]]:
+    """The results with the ids of their documents, names made consistent within each if that is wanted."""
     for document in documents:
-        pairs = list(zip(document, results, strict=False))
-        found = [s.with_mentions(m.mention() for m in r.mentions) for s, r in pairs if r.failure is None]
-        agreed = iter(annotator.agreed(found))
-        for _, result in pairs:
-            yield result if result.failure is not None else _replaced(result, next(agreed))
+        found = [result for _, result in zip(document, results, strict=False)]
+        if annotator.settings.consistency:
+            found = _agreed(document, found, annotator)
+        for result in found:
+            yield document.id, result
 
 
-def _replaced(result: SentenceResult, sentence: Sentence) -> SentenceResult:
-    """The result with other mentions; those that are gone count as doubtful."""
-    places = {m.spans for m in sentence.mentions}
-    n_gone = sum(m.mention().spans not in places for m in result.mentions)
-    effort = {**result.effort, "n_doubtful": result.effort.get("n_doubtful", 0) + n_gone}
-    return SentenceResult.of(sentence, evaluator_lines(sentence), effort=effort, problems=result.problems)
+def _agreed(document: Document, results: list[SentenceResult], annotator: Annotator) -> list[SentenceResult]:
+    """The results of a document that agree on each name. A sentence that failed stays empty."""
+    pairs = zip(document, results, strict=True)
+    agreed = iter(annotator.agreed([s.with_mentions(r.found()) for s, r in pairs if r.failure is None]))
+    return [result if result.failure is not None else result.settled(next(agreed)) for result in results]
 
 
-def _exact_alone(annotated: Annotated) -> Annotated:
-    """The result without mentions whose offsets are a guess, each named among the problems."""
-    mentions = annotated.sentence.mentions
-    dropped = tuple(
-        f"{m.text!r} ({m.type}): {m.provenance} offsets refused by --strict"
-        for m in mentions
-        if m.provenance in INEXACT
-    )
-    kept = annotated.sentence.with_mentions(m for m in mentions if m.provenance not in INEXACT)
-    return replace(annotated, sentence=kept, problems=annotated.problems + dropped)
+def _write_outputs(
+    results: Iterator[tuple[str, SentenceResult]], output: Path, header: dict[str, Any], began_s: float
+) -> RunRecord:
+    """Write output, mentions and record in one pass over the results; the output is put in place last."""
+    totals = Totals()
+    with atomic_writer(output) as lines, atomic_writer(mentions_path(output)) as mentions:
+
+        def sentences() -> Iterator[tuple[str, Sentence]]:
+            for document_id, result in results:
+                totals.add(result)
+                mentions.writelines(f"{mention.line()}\n" for mention in result.mentions)
+                yield document_id, Sentence(result.sentence_id, "", tuple(result.found()))
+
+        lines.writelines(write_evaluator_lines(sentences()))
+        elapsed_s = round(time.perf_counter() - began_s, 3)
+        record = RunRecord(**header, **totals.fields(), elapsed_s=elapsed_s)
+        record.save(record_path(output))
+    return record
 
 
-def _summarise(record: RunRecord, progress: Progress) -> None:
+def _warn_of_tuning(
+    input: Path, hash_of_data: str, print_of_run: str, progress: ProgressDisplay
+) -> None:
+    earlier = earlier_test_run(hash_of_data, print_of_run)
+    if earlier is not None:
+        progress.say(
+            f"warning: {input}: this test split was evaluated with other settings on {earlier.date} "
+            f"({earlier.output}); a test that settings are chosen on is no test any more"
+        )
+
+
+def _summarise(record: RunRecord, progress: ProgressDisplay) -> None:
     n_annotated = record.n_sentences - record.n_resumed
     by_type = ", ".join(f"{n} {name}" for name, n in record.n_mentions_by_type.items())
     progress.say(
@@ -245,7 +247,7 @@ def _summarise(record: RunRecord, progress: Progress) -> None:
     share = "" if record.legal_share is None else f", {record.legal_share:.1%} of probability on legal tokens"
     progress.say(
         f"{record.elapsed_s:.1f} s{speed}, {record.n_passes / max(1, record.n_sentences):.2f} forward passes "
-        f"a sentence, {record.n_tokens / max(1, record.n_sentences):.0f} tokens evaluated for it{share}"
+        f"and {record.n_tokens / max(1, record.n_sentences):.0f} tokens a sentence{share}"
     )
     if record.failures:
         progress.say(f"{len(record.failures)} sentences failed; {record_path(record.output)} names them")

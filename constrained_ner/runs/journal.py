@@ -1,108 +1,112 @@
-"""Safe writing: results go line by line to a journal and become the output file in one step at the end.
+"""What a run has done so far, on disk: one line a sentence, so that whatever ends the run loses nothing.
 
-    with Journal(out, fingerprint(options, sentences)) as journal:
-        for result in annotate(sentences[len(journal.finished):]):
-            journal.append(result)
-        journal.finish()
+    with Journal(out, fingerprint) as journal:
+        for annotated in annotate(sentences[len(journal.finished):]):
+            journal.append(SentenceResult.of(annotated))
+        ... write the outputs from journal.results() ...
+        journal.remove()
 
-The mentions, with what the lines have no room for, become `out.mentions.jsonl` beside it (see `mentions`).
-Whatever ends the run early, `out` is either untouched or whole. The next run with the same fingerprint goes
-on after the last whole line of the journal and writes the same bytes; one with another starts afresh.
+The next run with the same fingerprint goes on after the last whole line. The journal of another run is never
+overwritten: it is kept beside, and named.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ..data import Sentence
+from ..annotation.result import Annotated
+from ..data import Document, Mention, Sentence
 from ..errors import OutputError
-from ..files import output_errors, replaceable, require_writable, write_atomically
-from ..formats.mentions import MentionRecord, mentions_path
+from ..files import output_errors, replaceable, require_writable
+from ..formats.mentions import MentionRecord
+
+_VERSION = 3
 
 
 class SentenceResult(BaseModel):
-    """What a run keeps of one sentence.
+    """What a run keeps of one sentence. Everything else (lines, counts, records) is derived from it.
 
-    lines: the output lines, without line ends. mentions: the same, with all that is known of each.
-    by_type, by_provenance: numbers of mentions.
     effort: figures that add up over sentences, such as n_passes and n_tokens.
-    failure: why the sentence has no mentions, None if all went well.
+    failure: why the sentence has no mentions; None if all went well.
     problems: parts of an answer that could not be used.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     sentence_id: str
-    lines: tuple[str, ...] = ()
     mentions: tuple[MentionRecord, ...] = ()
-    by_type: dict[str, int] = {}
-    by_provenance: dict[str, int] = {}
     effort: dict[str, int | float] = {}
     failure: str | None = None
     problems: tuple[str, ...] = ()
 
     @classmethod
-    def of(
-        cls,
-        sentence: Sentence,
-        lines: Iterable[str],
-        *,
-        effort: Mapping[str, int | float] | None = None,
-        failure: str | None = None,
-        problems: Iterable[str] = (),
-    ) -> SentenceResult:
-        """The result of an annotated sentence: its mentions are counted here."""
+    def of(cls, annotated: Annotated) -> SentenceResult:
+        sentence = annotated.sentence
         return cls(
             sentence_id=sentence.id,
-            lines=tuple(lines),
             mentions=tuple(MentionRecord.of(sentence.id, mention) for mention in sentence.mentions),
-            by_type=Counter(m.type for m in sentence.mentions),
-            by_provenance=Counter(m.provenance for m in sentence.mentions),
-            effort=dict(effort or {}),
-            failure=failure,
-            problems=tuple(problems),
+            effort={**asdict(annotated.effort), "n_verbatim": int(annotated.verbatim)},
+            failure=annotated.failure,
+            problems=annotated.problems,
         )
 
+    def settled(self, sentence: Sentence) -> SentenceResult:
+        """The result with the mentions that the sentence has now; those that are gone count as doubtful."""
+        places = {mention.spans for mention in sentence.mentions}
+        n_gone = sum(mention.spans not in places for mention in self.found())
+        return self.model_copy(
+            update={
+                "mentions": tuple(MentionRecord.of(self.sentence_id, m) for m in sentence.mentions),
+                "effort": {**self.effort, "n_doubtful": self.effort.get("n_doubtful", 0) + n_gone},
+            }
+        )
 
-def fingerprint(options: Mapping[str, Any], sentences: Iterable[Sentence]) -> str:
-    """A hash of all that decides the output: the options, in any order, and the sentences' ids and texts.
+    def found(self) -> list[Mention]:
+        """The mentions, figures rounded as they are written."""
+        return [record.mention() for record in self.mentions]
 
-    The options must be plain data and tell models, prompts and schemas apart by their hashes.
+
+def fingerprint(deciding: Mapping[str, Any], documents: Iterable[Document]) -> str:
+    """A hash of all that decides the output of a run: what can change an answer, and the texts.
+
+    deciding: plain data, in any order, with models, prompts and schemas as hashes (`Annotator.identity`).
     """
-    digest = hashlib.sha256(json.dumps(options, sort_keys=True, default=str).encode())
-    for sentence in sentences:
-        digest.update(json.dumps([sentence.id, sentence.text]).encode())
+    digest = hashlib.sha256(json.dumps(deciding, sort_keys=True).encode())
+    for document in documents:
+        texts = [(sentence.id, sentence.text) for sentence in document]
+        digest.update(json.dumps([document.id, texts]).encode())
     return digest.hexdigest()
 
 
-Settle = Callable[[Iterable[SentenceResult]], Iterator[SentenceResult]]
-
-
 class Journal:
-    """The results so far, on disk beside `out` as `out.journal`; close it, or use it in a `with`.
+    """The results so far, beside `out` as `out.journal`. Close it, or use it in a `with` block.
 
-    Raises OutputError at once if `out` cannot be written or another run is writing it.
+    finished: the results of an earlier run with the same fingerprint, in order.
+    notify: told if the journal of another run had to be moved out of the way.
+    Raises OutputError at once if `out` cannot be written, or if another run is writing it.
     """
 
-    def __init__(self, out: str | Path, fingerprint: str) -> None:
+    def __init__(self, out: str | Path, fingerprint: str, notify: Callable[[str], None]) -> None:
         require_writable(out)
-        self.out = replaceable(out)
-        self._mentions = replaceable(mentions_path(out))
-        self.path = journal_path(self.out)
-        with output_errors(self.path):
-            self._file = self.path.open("a+b")
+        self.path = journal_path(out)
+        self._header = json.dumps({"journal": _VERSION, "fingerprint": fingerprint}).encode() + b"\n"
+        self._open()
         try:
-            self._lock()
-            self.finished: tuple[SentenceResult, ...] = self._resume(fingerprint)
+            if kept := self._keep_aside():
+                notify(
+                    f"{self.path.name} was written by another run, with other settings or sentences: kept as "
+                    f"{kept.name}; this run starts from the beginning"
+                )
+            self.finished: tuple[SentenceResult, ...] = self._resume()
             self._is_empty = not self.finished
         except BaseException:
             self._file.close()
@@ -110,7 +114,7 @@ class Journal:
 
     def append(self, result: SentenceResult) -> None:
         """Add the next sentence's result; it is out of this process's hands when the call returns."""
-        self._write(result.model_dump())
+        self._write(json.dumps(result.model_dump()).encode() + b"\n")
         self._is_empty = False
 
     def results(self) -> Iterator[SentenceResult]:
@@ -120,51 +124,70 @@ class Journal:
         for line in self._file:
             yield SentenceResult.model_validate_json(line)
 
-    def finish(self, settle: Settle = iter) -> None:
-        """Put mentions and output in place, the output last, and remove the journal.
-
-        settle: what becomes of the results once all are there.
-        """
-        lines = (f"{mention.line()}\n" for result in settle(self.results()) for mention in result.mentions)
-        write_atomically(self._mentions, lines)
-        write_atomically(
-            self.out, (f"{line}\n" for result in settle(self.results()) for line in result.lines)
-        )
-        self._remove()
-        self.close()
+    def remove(self) -> None:
+        """Delete the journal: the outputs are in place."""
+        with output_errors(self.path):
+            self._file.close()
+            self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Let go of the file; an unfinished journal stays for the next run if there is anything in it."""
-        if self._is_empty and not self._file.closed:
-            self._remove()
+        """Close the file. An unfinished journal stays for the next run if there is anything in it."""
+        if self._file.closed:
+            return
         with output_errors(self.path):  # a full disk refuses what is still in the buffer, too
             self._file.close()
+            if self._is_empty:
+                self.path.unlink(missing_ok=True)
 
     def __enter__(self) -> Journal:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _remove(self) -> None:
+    def _open(self) -> None:
         with output_errors(self.path):
-            self.path.unlink(missing_ok=True)
+            self._file = self.path.open("a+b")
+        self._lock()
 
-    def _write(self, content: dict[str, Any]) -> None:
+    def _lock(self) -> None:
+        if sys.platform == "win32":
+            return
+        import fcntl
+
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.close()
+            raise OutputError(f"{self.path}: in use: another run is writing the same output") from None
+        except OSError:
+            pass  # a file system without locks
+
+    def _write(self, line: bytes) -> None:
         with output_errors(self.path):
-            self._file.write(json.dumps(content).encode() + b"\n")
+            self._file.write(line)
             self._file.flush()
 
-    def _resume(self, fingerprint: str) -> tuple[SentenceResult, ...]:
-        """The whole results of an earlier run with this fingerprint; the file is cut after the last one."""
-        header = {"journal": 2, "fingerprint": fingerprint}
+    def _keep_aside(self) -> Path | None:
+        """Move a journal that belongs to another run and holds results; returns where it is now."""
+        with output_errors(self.path):
+            self._file.seek(0)
+            if self._file.readline() == self._header or not self._file.readline():
+                return None
+            numbered = (self.path.with_name(f"{self.path.name}.{n}") for n in range(1, sys.maxsize))
+            kept = next(path for path in numbered if not path.exists())
+            self._file.close()  # Windows does not rename an open file
+            os.rename(self.path, kept)
+        self._open()
+        return kept
+
+    def _resume(self) -> tuple[SentenceResult, ...]:
+        """The whole results in the file, which is cut after the last of them."""
         results: list[SentenceResult] = []
         with output_errors(self.path):
             self._file.seek(0)
             first = self._file.readline()
-            n_bytes = len(first) if first == json.dumps(header).encode() + b"\n" else 0
+            n_bytes = len(first) if first == self._header else 0
             for line in self._file if n_bytes else ():
                 if not line.endswith(b"\n"):
                     break
@@ -175,23 +198,11 @@ class Journal:
                 n_bytes += len(line)
             self._file.truncate(n_bytes)
         if not n_bytes:
-            self._write(header)
+            self._write(self._header)
         return tuple(results)
-
-    def _lock(self) -> None:
-        if sys.platform == "win32":
-            return
-        import fcntl
-
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OutputError(f"{self.out}: another run is writing it ({self.path.name} is in use)") from None
-        except OSError:
-            pass  # a file system without locks
 
 
 def journal_path(out: str | Path) -> Path:
-    """Where the journal of an unfinished run stands. Example: "results/out" -> results/out.journal"""
+    """The journal of an unfinished run. Example: "results/out" -> results/out.journal"""
     out = replaceable(out)
     return out.with_name(out.name + ".journal")

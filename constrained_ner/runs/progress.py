@@ -1,21 +1,19 @@
-"""What a person sees while a long run goes on: a bar on a terminal, plain lines in a log file."""
+"""The display of a long run's progress: a bar on a terminal, plain lines in a log file."""
 
 from __future__ import annotations
 
 import sys
 import time
-from types import TracebackType
 from typing import TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 _PLAIN_EVERY_S = 10.0
 
 
-class Progress:
+class ProgressDisplay:
     """Counts sentences towards a total, on standard error. Use it as a context manager around `advance`.
 
     quiet: print nothing.
@@ -26,34 +24,32 @@ class Progress:
         self._quiet = quiet
         self._n_total = self._n_before = self._n_done = 0
         self._started_s = self._printed_s = 0.0
-        self._bar: Bar | None = None
+        self._bar: Progress | None = None
 
-    def start(self, n_total: int, n_before: int = 0) -> Progress:
+    def start(self, n_total: int, n_before: int = 0) -> ProgressDisplay:
         """Begin. n_before: sentences that an earlier run has done; they do not count towards the speed."""
         self._n_total, self._n_before, self._n_done = n_total, n_before, n_before
         self._started_s = self._printed_s = time.monotonic()
         if not self._quiet and self._stream.isatty():
-            self._bar = Bar(
+            self._bar = Progress(
                 BarColumn(),
                 MofNCompleteColumn(),
                 TextColumn("sentences"),
                 _SpeedColumn(),
                 TimeRemainingColumn(),
-                TextColumn("left"),
+                TextColumn("left{task.fields[note]}"),
                 console=Console(file=self._stream),
                 transient=True,
             )
-            self._bar.add_task("", total=n_total, completed=n_before, n_before=n_before)
+            self._bar.add_task("", total=n_total, completed=n_before, n_before=n_before, note="")
         return self
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> ProgressDisplay:
         if self._bar:
             self._bar.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._bar:
             self._bar.stop()
 
@@ -61,19 +57,34 @@ class Progress:
         """One more sentence is done."""
         self._n_done += 1
         if self._bar:
-            self._bar.advance(self._bar.task_ids[0])
-        elif not self._quiet and time.monotonic() - self._printed_s >= _PLAIN_EVERY_S:
-            self._printed_s = time.monotonic()
+            self._bar.update(self._bar.task_ids[0], advance=1, note="")
+        elif self._is_due():
             per_s = (self._n_done - self._n_before) / (self._printed_s - self._started_s)
             left_s = (self._n_total - self._n_done) / per_s
             self.say(f"{self._n_done}/{self._n_total} sentences, {per_s:.1f}/s, {_clock(left_s)} left")
 
+    def within(self, sentence_id: str, n_done: int, n_characters: int) -> None:
+        """Part of a long sentence is done."""
+        note = f"sentence {sentence_id}: {n_done} of {n_characters} characters"
+        if self._bar:
+            self._bar.update(self._bar.task_ids[0], note=f" ({note})")
+        elif self._is_due():
+            self.say(f"{self._n_done}/{self._n_total} sentences, {note}")
+
     def say(self, line: str) -> None:
-        """A line of its own, above the bar if there is one."""
+        """Print a line of its own, above the bar if there is one."""
         if self._bar:
             self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
         elif not self._quiet:
             print(line, file=self._stream, flush=True)
+
+    def _is_due(self) -> bool:
+        """Whether it is time for another plain line."""
+        now_s = time.monotonic()
+        if self._quiet or now_s - self._printed_s < _PLAIN_EVERY_S:
+            return False
+        self._printed_s = now_s
+        return True
 
 
 class _SpeedColumn(ProgressColumn):

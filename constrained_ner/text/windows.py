@@ -1,18 +1,68 @@
-"""Where to cut a text that is too long for a model's context."""
+"""Cutting a text that is too long for a model's context into windows, in linear time and bounded memory."""
 
 from __future__ import annotations
 
-from ..constraint.edges import CLOSE, OPEN, edges
+import re
+from collections.abc import Callable, Iterator
+
+from ..constraint.edges import CLOSE, OPEN, Boundary, edges
+
+_SPACE = re.compile(r"\s")
+_CHARACTERS_A_TOKEN = 4  # of English text, about: how much is looked at for one window
+_NEARBY = 256  # characters on either side of a place without white space where a word's edge is looked for
 
 
-def cut_near_middle(text: str) -> int | None:
-    """Where to cut a text in two: after the white space nearest to the middle, else where a tag may stand.
+def windows(
+    text: str, count: Callable[[str], int], *, most: int, size: int, boundary: Boundary = "word"
+) -> Iterator[str]:
+    """The text in pieces, one after the other: the text itself if it has no more than `most` tokens.
+
+    count: the number of tokens of a piece. size: tokens that a window should have if there are several, no more
+    than `most`. The last windows share what is left evenly. No window is empty unless the text is.
+    """
+    at = 0
+    n_looked_at = 2 * _CHARACTERS_A_TOKEN * size
+    while True:
+        piece = text[at : at + n_looked_at]
+        n_tokens = count(piece)
+        if at + len(piece) == len(text):
+            if n_tokens <= most:
+                yield piece
+                return
+            share = 1 / -(-n_tokens // size)
+        else:
+            share = size / max(n_tokens, size)
+        end = cut_near(piece, int(len(piece) * share), boundary)
+        if end is None:
+            yield piece
+            return
+        yield piece[:end]
+        at += end
+
+
+def cut_near_middle(text: str, boundary: Boundary = "word") -> int | None:
+    """Where to cut a text in two; None for a single character."""
+    return cut_near(text, len(text) // 2, boundary)
+
+
+def cut_near(text: str, place: int, boundary: Boundary = "word") -> int | None:
+    """The cut nearest to a place: after white space, else where a tag may be, else anywhere between characters.
 
     None for a single character.
     """
-    middle = len(text) // 2
-    after_space = [n + 1 for n, character in enumerate(text[:-1]) if character.isspace()]
-    places = edges(text)
-    at_edge = [n for n in range(1, len(text)) if places[n] & (OPEN | CLOSE)]
-    candidates = after_space or at_edge or range(1, len(text))
-    return min(candidates, key=lambda n: abs(n - middle), default=None)
+    if len(text) < 2:
+        return None
+    place = min(max(place, 1), len(text) - 1)
+    before = next((n for n in range(place, 0, -1) if text[n - 1].isspace()), None)
+    after = _SPACE.search(text, place, len(text) - 1)
+    cuts = [n for n in (before, after and after.end()) if n]
+    return min(cuts, key=lambda n: abs(n - place), default=None) or _cut_at_edge(text, place, boundary)
+
+
+def _cut_at_edge(text: str, place: int, boundary: Boundary) -> int:
+    start = max(0, place - _NEARBY)
+    allowed = edges(text[start : place + _NEARBY], boundary)
+    at_edge = [
+        start + n for n in range(1, len(allowed) - 1) if allowed[n] & (OPEN | CLOSE) and start + n < len(text)
+    ]
+    return min(at_edge, key=lambda n: abs(n - place), default=place)

@@ -1,0 +1,177 @@
+"""Annotation by a model whose logits we see: decoded here, under the constraint or freely.
+
+    window -> constraint, prompt, decoder -> the scheduler's forward passes -> an answer -> mentions
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from ..backends.protocol import LogitsBackend
+from ..constraint.automaton import Constraint, TaggedSpan, TagMachine
+from ..constraint.bias import TypeBias
+from ..constraint.legal import LegalTokens, Rule, TagTokens
+from ..data import Mention, Sentence
+from ..decoding.answer import Answer, Decoder
+from ..decoding.confidence import confidence
+from ..decoding.copy_draft import copy_draft
+from ..decoding.engines import GrammarEngine
+from ..decoding.scheduler import Ticket, scheduler_of
+from ..decoding.stepwise import stepwise
+from ..decoding.unconstrained import unconstrained
+from ..errors import SentenceError
+from ..prompting.budget import FittedPrompt
+from ..prompting.encoder import Prompts
+from ..text.windows import windows
+from .free_answer import read_answer
+from .result import Annotated, Effort
+from .settings import Settings
+
+_DECODERS = {"copy-draft": copy_draft, "stepwise": stepwise, "unconstrained": unconstrained}
+
+
+class ByLogits:
+    """A transport (see `pipeline`) over a back end whose logits we see.
+
+    examples: those that every window is shown; None if they depend on the window.
+    Raises ModelError if prompt and examples leave no room in the model's context.
+    """
+
+    shortest_window = 1
+    n_failures_to_stop = None
+
+    def __init__(
+        self,
+        backend: LogitsBackend,
+        prompts: Prompts,
+        machine: TagMachine,
+        settings: Settings,
+        notify: Callable[[str], None],
+    ) -> None:
+        self.n_at_once = backend.max_sequences
+        self.decoder, self.rule = _decoder_and_rule(settings)
+        self._machine = machine
+        self._boundary = settings.boundary
+        self._vocabulary = backend.vocabulary
+        self._temperature = 1.0 if backend.temperature is None else backend.temperature
+        self._tag_tokens = TagTokens(machine, backend.vocabulary)
+        self._bias = TypeBias(settings.bias, machine, backend.vocabulary) if settings.bias else None
+        self._engine = None
+        if settings.engine != "native":
+            self._engine = GrammarEngine(settings.engine, backend, self._tag_tokens)
+        self._prompt = FittedPrompt(
+            prompts,
+            backend.vocabulary,
+            backend.chat_template,
+            self._answer_ids,
+            context_length=backend.context_length,
+            max_tokens=settings.max_prompt_tokens,
+            notify=notify,
+        )
+        self.examples = self._prompt.examples
+        self._scheduler = scheduler_of(backend)
+        self._scheduler.prefill(self._prompt.prefix_ids)
+
+    def windows(self, text: str) -> Iterator[str]:
+        # A sentence is there twice: in the question, and in the answer, which tags make longer.
+        room = self._prompt.room_for_text
+        most, size = max(1, room // 2), max(1, room // 3)
+        if len(text) <= most // 4:  # no token is shorter than a byte, no character longer than four
+            return iter([text])
+        return windows(text, self._n_tokens, most=most, size=size, boundary=self._boundary)
+
+    def submit(self, window: str, sentence: str, expected: Sequence[Mention]) -> _DecodedWindow:
+        constraint = self._constraint(window)
+        prompt_ids = self._prompt.ids(window, sentence)
+        decoder = self._decode(constraint, prompt_ids, expected)
+        ticket = self._scheduler.submit(decoder, self._prompt.prefix_ids)
+        return _DecodedWindow(self, constraint, ticket, len(self._prompt.prefix_ids) + len(prompt_ids))
+
+    def read(self, constraint: Constraint, answer: Answer, n_prompt_tokens: int) -> Annotated:
+        """The mentions of an answer."""
+        effort = Effort.of(answer, n_prompt_tokens)
+        if self.decoder == "unconstrained":
+            return read_answer(constraint, self._shown(answer), effort, finished=answer.finished)
+        text = constraint.text
+        tagged = constraint.read(self._vocabulary.decode(answer.token_ids))
+        if tagged is None:
+            raise AssertionError(f"the decoder wrote an illegal answer for {text!r}")
+        return Annotated(Sentence("", text).with_mentions(self._mentions(text, tagged, answer)), effort)
+
+    def _decode(
+        self, constraint: Constraint, prompt_ids: Sequence[int], expected: Sequence[Mention]
+    ) -> Decoder:
+        room = self._prompt.room
+        if self._engine is not None:
+            return stepwise(prompt_ids, self._engine.start(constraint), room)
+        legal_tokens = LegalTokens(constraint, self._tag_tokens, self.rule)
+        return _DECODERS[self.decoder](prompt_ids, legal_tokens, room, expected, self._bias)
+
+    def _constraint(self, text: str) -> Constraint:
+        leading_space = self._vocabulary.leading_space
+        return Constraint(text, self._machine, boundary=self._boundary, leading_space=leading_space)
+
+    def _n_tokens(self, text: str) -> int:
+        try:
+            return len(self._vocabulary.encode(text))
+        except (UnicodeEncodeError, ValueError) as error:
+            raise SentenceError(f"the model's tokenizer cannot write the text: {error}") from None
+
+    def _mentions(
+        self, text: str, tagged: Sequence[TaggedSpan], answer: Answer
+    ) -> Iterator[Mention]:
+        """The mentions of a constrained answer, each with the decisions from its opening to its closing tag.
+
+        They are that a tag opens here, of this type, that it does not close before, and that it closes there:
+        the confidence is the probability that the model writes just this mention, given what came before.
+        """
+        margins: list[list[tuple[float, ...]]] = [[] for _ in tagged]
+        at, end = 0, 0
+        for token_id, choice in zip(answer.token_ids, answer.choices, strict=True):
+            start, end = end, end + len(self._vocabulary.token_bytes[token_id])
+            while at < len(tagged) and tagged[at].closes_at_byte <= start:
+                at += 1
+            for number in range(at, len(tagged)):
+                if end <= tagged[number].opens_at_byte:
+                    break
+                if choice is not None:
+                    margins[number].append(choice.margins)
+        for span, decisions in zip(tagged, margins, strict=True):
+            sure = confidence(decisions, self._temperature)
+            yield replace(span.mention(text), confidence=sure, margins=tuple(decisions))
+
+    def _shown(self, answer: Answer) -> bytes:
+        """The text of a free answer: control tokens are left out, unless they are tags."""
+        hidden = self._vocabulary.control_ids - self._tag_tokens.controls.keys()
+        return self._vocabulary.decode(i for i in answer.token_ids if i not in hidden)
+
+    def _answer_ids(self, example: Sentence) -> list[int]:
+        """An example's answer as decoding would have written it, without the stop token."""
+        kept, _ = self._machine.markup.expressible(example, self._boundary)
+        legal_tokens = LegalTokens(self._constraint(example.text), self._tag_tokens, self.rule)
+        return [token_id for token_id, _ in legal_tokens.encode(kept)][:-1]
+
+
+@dataclass(frozen=True)
+class _DecodedWindow:
+    """A window in the scheduler's hands."""
+
+    transport: ByLogits
+    constraint: Constraint
+    ticket: Ticket[Answer]
+    n_prompt_tokens: int
+
+    def result(self) -> Annotated:
+        return self.transport.read(self.constraint, self.ticket.result(), self.n_prompt_tokens)
+
+    def cancel(self) -> None:
+        self.ticket.cancel()
+
+
+def _decoder_and_rule(settings: Settings) -> tuple[str, Rule]:
+    """As they were chosen, or as they go with the engine."""
+    if settings.engine != "native":
+        return "stepwise", "any"
+    decoder = settings.decoder or "copy-draft"
+    return decoder if settings.constrained else "unconstrained", settings.rule or "canonical"
