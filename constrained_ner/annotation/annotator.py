@@ -23,8 +23,9 @@ from ..backends.text_protocol import TextBackend
 from ..constraint.automaton import Constraint, TaggedSpan, TagMachine
 from ..constraint.bias import TypeBias
 from ..constraint.edges import Boundary
-from ..constraint.legal import LegalTokens, Rule, TagTokens
+from ..constraint.legal import LegalTokens, TokenRule
 from ..constraint.markup import Markup
+from ..constraint.tag_tokens import TagTokens
 from ..data import Mention, Sentence
 from ..decoding.answer import Answer, Decoder, Extend
 from ..decoding.confidence import confidence, least_confidence
@@ -90,7 +91,7 @@ class Annotator:
         instructions: Instructions = "once",
         max_prompt_tokens: int | None = None,
         decoder: DecoderName | None = None,
-        rule: Rule | None = None,
+        rule: TokenRule | None = None,
         engine: EngineName = "native",
         boundary: Boundary = "word",
         names: Iterable[tuple[str, str]] = (),
@@ -106,7 +107,7 @@ class Annotator:
         self.max_prompt_tokens = max_prompt_tokens
         decoder, rule = _settled(engine, decoder, rule)
         self.decoder: str = decoder
-        self.rule: Rule = rule
+        self.rule: TokenRule = rule
         self.engine: EngineName = engine
         self.boundary: Boundary = boundary
         self.markup = Markup(schema)
@@ -170,7 +171,7 @@ class Annotator:
         instructions: Instructions = "once",
         max_prompt_tokens: int | None = None,
         decoder: DecoderName | None = None,
-        rule: Rule | None = None,
+        rule: TokenRule | None = None,
         engine: EngineName = "native",
         boundary: Boundary = "word",
         names: Iterable[tuple[str, str]] = (),
@@ -375,7 +376,9 @@ class Annotator:
         return [token_id for token_id, _ in legal_tokens.encode(kept)][:-1]
 
 
-def _settled(engine: EngineName, decoder: DecoderName | None, rule: Rule | None) -> tuple[DecoderName, Rule]:
+def _settled(
+    engine: EngineName, decoder: DecoderName | None, rule: TokenRule | None
+) -> tuple[DecoderName, TokenRule]:
     """Decoder and rule as they were chosen, or as they go with the engine."""
     if engine == "native":
         return decoder or "copy-draft", rule or "canonical"
