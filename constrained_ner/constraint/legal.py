@@ -154,18 +154,9 @@ class LegalTokens:
                 for token_id, after in legal.items()
                 if after != END and answer.startswith(token_bytes[token_id], at)
             ]
-            if not self._unambiguous:  # a token that fits may be text where the answer goes on with a tag
-                fitting = [
-                    token_id
-                    for token_id in fitting
-                    if self._reaches_end(legal[token_id], answer[at + len(token_bytes[token_id]) :])
-                ]
             if not fitting:
                 raise ValueError(f"{answer.decode()!r} is not a legal answer (at byte {at})")
             token_id = max(fitting, key=lambda i: len(token_bytes[i]))
             yield token_id, legal
             at += len(token_bytes[token_id])
             state = legal[token_id]
-
-    def _reaches_end(self, state: State, rest: bytes) -> bool:
-        return self.constraint.accepts(self.constraint.advance(state, rest))
