@@ -201,7 +201,7 @@ def test_choices_hold_probabilities_over_the_legal_set() -> None:
 
 @pytest.mark.parametrize("decoder", [stepwise, copy_draft, unconstrained])
 def test_an_answer_that_does_not_fit_is_refused(decoder: object) -> None:
-    with pytest.raises(ContextOverflowError, match="do not fit the 8"):
+    with pytest.raises(ContextOverflowError, match="need more than the 8 tokens"):
         decode(decoder(PROMPT, legal_tokens(TEXTS[0]), 8), fake("tag tokens"))  # type: ignore[operator]
 
 

@@ -5,7 +5,7 @@
     regex         Python `re` and Rust `regex`, no look-around     exactly; short sentences only
     json-schema   servers that take nothing else (Ollama)          more than the language: see `json_schema`
 
-The grammars' wording is in `templates/grammars/`, to be read and edited there. `language` cuts a sentence into
+Their wording is in `templates/grammars/`, to be read and edited there. `language` cuts a sentence into
 the words and rules that go into it, and each dialect has a module that writes them down.
 """
 

@@ -1,8 +1,8 @@
 """One regular expression, for short sentences.
 
-Divide and conquer: the sentence is halved, and what leads through a half from one context to another (outside,
-inside a mention of some type) is the union over the contexts in the middle. A regular expression cannot share
-its parts, so it grows with the cube of the words.
+Divide and conquer: the sentence is halved, and what leads through a half from one context to another
+(outside, inside a mention of some type) is the union over the contexts in the middle. A regular expression
+cannot share its parts, so it grows with the cube of the words.
 """
 
 from __future__ import annotations
