@@ -24,8 +24,9 @@ from time import process_time
 from constrained_ner.backends.llamacpp.model import LlamaModel, vocabulary_of_llama
 from constrained_ner.constraint.automaton import Constraint, TagMachine
 from constrained_ner.constraint.grammars import render
-from constrained_ner.constraint.legal import END, LegalTokens, Rule, TagTokens
+from constrained_ner.constraint.legal import END, LegalTokens, TokenRule
 from constrained_ner.constraint.markup import Markup
+from constrained_ner.constraint.tag_tokens import TagTokens
 from constrained_ner.data import Sentence
 from constrained_ner.decoding.engines import Engine, Spellings
 from constrained_ner.decoding.engines.gbnf import GbnfEngine
@@ -62,7 +63,7 @@ class Timing:
         return self.build_s + self.tokens_s
 
 
-def time_ours(example: Example, tags: TagTokens, rule: Rule) -> Timing:
+def time_ours(example: Example, tags: TagTokens, rule: TokenRule) -> Timing:
     start_s = process_time()
     constraint = Constraint(example.text, tags.machine, leading_space=tags.vocabulary.leading_space)
     legal_tokens = LegalTokens(constraint, tags, rule)

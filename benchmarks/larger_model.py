@@ -25,8 +25,9 @@ from constrained_ner.annotation.annotator import DecoderName, bundled_model
 from constrained_ner.backends.protocol import Scores, Step
 from constrained_ner.backends.transformers.backend import TransformersBackend
 from constrained_ner.constraint.automaton import Constraint, TagMachine
-from constrained_ner.constraint.legal import LegalTokens, TagTokens
+from constrained_ner.constraint.legal import LegalTokens
 from constrained_ner.constraint.markup import Markup
+from constrained_ner.constraint.tag_tokens import TagTokens
 from constrained_ner.formats.ddi import read_ddi
 from constrained_ner.training.bundled_model.export import export_transformers
 from constrained_ner.training.bundled_model.restore import restore

@@ -1,13 +1,13 @@
-"""Which answers are legal for one sentence: a small automaton over bytes.
+"""The legal answers for one sentence: a small automaton over bytes.
 
-A legal answer is the sentence itself with tags inserted, and nothing else. At any point one may go on
-copying, open a tag, close the open tag, or stop at the end. Nothing is compiled per sentence: the tags of a
-schema make a machine of a few dozen contexts once (`TagMachine`), and an item of the automaton is a context
-and a position in the sentence, packed into one integer.
+A legal answer is the sentence with tags inserted, and nothing else. At any point it can copy on, open a tag,
+close the open tag, or stop at the end. Nothing is compiled per sentence. The tags of a schema are turned once
+into a few dozen contexts (`tag_machine`); an item of the automaton is a position in the sentence and a
+context.
 
-A state is a tuple of items: nearly always of one. Only where the sentence itself spells the beginning of a
-tag (`a <drug> b`) are there several, until the following bytes decide. Tags that begin alike (`<drug>`,
-`<drug_n>`) share their contexts and need no second item.
+A state is a tuple of items, nearly always just one. There are several only while the sentence itself spells
+the beginning of a tag (`a <drug> b`), until the next bytes decide. Tags that begin alike (`<drug>`,
+`<drug_n>`) share contexts and need no second item.
 
     constraint = Constraint("on aspirin", TagMachine(Markup(DDI)))
     constraint.accepts(constraint.advance(constraint.start, b"on <drug>aspirin</drug>"))  -> True
@@ -15,84 +15,22 @@ tag (`a <drug> b`) are there several, until the following bytes decide. Tags tha
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from ..data import Mention, Provenance, Span
 from ..errors import SentenceError
 from .edges import CLOSE, OPEN, Boundary, edges
-from .markup import Markup
+from .tag_machine import DEAD, END, NO_COPY, State, TagMachine, is_single, state_of
 
-State = tuple[int, ...]
-"""Sorted items, `position * n_contexts + context` each; () is dead."""
-
-DEAD: State = ()
-_NO_COPY = -1
-
-
-class TagMachine:
-    """The contexts that the tags of a schema make, for every sentence.
-
-    Contexts: START (before anything, where a tokenizer's own leading space may come), OUTSIDE, for each type
-    a FRESH one (tag just opened, nothing copied yet) and an INSIDE one, and one for each proper prefix of a
-    tag.
-
-    copies: context -> the context after copying one byte of the sentence, or -1.
-    tags: context -> {byte of a tag: (context after it, what the place must allow: OPEN, CLOSE or 0)}.
-    opening: type -> the contexts after each byte of its opening tag. closing: those of all closing tags.
-    """
-
-    START, OUTSIDE = 0, 1
-
-    def __init__(self, markup: Markup) -> None:
-        self.markup = markup
-        self.copies: list[int] = [self.OUTSIDE, self.OUTSIDE]
-        self.tags: list[dict[int, tuple[int, int]]] = [{}, {}]
-        self.fresh: dict[str, int] = {}
-        self.inside: dict[str, int] = {}
-        self.opening: dict[str, frozenset[int]] = {}
-        self.closing: frozenset[int] = frozenset()
-        for entity_type in markup.types:
-            inside = self._new_context()
-            fresh = self._new_context()
-            self.copies[inside] = self.copies[fresh] = inside
-            self.fresh[entity_type], self.inside[entity_type] = fresh, inside
-            self.opening[entity_type] = self._spell(self.OUTSIDE, markup.open_tag(entity_type), fresh, OPEN)
-            self.closing |= self._spell(inside, markup.close_tag(entity_type), self.OUTSIDE, CLOSE)
-        # A leading space of the tokenizer's own counts for nothing.
-        self.tags[self.START] = {**self.tags[self.OUTSIDE], ord(" "): (self.OUTSIDE, 0)}
-        self.n_contexts = len(self.copies)
-        self.type_of_fresh = {context: name for name, context in self.fresh.items()}
-        self.inside_contexts = frozenset(self.inside.values())
-        self.tag_starts = frozenset(tag.encode()[0] for tag in self.all_tags())
-
-    def all_tags(self) -> Iterator[str]:
-        for entity_type in self.markup.types:
-            yield self.markup.open_tag(entity_type)
-            yield self.markup.close_tag(entity_type)
-
-    def _new_context(self) -> int:
-        self.copies.append(_NO_COPY)
-        self.tags.append({})
-        return len(self.copies) - 1
-
-    def _spell(self, context: int, tag: str, after: int, needed: int) -> frozenset[int]:
-        """Add the contexts that lead from one context through a tag to another; returns those on the way."""
-        *head, last = tag.encode()
-        passed = [after]
-        for byte in head:
-            if byte not in self.tags[context]:
-                self.tags[context][byte] = (self._new_context(), needed)
-            context, _ = self.tags[context][byte]
-            passed.append(context)
-            needed = 0  # the place was checked when the tag began
-        self.tags[context][last] = (after, needed)
-        return frozenset(passed)
+__all__ = ["DEAD", "END", "Constraint", "State", "TagMachine", "TaggedSpan", "is_single", "state_of"]
 
 
 @dataclass(frozen=True, slots=True)
 class TaggedSpan:
-    """A mention as it was read off an answer.
+    """A mention read off an answer.
 
     span: code points of the sentence.
     opens_at_byte, closes_at_byte: where in the answer its opening tag begins and its closing tag ends.
@@ -108,11 +46,24 @@ class TaggedSpan:
         return Mention((self.span,), self.type, text[self.span.start : self.span.end], provenance=provenance)
 
 
+@dataclass(frozen=True, slots=True)
+class _ReadTag:
+    """A tag that a reading of an answer has passed, linked to the one before it.
+
+    position: in the sentence. at: in the answer, just after the tag. context: just after the tag.
+    """
+
+    earlier: _ReadTag | None
+    position: int
+    at: int
+    context: int
+
+
 class Constraint:
     """The legal answers for one sentence.
 
     boundary: where mentions may start and end (see `edges`).
-    leading_space: one space before the answer is allowed and counts for nothing.
+    leading_space: allow one space before the answer that is not part of the sentence.
     """
 
     def __init__(
@@ -124,131 +75,145 @@ class Constraint:
             raise SentenceError(f"character {error.start} is a lone surrogate: not Unicode text") from None
         self.text = text
         self.machine = machine
+        self.leading_space = leading_space
         self.n_bytes = len(self.data)
         self.edges = _at_bytes(edges(text, boundary), text)
-        # Past its last place to close, a mention could never end: copying on inside stops there.
+        # A mention that is still open after the last place to close could never end.
         self.last_close = max(self.edges.rfind(CLOSE), self.edges.rfind(OPEN | CLOSE))
-        self.start: State = (TagMachine.START if leading_space else TagMachine.OUTSIDE,)
+        self.start = machine.state(0, machine.START if leading_space else machine.OUTSIDE)
+        self._accepting = {*machine.state(self.n_bytes, machine.OUTSIDE)}
+        if not self.n_bytes:
+            self._accepting.update(self.start)
 
-    def item(self, context: int, position: int) -> int:
-        return position * self.machine.n_contexts + context
+    def moves(self, item: int) -> list[tuple[int, int]]:
+        """The bytes that may come after one item of a state, each with the item that it leads to.
 
-    def step(self, state: State, byte: int) -> State:
-        """The state after one more byte; DEAD if no legal answer goes on so."""
-        if len(state) == 1:
-            return tuple(sorted(self._moves(state[0], byte)))
-        return tuple(sorted({move for item in state for move in self._moves(item, byte)}))
-
-    def _moves(self, item: int, byte: int) -> list[int]:
+        A byte comes twice if it may be text as well as the beginning of a tag.
+        """
         machine = self.machine
         position, context = divmod(item, machine.n_contexts)
-        moves = []
-        tag = machine.tags[context].get(byte)
-        if tag is not None and self.edges[position] & tag[1] == tag[1]:
-            moves.append(item - context + tag[0])
+        here = item - context
+        found = [(byte, here + after) for byte, after in machine.tag_moves[self.edges[position]][context]]
         copied = machine.copies[context]
-        if (
-            copied != _NO_COPY
-            and position < self.n_bytes
-            and self.data[position] == byte
-            and (context not in machine.inside_contexts or position < self.last_close)
+        if copied != NO_COPY and position < (
+            self.last_close if context in machine.mention_contexts else self.n_bytes
         ):
-            moves.append(item - context + machine.n_contexts + copied)
-        return moves
+            found.append((self.data[position], here + machine.n_contexts + copied))
+        return found
+
+    def step(self, state: State, byte: int) -> State:
+        """The state after one more byte; DEAD if no legal answer continues with it."""
+        return state_of(after for item in state for move, after in self.moves(item) if move == byte)
 
     def next_bytes(self, state: State) -> dict[int, State]:
         """Every byte that may come next, with the state that it leads to."""
-        machine = self.machine
-        candidates: set[int] = set()
+        items: dict[int, list[int]] = {}
         for item in state:
-            position, context = divmod(item, machine.n_contexts)
-            candidates.update(machine.tags[context])
-            if position < self.n_bytes:
-                candidates.add(self.data[position])
-        return {byte: after for byte in sorted(candidates) if (after := self.step(state, byte))}
+            for byte, after in self.moves(item):
+                items.setdefault(byte, []).append(after)
+        return {byte: state_of(items[byte]) for byte in sorted(items)}
 
     def advance(self, state: State, piece: bytes) -> State:
-        """The state after all bytes of the piece; DEAD if no legal answer goes on so."""
-        if len(state) == 1 and self.machine.tag_starts.isdisjoint(piece):
-            return self._copy(state[0], piece)
+        """The state after all bytes of the piece; DEAD if no legal answer continues with them."""
+        machine = self.machine
+        if piece and is_single(state) and machine.tag_starts.isdisjoint(piece):
+            context = machine.context(state)
+            if context in machine.copying:
+                return self._copy(machine.position(state), context, piece)
         for byte in piece:
             state = self.step(state, byte)
             if not state:
                 break
         return state
 
-    def _copy(self, item: int, piece: bytes) -> State:
-        """`advance` where the piece cannot be part of a tag: one comparison instead of a step per byte."""
+    def _copy(self, position: int, context: int, piece: bytes) -> State:
+        """`advance` for a piece that can only be text: one comparison instead of a step per byte."""
         machine = self.machine
-        position, context = divmod(item, machine.n_contexts)
-        copied = machine.copies[context]
         end = position + len(piece)
-        if copied == _NO_COPY or context == TagMachine.START or not self.data.startswith(piece, position):
-            state: State = (item,)
-            for byte in piece:
-                state = self.step(state, byte)
-            return state
-        if copied in machine.inside_contexts and end > self.last_close:
+        if context in machine.mention_contexts and end > self.last_close:
             return DEAD
-        return (end * machine.n_contexts + copied,)
+        return machine.state(end, machine.copies[context]) if self.data.startswith(piece, position) else DEAD
 
     def accepts(self, state: State) -> bool:
         """Whether the answer may stop here: the whole sentence copied, no tag open."""
-        end = self.n_bytes * self.machine.n_contexts
-        return end + TagMachine.OUTSIDE in state or (not self.n_bytes and TagMachine.START in state)
+        return not self._accepting.isdisjoint(state)
 
     def read(self, answer: bytes) -> tuple[TaggedSpan, ...] | None:
         """The mentions of an answer, read off the walk; None if the answer is not legal.
 
-        Where the sentence spells tags itself an answer may be readable in two ways; it is read in the way
-        that opens its first differing mention first.
+        If the sentence spells tags itself, an answer may have two readings. Of these, the one whose first
+        differing mention opens earlier is returned.
         """
-        machine, n = self.machine, self.machine.n_contexts
-        # item -> the openings and closings so far: (position, answer offset after the tag, context), flat
-        walks: dict[int, tuple[int, ...]] = {self.start[0]: ()}
+        machine = self.machine
+        readings: dict[int, _ReadTag | None] = {self.start[0]: None}  # item -> the last tag read
         at = 0
-        while at < len(answer) and walks:
-            if len(walks) == 1:
-                ((item, walk),) = walks.items()
-                skip = _until_tag(answer, at, machine)
-                if skip > at and machine.copies[item % n] != _NO_COPY and item % n != TagMachine.START:
-                    walks = dict.fromkeys(self._copy(item, answer[at:skip]), walk)
-                    at = skip
+        while at < len(answer) and readings:
+            if len(readings) == 1:
+                ((item, tag),) = readings.items()
+                if item % machine.n_contexts in machine.copying and answer[at] not in machine.tag_starts:
+                    plain_end = _next_tag(answer, at, machine)
+                    readings = dict.fromkeys(self.advance((item,), answer[at:plain_end]), tag)
+                    at = plain_end
                     continue
-            after_byte: dict[int, tuple[int, ...]] = {}
-            for item, walk in walks.items():
-                for move in self._moves(item, answer[at]):
-                    context = move % n
-                    opened = context in machine.type_of_fresh
-                    closed = context == TagMachine.OUTSIDE and machine.copies[item % n] == _NO_COPY
-                    longer = (*walk, move // n, at + 1, context) if opened or closed else walk
-                    after_byte[move] = min(longer, after_byte.get(move, longer))
-            walks = after_byte
+            longer: dict[int, _ReadTag | None] = {}
+            for item, tag in readings.items():
+                for byte, after in self.moves(item):
+                    if byte == answer[at]:
+                        read = self._read_step(item, after, at + 1, tag)
+                        longer[after] = min(read, longer[after], key=_in_order) if after in longer else read
+            readings = longer
             at += 1
-        ends = [walk for item, walk in walks.items() if self.accepts((item,))]
-        return tuple(self._tagged_spans(min(ends))) if ends else None
+        ends = [tag for item, tag in readings.items() if self.accepts((item,))]
+        return tuple(self._tagged_spans(min(ends, key=_in_order))) if ends else None
 
-    def _tagged_spans(self, walk: tuple[int, ...]) -> Iterator[TaggedSpan]:
+    def _read_step(self, item: int, after: int, at: int, tag: _ReadTag | None) -> _ReadTag | None:
+        """The last tag read after a step from one item to another: a new one if the step ends a tag."""
+        machine = self.machine
+        position, context = divmod(after, machine.n_contexts)
+        opened = context in machine.type_of_fresh
+        closed = context == machine.OUTSIDE and machine.copies[item % machine.n_contexts] == NO_COPY
+        return _ReadTag(tag, position, at, context) if opened or closed else tag
+
+    def _tagged_spans(self, last: _ReadTag | None) -> Iterator[TaggedSpan]:
         markup = self.machine.markup
-        for first in range(0, len(walk), 6):
-            start_byte, opened, fresh, end_byte, closed, _ = walk[first : first + 6]
-            entity_type = self.machine.type_of_fresh[fresh]
+        tags = iter(_in_order(last))
+        for (start_byte, opened_at, context), (end_byte, closed_at, _) in zip(tags, tags, strict=True):
+            entity_type = self.machine.type_of_fresh[context]
             span = Span(self.character_at(start_byte), self.character_at(end_byte))
-            yield TaggedSpan(entity_type, span, opened - len(markup.open_tag(entity_type).encode()), closed)
+            n_tag_bytes = len(markup.open_tag(entity_type).encode())
+            yield TaggedSpan(entity_type, span, opened_at - n_tag_bytes, closed_at)
+
+    @cached_property
+    def _character_starts(self) -> list[int]:
+        """The byte position of each character, and of the end."""
+        return [at for at, byte in enumerate(self.data) if byte & 0xC0 != 0x80] + [self.n_bytes]
 
     def character_at(self, position: int) -> int:
-        """The code point offset of a byte position that lies between two characters."""
-        return position if self.n_bytes == len(self.text) else len(self.data[:position].decode())
+        """The code point offset of a byte position between two characters."""
+        return position if self.text.isascii() else bisect_left(self._character_starts, position)
+
+    def byte_at(self, offset: int) -> int:
+        """The byte position of a code point offset: the inverse of `character_at`."""
+        return offset if self.text.isascii() else self._character_starts[offset]
 
 
-def _until_tag(answer: bytes, at: int, machine: TagMachine) -> int:
+def _next_tag(answer: bytes, at: int, machine: TagMachine) -> int:
     """The first place from `at` on where a tag could begin, or the end."""
     places = [place for first in machine.tag_starts if (place := answer.find(first, at)) >= 0]
     return min(places, default=len(answer))
 
 
+def _in_order(tag: _ReadTag | None) -> list[tuple[int, int, int]]:
+    """All tags up to this one, first to last, each as (position, at, context)."""
+    found: list[tuple[int, int, int]] = []
+    while tag is not None:
+        found.append((tag.position, tag.at, tag.context))
+        tag = tag.earlier
+    return found[::-1]
+
+
 def _at_bytes(flags: bytes, text: str) -> bytes:
-    """Flags per place between characters -> per place between bytes; nothing may stand inside a character."""
+    """Flags for the places between characters -> for those between bytes, with 0 inside a character."""
     if text.isascii():
         return flags
     expanded = bytearray()

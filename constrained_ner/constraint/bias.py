@@ -1,17 +1,17 @@
-"""Leanings: a number per type, added to the logit of opening it, trades precision for recall.
+"""A bias per type: a number added to the logit of opening it, which trades precision for recall.
 
-Where an opening tag is one token, that token gets the number. Where it is spelt in several (`<`, `drug`,
-`>`), the number must not come before the model has said which type it means: the tags of all types begin
-alike. So a token gets what becomes certain with it. Before it and after it the tag so far leaves some types
-possible, and what these have in common counts: the number nearest to zero if all have the same sign, else
-nothing. Whatever the spelling, the tokens of one opening tag get the type's number in sum.
+An opening tag that is one token gets the number as it is. If the tag is spelt in several tokens (`<`, `drug`,
+`>`), the tags of all types begin alike, and the number must not come before the model has said which type it
+means. So each token gets what becomes certain with it. The tag so far leaves some types possible, and what
+their numbers have in common is due: the one nearest to zero if all have the same sign, else nothing. However
+the tag is spelt, its tokens together get the type's number.
 
     drug_n +0.5:                    `<` 0,    `drug` 0, `_n>` +0.5
     +0.5 for every type:            `<` +0.5, then 0
     drug_n +0.5 and all others 0.2: `<` +0.2, `drug` 0, `_n>` +0.3
 
-Where the sentence itself spells what may be a tag, nothing is added until it is certain which of both it is.
-A bias changes which token is chosen, not how sure the model is of it: confidences are without it.
+If the sentence itself spells what may be a tag, nothing is added until it is certain whether it is one.
+A bias changes which token is chosen, not how sure the model is of it: confidences are computed without it.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ..errors import SchemaError, UserError
 from ..vocabulary import Vocabulary
-from .automaton import State, TagMachine
+from .automaton import State, TagMachine, is_single
 
 
 class TypeBias:
-    """What the types' numbers add to the logits of tokens. Shared by all sentences.
+    """Adds the types' numbers to the logits of tokens. Shared by all sentences.
 
-    Raises SchemaError for a type that the schema does not have.
+    Raises SchemaError for a type that is not in the schema.
     """
 
     def __init__(self, by_type: Mapping[str, float], machine: TagMachine, vocabulary: Vocabulary) -> None:
@@ -41,24 +41,24 @@ class TypeBias:
         self._known: dict[tuple[int, int, int], float] = {}
 
     def of(self, state: State, legal: Mapping[int, State]) -> list[float] | None:
-        """What to add to each legal token's logit, in their order; None where that is nothing."""
-        if not self._due or len(state) != 1:
+        """The number to add to each legal token's logit, in their order; None if all are 0."""
+        if not self._due or not is_single(state):
             return None
-        before = state[0] % self._machine.n_contexts
+        before = self._machine.context(state)
         added = [
-            self._of_token(before, token_id, after[0]) if len(after) == 1 and after[0] >= 0 else 0.0
+            self._of_token(before, token_id, self._machine.context(after)) if is_single(after) else 0.0
             for token_id, after in legal.items()
         ]
         return added if any(added) else None
 
     def _of_token(self, before: int, token_id: int, after: int) -> float:
-        key = (before, token_id, after % self._machine.n_contexts)
+        key = (before, token_id, after)
         if key not in self._known:
             self._known[key] = self._walk(*key)
         return self._known[key]
 
     def _walk(self, context: int, token_id: int, after: int) -> float:
-        """The sum of what becomes due on the way through the token, its bytes read as tags where they can."""
+        """What becomes due on the way through the token. A byte that can be read as part of a tag is."""
         due, total = self._due, 0.0
         for byte in self._token_bytes[token_id]:
             tag = self._machine.tags[context].get(byte)
@@ -68,11 +68,11 @@ class TypeBias:
             if following in due:
                 total += due[following] - due.get(context, 0.0)
             context = following
-        return total if context == after else 0.0  # bytes that could be a tag, and are text
+        return total if context == after else 0.0  # not a tag after all, but text
 
 
 def parse_bias(settings: Iterable[str]) -> dict[str, float]:
-    """Settings of the form TYPE=NUMBER as type -> number. Raises UserError for others, and a type set twice.
+    """Parse settings of the form TYPE=NUMBER. Raises UserError for any other, and for a type set twice.
 
     Example: parse_bias(["drug_n=+0.5"]) -> {"drug_n": 0.5}
     """
@@ -92,7 +92,7 @@ def parse_bias(settings: Iterable[str]) -> dict[str, float]:
 
 
 def _due(by_type: Mapping[str, float], machine: TagMachine) -> dict[int, float]:
-    """Per context in an opening tag or just after it, what of the bias is due by then; empty without any."""
+    """For each context in or just after an opening tag, what is due by then; empty if every number is 0."""
     possible: dict[int, list[float]] = {}
     for name in machine.markup.types:
         context = machine.OUTSIDE
@@ -105,6 +105,6 @@ def _due(by_type: Mapping[str, float], machine: TagMachine) -> dict[int, float]:
 
 
 def _common(numbers: Sequence[float]) -> float:
-    """What all numbers have in common. Examples: (0.5, 0.2) -> 0.2; (0.5, -0.2) -> 0; (0.5, 0) -> 0."""
+    """What the numbers have in common. Examples: (0.5, 0.2) -> 0.2; (0.5, -0.2) -> 0; (0.5, 0) -> 0."""
     lowest, highest = min(numbers), max(numbers)
     return lowest if lowest > 0 else highest if highest < 0 else 0.0

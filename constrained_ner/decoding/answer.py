@@ -1,13 +1,12 @@
 """What a decoder asks for, and the answer that it returns.
 
 A decoder is a generator for one sentence. It yields `Extend` requests, is sent the scores, and returns an
-`Answer`. It never calls a model, so that a scheduler can run many decoders in the same forward passes, and a
-test can drive one by hand.
+`Answer`. It never calls a model, so a scheduler can run many decoders in the same forward passes, and a test
+can drive one by hand.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,13 +14,14 @@ from ..backends.protocol import Scores
 from ..constraint.automaton import State
 from ..errors import ContextOverflowError
 from .confidence import log_probability
+from .legal_mass import legal_mass
 
 
 @dataclass(frozen=True, slots=True)
 class Extend:
     """Keep the first `keep` tokens of this sequence, append `token_ids`, and score after them.
 
-    watch: per appended token, the ids to score after it, or None (see `backends.base.Step`).
+    watch: for each appended token, the ids to score after it, or None (see `backends.protocol.Step`).
     """
 
     keep: int
@@ -31,10 +31,10 @@ class Extend:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One token of an answer that was decided by the model.
+    """One token of an answer that the model decided.
 
     margins: the logits of the other legal tokens minus that of this one (see `confidence`).
-    legal_mass: share of the whole vocabulary's probability that is on legal tokens, in [0, 1].
+    legal_mass: the share of the model's probability that is on legal tokens (see `legal_mass`).
     wanted: the token that the model would have written without the constraint.
     """
 
@@ -45,19 +45,19 @@ class Choice:
 
     @property
     def log_probability(self) -> float:
-        """Of the token among the legal ones."""
+        """The log probability of this token among the legal ones."""
         return log_probability(self.margins)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a decoder made of one sentence.
+    """A decoder's answer for one sentence.
 
     token_ids: the answer, without the stop token.
-    choices: per token of the answer, how it was decided; None where only one token was legal.
-    finished: False where a free answer ran into its length limit.
+    choices: for each token of the answer, how it was decided; None if only one token was legal.
+    finished: False if a free answer reached its length limit.
     n_passes: forward passes that this sequence took part in.
-    n_tokens: tokens that were evaluated for it, prompt and rejected drafts included.
+    n_tokens: tokens evaluated for it, prompt and rejected drafts included.
     """
 
     token_ids: tuple[int, ...]
@@ -71,39 +71,33 @@ Decoder = Generator[Extend, Sequence[Scores | None], Answer]
 
 
 def choose(legal: Mapping[int, State], scores: Scores | None, bias: Sequence[float] | None = None) -> Choice:
-    """The legal token with the highest logit; of equals the lowest id, so that every decoder agrees.
+    """The legal token with the highest logit; of equals the lowest id, so that all decoders agree.
 
-    scores: of `tuple(legal)`, in that order. bias: added to the logits for the choice alone, in that order.
+    scores: of `tuple(legal)`, in that order. bias: added to the logits for the choice only, in that order.
     """
     assert scores is not None, "the position of a decision is always watched"
     logits: list[float] = scores.logits.tolist()
-    leaning = logits if bias is None else [logit + b for logit, b in zip(logits, bias, strict=True)]
-    highest = max(leaning)
-    token_id = min(i for i, logit in zip(legal, leaning, strict=True) if logit == highest)
+    biased = logits if bias is None else [logit + b for logit, b in zip(logits, bias, strict=True)]
+    highest = max(biased)
+    token_id = min(i for i, logit in zip(legal, biased, strict=True) if logit == highest)
     chosen = logits[list(legal).index(token_id)]
     margins = tuple(logit - chosen for i, logit in zip(legal, logits, strict=True) if i != token_id)
-    legal_logsumexp = chosen - log_probability(margins)
-    return Choice(
-        token_id=token_id,
-        margins=margins,
-        legal_mass=min(1.0, math.exp(legal_logsumexp - scores.logsumexp)),
-        wanted=scores.best,
-    )
+    return Choice(token_id, margins, legal_mass(chosen, margins, scores.logsumexp), wanted=scores.best)
 
 
 def only(legal: Mapping[int, State]) -> int:
-    """The token to take where there is nothing to decide: the only one, or the first way to spell it."""
+    """The token to take if there is nothing to decide: the only one, or the first of equal spellings."""
     return next(iter(legal))
 
 
 def is_decision(legal: Mapping[int, State]) -> bool:
-    """Whether legal tokens lead to different places. Several stop tokens are no decision."""
+    """Whether the legal tokens lead to different states. Several stop tokens are not a decision."""
     return len(legal) > 1 and len(set(legal.values())) > 1
 
 
 def check_room(n_tokens: int, room: int) -> None:
-    """ContextOverflowError where so many tokens are more than the room."""
+    """Raise ContextOverflowError if so many tokens exceed the room for prompt and answer."""
     if n_tokens > room:
         raise ContextOverflowError(
-            f"{n_tokens} tokens do not fit the {room} that the context has for a sentence"
+            f"prompt and answer need more than the {room} tokens that the context has for a sentence"
         )

@@ -1,12 +1,12 @@
-"""How sure the model is of what it chose, and of a mention.
+"""Confidence: how sure the model is of a choice, and of a mention.
 
 A mention is written by a few decisions, from the token that opens its tag to the one that closes it. Each is
-a choice among the legal tokens, and the product of their probabilities is the probability that the model
-writes just this mention here. All that it depends on is the decisions' margins, so they are kept: without the
-model a temperature can be fitted to them, and applied (`evaluation.calibration`).
+a choice among the legal tokens. The product of their probabilities is the probability that the model writes
+exactly this mention here. It depends only on the decisions' margins, so these are kept: a temperature can be
+fitted to them and applied without the model (`evaluation.calibration`).
 
-A temperature divides the logits (Guo et al. 2017, "On calibration of modern neural networks"). It makes
-confidences smaller (above 1) or larger (below 1) and never changes which token is the best.
+A temperature divides the logits (Guo et al. 2017, "On calibration of modern neural networks"). Above 1 it
+lowers confidences, below 1 it raises them. It never changes which token is the best.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import math
 from collections.abc import Iterable, Sequence
 
 Margins = Sequence[float]
-"""Of one decision: the logits of the legal tokens that were not chosen, minus that of the one that was."""
+"""Of one decision: the logits of the legal tokens that were not chosen, minus that of the chosen one."""
 
 
 def log_probability(margins: Margins, temperature: float = 1.0) -> float:
-    """Of the chosen token among the legal ones.
+    """The log probability of the chosen token among the legal ones.
 
     Example: log_probability([0.0]) -> log(1/2); log_probability([]) -> 0.0, there was no choice.
     """
@@ -29,21 +29,21 @@ def log_probability(margins: Margins, temperature: float = 1.0) -> float:
 
 
 def confidence(decisions: Iterable[Margins], temperature: float = 1.0) -> float:
-    """The probability of all the decisions that wrote a mention, in [0, 1]."""
+    """The probability of all decisions that wrote a mention, in [0, 1]."""
     return math.exp(sum(log_probability(margins, temperature) for margins in decisions))
 
 
 WORTH_KEEPING = 0.4
-"""F1 is largest where mentions are kept that are right with a probability of at least half of that F1.
+"""The confidence from which a mention is worth keeping, for an F1 between 0.8 and 0.9.
 
-For an F1 between 0.8 and 0.9. Source: Lipton et al. 2014, "Optimal thresholding of classifiers to maximize F1
-measure".
+F1 is highest if exactly those mentions are kept whose probability of being right is at least half of that F1
+(Lipton et al. 2014, "Optimal thresholding of classifiers to maximize F1 measure").
 """
 
 
 def least_confidence(temperature: float) -> float:
-    """From which confidence on mentions are kept, if nobody says: 0 where no temperature was fitted.
+    """The default threshold below which mentions are left out: 0 if no temperature was fitted.
 
-    Confidences that nobody has calibrated may be much too low, and most mentions would be lost.
+    Confidences that have not been calibrated may be far too low, and most mentions would be lost.
     """
     return 0.0 if temperature == 1.0 else WORTH_KEEPING

@@ -1,11 +1,14 @@
 """Drafts: the rest of an answer, proposed for the model to confirm.
 
-The plain draft copies on. A guessing one also marks names: those that it was told to expect, and where a tag
-is open that it was not told of, it closes it at the end of the word.
+A plain draft copies on. A guessing one also marks names: those that it was told to expect. If another mention
+is open, it closes that one at the end of the word.
+
+A draft runs to the end of the answer. A cap on its length would belong in `Drafter.draft`.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,16 +16,16 @@ from ..constraint.automaton import State
 from ..constraint.edges import CLOSE
 from ..constraint.legal import END, LegalTokens
 from ..data import Mention
-from .answer import is_decision, only
+from .answer import check_room, is_decision, only
 
 _WORD_ENDS = (b"", b" ", b".", b",", b";", b":", b")", b"]")
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A drafted token, with the legal set that it is verified against.
+    """A drafted token, with the legal set to verify it against.
 
-    decided: the model has a say here.
+    decided: the model decides here; otherwise the token is forced.
     guess: the plain draft would propose another token. marks: the guess is that a tag begins.
     """
 
@@ -36,22 +39,35 @@ class Proposal:
 class Drafter:
     """Proposes the rest of the answer for one sentence.
 
-    expected: disjoint mentions that the answer may well have.
+    expected: disjoint mentions that the answer is likely to have.
     """
 
     def __init__(self, legal_tokens: LegalTokens, expected: Sequence[Mention] = ()) -> None:
         self.legal_tokens = legal_tokens
         self._constraint = legal_tokens.constraint
         self._machine = self._constraint.machine
-        text = self._constraint.text
-        self._expected = [  # start byte, end byte, contexts on the way into the type
-            (len(text[: m.start].encode()), len(text[: m.end].encode()), self._machine.opening[m.type])
-            for m in sorted(expected, key=lambda m: m.start)
-        ]
-        self._proposals: dict[tuple[State, bool], Proposal] = {}  # drafts are made again after every tag
+        ordered = sorted(expected, key=lambda m: m.start)
+        # byte positions of the expected mentions, and the contexts on the way into their types
+        self._starts = [self._constraint.byte_at(m.start) for m in ordered]
+        self._ends = [self._constraint.byte_at(m.end) for m in ordered]
+        self._openings = [self._machine.opening[m.type] for m in ordered]
+        self._proposals: dict[tuple[State, bool], Proposal] = {}  # reused, as each tag starts a new draft
 
-    def draft(self, state: State, *, guess: bool) -> Iterator[Proposal]:
-        """Proposals from the state to the stop token."""
+    def draft(self, state: State, *, guess: bool, n_before: int, room: int) -> list[Proposal]:
+        """The proposals from the state to the stop token.
+
+        n_before: how many tokens of prompt and answer precede the draft. Raises ContextOverflowError as soon
+        as the model would need more than `room` tokens for the next decision.
+        """
+        found: list[Proposal] = []
+        for proposal in self.proposals(state, guess=guess):
+            if proposal.decided:
+                check_room(n_before + len(found), room)
+            found.append(proposal)
+        return found
+
+    def proposals(self, state: State, *, guess: bool) -> Iterator[Proposal]:
+        """The same one by one, without a limit."""
         while state != END:
             proposal = self._proposals.get((state, guess))
             if proposal is None:
@@ -68,48 +84,45 @@ class Drafter:
         guessed = self._guess(state, legal, plain) if guess else plain
         if guessed == plain:
             return Proposal(plain, legal, decided=True)
-        before, after = state[0] % self._machine.n_contexts, legal[guessed][0] % self._machine.n_contexts
-        return Proposal(guessed, legal, decided=True, guess=True, marks=self._begins_tag(before, after))
-
-    def _begins_tag(self, before: int, after: int) -> bool:
-        return self._machine.copies[before] >= 0 and after != self._machine.copies[before]
+        before, after = self._machine.context(state), self._machine.context(legal[guessed])
+        marks = self._machine.begins_tag(before, after)
+        return Proposal(guessed, legal, decided=True, guess=True, marks=marks)
 
     def _guess(self, state: State, legal: Mapping[int, State], plain: int) -> int:
-        """The token towards the next expected tag; the plain draft's where none is near."""
-        position, context = divmod(state[0], self._machine.n_contexts)
-        inside = self._machine.copies[context] in self._machine.inside_contexts
-        if inside:
-            place = self._expected_end(position)
-            contexts = self._machine.closing
-            if place is None and self._at_word_end(position):
-                place = position
+        """The token towards the next expected tag; the plain draft's token if no tag is near."""
+        machine = self._machine
+        position = machine.position(state)
+        if machine.context(state) in machine.mention_contexts:
+            place, contexts = self._place_to_close(position), machine.closing
         else:
-            place, contexts = self._expected_start(position)
+            place, contexts = self._place_to_open(position)
         if place is None:
             return plain
-        ends = {token_id: divmod(after[0], self._machine.n_contexts) for token_id, after in legal.items()}
+        to = {token_id: machine.position(after) for token_id, after in legal.items()}
         sizes = self.legal_tokens.vocabulary.token_bytes
-        tags = [i for i, (to, after) in ends.items() if to == place and after in contexts]
+        tags = [i for i, after in legal.items() if to[i] == place and machine.context(after) in contexts]
         if tags:
             return max(tags, key=lambda i: len(sizes[i]))
-        if ends[plain][0] <= place:
+        if to[plain] <= place:
             return plain
-        up_to_place = [i for i, (to, _) in ends.items() if position < to <= place]
-        return max(up_to_place, key=lambda i: ends[i][0], default=plain)
+        up_to_place = [i for i in legal if position < to[i] <= place]
+        return max(up_to_place, key=lambda i: to[i], default=plain)
 
-    def _expected_start(self, position: int) -> tuple[int | None, frozenset[int]]:
-        for start, _, opening in self._expected:
-            if start >= position:
-                return start, opening
-        return None, frozenset()
+    def _place_to_open(self, position: int) -> tuple[int | None, frozenset[int]]:
+        """Where the next expected mention starts, and the contexts on the way into its type."""
+        following = bisect_left(self._starts, position)
+        if following == len(self._starts):
+            return None, frozenset()
+        return self._starts[following], self._openings[following]
 
-    def _expected_end(self, position: int) -> int | None:
-        for start, end, _ in self._expected:
-            if start <= position <= end:
-                return end
-        return None
+    def _place_to_close(self, position: int) -> int | None:
+        """Where the open mention ends: as expected if it was, else here if this is the end of a word."""
+        following = bisect_left(self._ends, position)
+        if following < len(self._ends) and self._starts[following] <= position:
+            return self._ends[following]
+        return position if self._at_word_end(position) else None
 
     def _at_word_end(self, position: int) -> bool:
-        """Whether an open tag may be closed before white space, closing punctuation or the end."""
+        """Whether a mention may close here, before white space, closing punctuation or the end."""
         following = self._constraint.data[position : position + 1]
         return bool(self._constraint.edges[position] & CLOSE) and following in _WORD_ENDS

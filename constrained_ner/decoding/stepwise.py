@@ -1,4 +1,4 @@
-"""The reference: constrained greedy decoding, one token a forward pass.
+"""The reference: constrained greedy decoding, one token per forward pass.
 
 Slow and plain on purpose. Every other constrained decoder must give the same answer.
 """
@@ -23,7 +23,7 @@ def stepwise(
     """Decode one sentence token by token.
 
     room: the most tokens that prompt and answer may have together; ContextOverflowError beyond it.
-    expected: of no use here, where nothing is drafted; every decoder is called the same way.
+    expected: ignored, as nothing is drafted; all decoders have the same signature.
     """
     state = legal_tokens.start
     pending = list(prompt_ids)
@@ -38,8 +38,8 @@ def stepwise(
         scores = yield Extend(n_cached, tuple(pending), watch)
         n_passes += 1
         n_cached += len(pending)
-        leaning = None if bias is None else bias.of(state, legal)
-        choice = choose(legal, scores[-1], leaning) if is_decision(legal) else None
+        added = None if bias is None else bias.of(state, legal)
+        choice = choose(legal, scores[-1], added) if is_decision(legal) else None
         token_id = only(legal) if choice is None else choice.token_id
         state = legal[token_id]
         if state == END:

@@ -1,22 +1,23 @@
 """Free greedy generation: the constraint switched off, for the ablation and for comparison.
 
-The answer is exactly that of token-by-token greedy decoding over the whole vocabulary. The copy of the
-sentence still serves as a draft for as long as the answer so far is a legal one, so that the comparison costs
-no more than it has to; it never changes what is written.
+The answer is exactly that of token-by-token greedy decoding over the whole vocabulary. As long as the answer
+so far is a legal one, the copy of the sentence still serves as a draft, so that the comparison costs no more
+than it has to. The draft never changes what is written.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
-from ..constraint.automaton import DEAD
+from ..constraint.automaton import DEAD, State
 from ..constraint.bias import TypeBias
 from ..constraint.legal import LegalTokens
 from ..data import Mention
 from .answer import Answer, Decoder, Extend, check_room
 from .draft import Drafter
 
-_NOTHING: tuple[int, ...] = ()  # watch the vocabulary's best token alone
+_NOTHING: tuple[int, ...] = ()  # watch only the vocabulary's best token
 
 
 def unconstrained(
@@ -28,39 +29,47 @@ def unconstrained(
 ) -> Decoder:
     """Decode freely, until a stop token, twice the length of a plain copy, or the end of the room.
 
-    room: the most tokens that prompt and answer may have together; ContextOverflowError beyond it.
-    bias: none; a free answer has no legal tokens to choose from.
+    room: the most tokens that prompt and answer may have together; ContextOverflowError if a draft of the
+        whole answer does not fit.
+    bias: ignored; a free answer has no legal tokens to choose from.
     """
     drafter = Drafter(legal_tokens, expected)
     vocabulary = legal_tokens.vocabulary
-    state = legal_tokens.constraint.start
+    state = legal_tokens.start
     pending = list(prompt_ids)
     n_cached = n_passes = n_tokens = 0
     token_ids: list[int] = []
-    limit = 2 * sum(1 for _ in drafter.draft(state, guess=True)) + 64
+    limit = 2 * _n_drafted(drafter, state, len(prompt_ids), room) + 64
     while len(token_ids) < limit:
-        proposals = drafter.draft(state, guess=True) if state != DEAD else ()
-        draft = [proposal.token_id for proposal in proposals][: limit - len(token_ids)]
+        proposals = drafter.proposals(state, guess=True) if state != DEAD else iter(())
+        draft = [proposal.token_id for proposal in islice(proposals, limit - len(token_ids))]
         fed = (*pending, *draft[:-1])
-        if token_ids and n_cached + len(fed) > room:
+        if n_cached + len(fed) > room:
             break
-        check_room(n_cached + len(fed), room)
         watch = [None] * (len(pending) - 1) + [_NOTHING] * (len(fed) - len(pending) + 1)
         scores = (yield Extend(n_cached, fed, watch))[len(pending) - 1 :]
         n_passes += 1
         n_tokens += len(fed)
         n_accepted = 0
         for position, score in enumerate(scores):
-            assert score is not None, "every drafted position was watched"
+            assert score is not None, "every drafted position is watched"
             if score.best in vocabulary.stop_ids:
                 return Answer(tuple(token_ids), (None,) * len(token_ids), True, n_passes, n_tokens)
             token_ids.append(score.best)
             if state != DEAD:
                 state = legal_tokens.constraint.advance(state, vocabulary.token_bytes[score.best])
-            if position >= len(draft) or score.best != draft[position]:
-                n_accepted = position
-                break
             n_accepted = position
+            if position >= len(draft) or score.best != draft[position]:
+                break
         n_cached += len(pending) + n_accepted
         pending = token_ids[-1:]
     return Answer(tuple(token_ids), (None,) * len(token_ids), False, n_passes, n_tokens)
+
+
+def _n_drafted(drafter: Drafter, state: State, n_before: int, room: int) -> int:
+    """The length of the first draft. Raises ContextOverflowError as soon as it does not fit."""
+    n_drafted = 0
+    for _ in drafter.proposals(state, guess=True):
+        check_room(n_before + n_drafted, room)
+        n_drafted += 1
+    return n_drafted

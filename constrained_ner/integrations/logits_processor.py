@@ -23,8 +23,9 @@ import numpy as np
 
 from ..constraint.automaton import DEAD, Constraint, State, TagMachine
 from ..constraint.edges import Boundary
-from ..constraint.legal import END, LegalTokens, Rule, TagTokens
+from ..constraint.legal import END, LegalTokens, TokenRule
 from ..constraint.markup import Markup
+from ..constraint.tag_tokens import TagTokens
 from ..data import Sentence
 from ..decoding.answer import is_decision, only
 from ..schema import DDI, Schema
@@ -56,7 +57,7 @@ class OutlinesLogitsProcessor:
         vocabulary: Vocabulary,
         *,
         schema: Schema = DDI,
-        rule: Rule = "canonical",
+        rule: TokenRule = "canonical",
         boundary: Boundary = "word",
     ) -> None:
         tag_tokens = TagTokens(TagMachine(Markup(schema)), vocabulary)

@@ -13,8 +13,9 @@ from constrained_ner.backends.fake import FakeBackend, seeded_score
 from constrained_ner.backends.protocol import Scores
 from constrained_ner.constraint.automaton import Constraint, State, TagMachine
 from constrained_ner.constraint.bias import TypeBias, parse_bias
-from constrained_ner.constraint.legal import END, LegalTokens, Rule, TagTokens
+from constrained_ner.constraint.legal import END, LegalTokens, TokenRule
 from constrained_ner.constraint.markup import Markup
+from constrained_ner.constraint.tag_tokens import TagTokens
 from constrained_ner.data import Sentence
 from constrained_ner.decoding.answer import choose
 from constrained_ner.decoding.copy_draft import copy_draft
@@ -39,11 +40,11 @@ def bias_of(by_type: dict[str, float], vocabulary: str) -> TypeBias:
     return TypeBias(by_type, MACHINE, VOCABULARIES[vocabulary])
 
 
-def legal_tokens(text: str, vocabulary: str, rule: Rule = "canonical") -> LegalTokens:
+def legal_tokens(text: str, vocabulary: str, rule: TokenRule = "canonical") -> LegalTokens:
     return LegalTokens(Constraint(text, MACHINE), TAG_TOKENS[vocabulary], rule)
 
 
-def added(text: str, answer: str, by_type: dict[str, float], vocabulary: str, rule: Rule) -> float:
+def added(text: str, answer: str, by_type: dict[str, float], vocabulary: str, rule: TokenRule) -> float:
     """What the bias adds in sum to the tokens of an answer, of all tokenisations the first that is legal."""
     tokens, bias, known = legal_tokens(text, vocabulary, rule), bias_of(by_type, vocabulary), VOCABULARIES
     state: State = tokens.constraint.start
@@ -73,7 +74,7 @@ def added(text: str, answer: str, by_type: dict[str, float], vocabulary: str, ru
 )
 @settings(max_examples=40)
 def test_the_tokens_of_a_tag_get_the_types_number_in_sum(
-    vocabulary: str, rule: Rule, by_type: dict[str, float], marked: list[str]
+    vocabulary: str, rule: TokenRule, by_type: dict[str, float], marked: list[str]
 ) -> None:
     words = ["aspirin", "iron", "beta-blockers"]
     text = " ".join(words)
@@ -119,7 +120,7 @@ def test_a_tag_that_the_sentence_spells_itself_gets_nothing() -> None:
 )
 @settings(max_examples=40)
 def test_copy_draft_equals_stepwise_with_a_bias(
-    vocabulary: str, text: str, seed: int, rule: Rule, by_type: dict[str, float]
+    vocabulary: str, text: str, seed: int, rule: TokenRule, by_type: dict[str, float]
 ) -> None:
     known, bias = VOCABULARIES[vocabulary], bias_of(by_type, vocabulary)
     reference, drafted = (

@@ -151,7 +151,7 @@ def is_unicode(answer: bytes) -> bool:
 
 
 def check_gbnf(model: Any, constraint: Constraint, chance: Random, n_answers: int) -> None:
-    grammar = LlamaGrammar(model, gbnf(constraint))
+    grammar = LlamaGrammar(model, gbnf.render(constraint))
     for answer, legal in answers(chance, constraint, n_answers):
         if is_unicode(answer) and b"\0" not in answer:
             ids = model.tokenize(answer.decode(), specials=False)
@@ -160,13 +160,13 @@ def check_gbnf(model: Any, constraint: Constraint, chance: Random, n_answers: in
 
 
 def check_lark(constraint: Constraint, chance: Random, n_answers: int) -> None:
-    matcher = lark_matcher(lark(constraint))
+    matcher = lark_matcher(lark.render(constraint))
     for answer, legal in answers(chance, constraint, n_answers):
         assert matcher.accepts(answer) == legal, f"{answer!r} for {constraint.text!r}"
 
 
 def check_regex(constraint: Constraint, chance: Random, n_answers: int) -> None:
-    pattern = re.compile(regex(constraint))
+    pattern = re.compile(regex.render(constraint))
     for answer, legal in answers(chance, constraint, n_answers):
         if is_unicode(answer):
             matches = pattern.fullmatch(answer.decode()) is not None
@@ -241,19 +241,19 @@ def test_random_texts() -> None:
 
 def test_llama_cpp_cannot_match_nul() -> None:
     with pytest.raises(SentenceError, match="character 4 is NUL"):
-        gbnf(Constraint("nul \0 x", MACHINE))
+        gbnf.render(Constraint("nul \0 x", MACHINE))
 
 
 def test_a_long_regular_expression_is_refused_with_the_way_out() -> None:
     text = " ".join(f"w{number}" for number in range(40))
     with pytest.raises(SentenceError, match=r"40 words and 4 types .* 300000 characters: use GBNF or Lark"):
-        regex(Constraint(text, MACHINE))
-    assert len(regex(Constraint(text, MACHINE), max_characters=10_000_000)) < 3_000_000
+        regex.render(Constraint(text, MACHINE))
+    assert len(regex.render(Constraint(text, MACHINE), max_characters=10_000_000)) < 3_000_000
 
 
 def test_rules_are_few_and_refer_to_later_ones() -> None:
     text = " ".join(f"w{number}" for number in range(1000))
-    lines = [line for line in gbnf(Constraint(text, MACHINE)).splitlines() if "::=" in line]
+    lines = [line for line in gbnf.render(Constraint(text, MACHINE)).splitlines() if "::=" in line]
     assert len(lines) == 1 + 1000 + 4 * 999
     names = [line.split(" ::= ")[0] for line in lines]
     place = {name: number for number, name in enumerate(names)}
@@ -295,7 +295,7 @@ def test_the_schema_takes_every_answer_in_pieces() -> None:
     chance = Random(12)
     for text in ("Beta-blockers, too ", "", 'é \U0001f48a \\ "', "x\ny"):
         constraint = Constraint(text, MACHINE)
-        matcher = LlguidanceGrammar(LLMatcher.grammar_from_json_schema(json_schema(constraint)))
+        matcher = LlguidanceGrammar(LLMatcher.grammar_from_json_schema(json_schema.render(constraint)))
         for _ in range(10):
             answer = random_answer(chance, constraint)
             pieces = as_pieces(constraint, answer)
@@ -311,7 +311,7 @@ def test_the_schema_takes_every_answer_in_pieces() -> None:
 
 def test_the_schema_is_looser_but_never_alters_the_text() -> None:
     constraint = Constraint("x y", MACHINE)
-    choices = [piece["enum"] for piece in json.loads(json_schema(constraint))["prefixItems"]]
+    choices = [piece["enum"] for piece in json.loads(json_schema.render(constraint))["prefixItems"]]
     assert [len(enum) for enum in choices] == [13, 13]
     unpaired = "<drug>x y</brand>"
     assert unpaired in {first + second for first in choices[0] for second in choices[1]}

@@ -21,8 +21,9 @@ from vocabularies import (
 
 from constrained_ner.constraint.automaton import DEAD, Constraint, State, TagMachine
 from constrained_ner.constraint.edges import Boundary
-from constrained_ner.constraint.legal import END, LegalTokens, Rule, TagTokens
+from constrained_ner.constraint.legal import END, LegalTokens, TokenRule
 from constrained_ner.constraint.markup import Markup
+from constrained_ner.constraint.tag_tokens import TagTokens
 from constrained_ner.data import Sentence
 from constrained_ner.schema import DDI
 from constrained_ner.vocabulary import Vocabulary
@@ -36,9 +37,9 @@ MAKERS: dict[str, Callable[[], Vocabulary]] = {
     "tag tokens": tag_token_vocabulary,
 }
 REAL = ["gemma-4", "gpt-2", "llama-bpe", "llama-spm", "phi-3", "qwen2"]
-RULES: list[Rule] = ["canonical", "any"]
+RULES: list[TokenRule] = ["canonical", "any"]
 N_WALKS = 500  # per vocabulary, rule and boundary: 20,000 over all
-rules: st.SearchStrategy[Rule] = st.sampled_from(RULES)
+rules: st.SearchStrategy[TokenRule] = st.sampled_from(RULES)
 
 
 @cache
@@ -58,7 +59,7 @@ def tag_tokens(request: pytest.FixtureRequest) -> TagTokens:
     return TagTokens(MACHINE, load_vocabulary(folder / f"ggml-vocab-{request.param}.gguf"))
 
 
-def legal_tokens(text: str, tags: TagTokens, rule: Rule, boundary: Boundary = "word") -> LegalTokens:
+def legal_tokens(text: str, tags: TagTokens, rule: TokenRule, boundary: Boundary = "word") -> LegalTokens:
     leading_space = tags.vocabulary.leading_space
     return LegalTokens(Constraint(text, MACHINE, boundary=boundary, leading_space=leading_space), tags, rule)
 
@@ -87,7 +88,7 @@ def check_answer(constraint: Constraint, answer: bytes) -> None:
 @pytest.mark.parametrize("boundary", ["word", "char"])
 @pytest.mark.parametrize("rule", RULES)
 def test_random_walks_end_in_exactly_the_sentence(
-    tag_tokens: TagTokens, rule: Rule, boundary: Boundary
+    tag_tokens: TagTokens, rule: TokenRule, boundary: Boundary
 ) -> None:
     chance = Random(f"{rule} {boundary}")
     for number in range(N_WALKS):
@@ -98,7 +99,7 @@ def test_random_walks_end_in_exactly_the_sentence(
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_any_mentions_can_be_written_token_by_token(tag_tokens: TagTokens, rule: Rule) -> None:
+def test_any_mentions_can_be_written_token_by_token(tag_tokens: TagTokens, rule: TokenRule) -> None:
     chance = Random(rule)
     boundary: Boundary
     for number in range(150):
@@ -124,7 +125,9 @@ def check_encoding(chance: Random, legal: LegalTokens, boundary: Boundary) -> No
 @given(texts, boundaries, st.sampled_from(list(MAKERS)), rules, chances)
 @example(" x", "word", "sentencepiece", "any", Random(0))
 @example("  <drug>x", "word", "sentencepiece", "canonical", Random(0))
-def test_on_small_vocabularies(text: str, boundary: Boundary, name: str, rule: Rule, chance: Random) -> None:
+def test_on_small_vocabularies(
+    text: str, boundary: Boundary, name: str, rule: TokenRule, chance: Random
+) -> None:
     """The same as above where hypothesis may look for the smallest failing text."""
     legal = legal_tokens(text, small(name), rule, boundary)
     answer, _ = random_walk(chance, legal)
@@ -195,7 +198,7 @@ def test_without_mentions_the_canonical_path_is_the_models_own_tokenisation(tag_
 
 @pytest.mark.parametrize(("every_nth", "rule"), [(150, "canonical"), (150, "any")])
 def test_gold_of_the_corpus_round_trips(
-    tag_tokens: TagTokens, gold: dict[str, list[Sentence]], every_nth: int, rule: Rule
+    tag_tokens: TagTokens, gold: dict[str, list[Sentence]], every_nth: int, rule: TokenRule
 ) -> None:
     check_gold([*gold["train"], *gold["devel"]][::every_nth], tag_tokens, rule)
 
@@ -204,7 +207,7 @@ def test_all_gold_round_trips_with_tag_tokens(gold: dict[str, list[Sentence]]) -
     check_gold([*gold["train"], *gold["devel"]], small("tag tokens"), "canonical")
 
 
-def check_gold(sentences: list[Sentence], tags: TagTokens, rule: Rule) -> None:
+def check_gold(sentences: list[Sentence], tags: TagTokens, rule: TokenRule) -> None:
     for sentence in sentences:
         kept, _ = MACHINE.markup.expressible(sentence)
         legal = legal_tokens(sentence.text, tags, rule)

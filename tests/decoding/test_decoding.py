@@ -15,8 +15,9 @@ from constrained_ner.backends.fake import FakeBackend, seeded_score
 from constrained_ner.backends.protocol import Scores
 from constrained_ner.constraint.automaton import Constraint, TagMachine
 from constrained_ner.constraint.edges import edges
-from constrained_ner.constraint.legal import LegalTokens, Rule, TagTokens
+from constrained_ner.constraint.legal import LegalTokens, TokenRule
 from constrained_ner.constraint.markup import Markup
+from constrained_ner.constraint.tag_tokens import TagTokens
 from constrained_ner.data import Mention, Sentence, Span
 from constrained_ner.decoding.answer import Answer, Decoder, Extend, choose
 from constrained_ner.decoding.copy_draft import copy_draft
@@ -44,7 +45,7 @@ TEXTS = [
 PROMPT = (7, 8, 9)
 
 
-def legal_tokens(text: str, vocabulary: str = "tag tokens", rule: Rule = "canonical") -> LegalTokens:
+def legal_tokens(text: str, vocabulary: str = "tag tokens", rule: TokenRule = "canonical") -> LegalTokens:
     return LegalTokens(Constraint(text, MACHINE), TAG_TOKENS[vocabulary], rule)
 
 
@@ -61,7 +62,7 @@ def decode(decoder: Decoder, backend: FakeBackend) -> Answer:
 @pytest.mark.parametrize("vocabulary", VOCABULARIES)
 @pytest.mark.parametrize("rule", ["canonical", "any"])
 @pytest.mark.parametrize("seed", range(3))
-def test_copy_draft_equals_stepwise(vocabulary: str, rule: Rule, seed: int) -> None:
+def test_copy_draft_equals_stepwise(vocabulary: str, rule: TokenRule, seed: int) -> None:
     answers = {
         decoder: list(
             run_all(
@@ -78,7 +79,7 @@ def test_copy_draft_equals_stepwise(vocabulary: str, rule: Rule, seed: int) -> N
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(text=st.text(max_size=30), seed=st.integers(0, 1000), rule=st.sampled_from(["canonical", "any"]))
-def test_any_text_comes_back_whole_and_by_both_ways_alike(text: str, seed: int, rule: Rule) -> None:
+def test_any_text_comes_back_whole_and_by_both_ways_alike(text: str, seed: int, rule: TokenRule) -> None:
     drafted, reference = (
         decode(decoder(PROMPT, legal_tokens(text, "byte-level", rule), 4000), fake("byte-level", seed=seed))
         for decoder in (copy_draft, stepwise)
@@ -147,7 +148,7 @@ def disjoint_mentions(text: str) -> st.SearchStrategy[list[Mention]]:
     rule=st.sampled_from(["canonical", "any"]),
 )
 def test_what_is_expected_never_changes_the_answer(
-    expected: list[Mention], seed: int, vocabulary: str, rule: Rule
+    expected: list[Mention], seed: int, vocabulary: str, rule: TokenRule
 ) -> None:
     tokens = legal_tokens(TEXTS[0], vocabulary, rule)
     drafted = decode(copy_draft(PROMPT, tokens, 4000, expected), fake(vocabulary, seed=seed, scale=2.0))
@@ -200,7 +201,7 @@ def test_choices_hold_probabilities_over_the_legal_set() -> None:
 
 @pytest.mark.parametrize("decoder", [stepwise, copy_draft, unconstrained])
 def test_an_answer_that_does_not_fit_is_refused(decoder: object) -> None:
-    with pytest.raises(ContextOverflowError, match="do not fit the 8"):
+    with pytest.raises(ContextOverflowError, match="need more than the 8 tokens"):
         decode(decoder(PROMPT, legal_tokens(TEXTS[0]), 8), fake("tag tokens"))  # type: ignore[operator]
 
 

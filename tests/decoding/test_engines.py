@@ -25,8 +25,9 @@ from constrained_ner.backends.fake import FakeBackend
 from constrained_ner.backends.protocol import LogitsBackend
 from constrained_ner.constraint.automaton import Constraint, TagMachine
 from constrained_ner.constraint.grammars import words
-from constrained_ner.constraint.legal import END, LegalTokens, TagTokens
+from constrained_ner.constraint.legal import END, LegalTokens
 from constrained_ner.constraint.markup import Markup
+from constrained_ner.constraint.tag_tokens import TagTokens
 from constrained_ner.data import Sentence
 from constrained_ner.decoding.answer import Answer
 from constrained_ner.decoding.engines import (

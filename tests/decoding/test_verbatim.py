@@ -12,8 +12,9 @@ import pytest
 from constrained_ner.backends.llamacpp.model import load_vocabulary
 from constrained_ner.backends.protocol import Scores
 from constrained_ner.constraint.automaton import Constraint, TagMachine
-from constrained_ner.constraint.legal import LegalTokens, Rule, TagTokens
+from constrained_ner.constraint.legal import LegalTokens, TokenRule
 from constrained_ner.constraint.markup import Markup
+from constrained_ner.constraint.tag_tokens import TagTokens
 from constrained_ner.data import Mention, Sentence
 from constrained_ner.decoding.answer import Answer, Decoder
 from constrained_ner.decoding.copy_draft import copy_draft
@@ -52,7 +53,7 @@ def test_the_answer_is_the_sentence_and_tags(
     chance = Random(name)
     n_mentions = 0
     for n, sentence in enumerate((*gold["train"], *gold["devel"])):
-        rule: Rule = "any" if n % 4 == 3 else "canonical"
+        rule: TokenRule = "any" if n % 4 == 3 else "canonical"
         decode = stepwise if n % 2 else copy_draft
         constraint = Constraint(sentence.text, MACHINE, leading_space=vocabulary.leading_space)
         answer = drive(decode((1,), LegalTokens(constraint, tag_tokens, rule), 100_000), chance)

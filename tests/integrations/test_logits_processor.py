@@ -19,8 +19,9 @@ from constrained_ner.backends.llamacpp.backend import LlamaCppBackend  # noqa: E
 from constrained_ner.backends.protocol import LogitsBackend  # noqa: E402
 from constrained_ner.backends.transformers.backend import TransformersBackend  # noqa: E402
 from constrained_ner.constraint.automaton import Constraint, TagMachine  # noqa: E402
-from constrained_ner.constraint.legal import LegalTokens, Rule, TagTokens  # noqa: E402
+from constrained_ner.constraint.legal import LegalTokens, TokenRule  # noqa: E402
 from constrained_ner.constraint.markup import Markup  # noqa: E402
+from constrained_ner.constraint.tag_tokens import TagTokens  # noqa: E402
 from constrained_ner.decoding.scheduler import run_all  # noqa: E402
 from constrained_ner.decoding.stepwise import stepwise  # noqa: E402
 from constrained_ner.integrations.logits_processor import OutlinesLogitsProcessor  # noqa: E402
@@ -29,7 +30,7 @@ from constrained_ner.vocabulary import Vocabulary  # noqa: E402
 
 TEXTS = ["Effect of aspirin on beta-blockers.", "", "No names here ", "Naïve \U0001f48a <drug> & MPTP"]
 PROMPTS = ["What?", "Mark the drugs: ", "x", "Patients on warfarin should avoid ibuprofen"]
-RULES: list[Rule] = ["canonical", "any"]
+RULES: list[TokenRule] = ["canonical", "any"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -82,7 +83,7 @@ def llama(gguf: Path) -> Any:
 
 
 def reference(
-    backend: LogitsBackend, prompts: Sequence[Sequence[int]], texts: Sequence[str], rule: Rule
+    backend: LogitsBackend, prompts: Sequence[Sequence[int]], texts: Sequence[str], rule: TokenRule
 ) -> list[str]:
     """The answers of our own decoder."""
     tag_tokens = TagTokens(TagMachine(Markup(DDI)), backend.vocabulary)
@@ -120,7 +121,7 @@ def written(vocabulary: Vocabulary, answer: Sequence[int]) -> str:
 
 @pytest.mark.parametrize("rule", RULES)
 def test_transformers_writes_what_our_decoder_writes(
-    model: Any, tokenizer: Any, backend: TransformersBackend, rule: Rule
+    model: Any, tokenizer: Any, backend: TransformersBackend, rule: TokenRule
 ) -> None:
     """A batch of different sentences after prompts of different lengths; twice with one processor."""
     expected = reference(backend, tokenizer(PROMPTS)["input_ids"], TEXTS, rule)
@@ -138,7 +139,7 @@ def test_transformers_writes_what_our_decoder_writes(
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("n_beams", [2, 5])
 def test_beams_are_legal_and_the_same_twice(
-    model: Any, tokenizer: Any, backend: TransformersBackend, rule: Rule, n_beams: int
+    model: Any, tokenizer: Any, backend: TransformersBackend, rule: TokenRule, n_beams: int
 ) -> None:
     texts, prompts = TEXTS[:3], PROMPTS[:3]
     processor = OutlinesLogitsProcessor(texts, backend.vocabulary, rule=rule)
@@ -193,7 +194,7 @@ def test_outlines_on_transformers(model: Any, tokenizer: Any, backend: Transform
 
 @pytest.mark.parametrize("rule", RULES)
 def test_llama_cpp_python_writes_what_our_decoder_writes(
-    llama: Any, llama_backend: LlamaCppBackend, rule: Rule
+    llama: Any, llama_backend: LlamaCppBackend, rule: TokenRule
 ) -> None:
     """One processor a sentence, used for every prompt, and twice for each."""
     prompts = [llama.tokenize(prompt.encode()) for prompt in PROMPTS[:2]]

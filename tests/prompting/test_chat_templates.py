@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from vocabularies import byte_vocabulary
 
 from constrained_ner.constraint.automaton import Constraint, TagMachine
-from constrained_ner.constraint.legal import LegalTokens, TagTokens
+from constrained_ner.constraint.legal import LegalTokens
 from constrained_ner.constraint.markup import Markup
+from constrained_ner.constraint.tag_tokens import TagTokens
 from constrained_ner.data import Mention, Sentence, Span
 from constrained_ner.errors import PromptError
 from constrained_ner.prompting.chat_template import EMPTY_THOUGHT, PLAIN_TEMPLATE, ChatTemplate, Message

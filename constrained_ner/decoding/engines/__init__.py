@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from ...backends.protocol import LogitsBackend
 from ...constraint.automaton import Constraint
-from ...constraint.legal import TagTokens
+from ...constraint.tag_tokens import TagTokens
 from ...errors import ModelError, SentenceError
 from .protocol import Engine, EngineName, EngineTokens, Matcher, Spellings
 

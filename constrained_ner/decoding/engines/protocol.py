@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from ...constraint.automaton import DEAD, Constraint, State
 from ...constraint.grammars import Dialect, render
-from ...constraint.legal import END, TagTokens
+from ...constraint.legal import END
+from ...constraint.tag_tokens import TagTokens
 from ...errors import SentenceError
 
 EngineName = Literal["native", "outlines", "llguidance", "xgrammar", "gbnf"]

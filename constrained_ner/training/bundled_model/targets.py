@@ -10,8 +10,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from ...constraint.automaton import Constraint, TagMachine
-from ...constraint.legal import END, LegalTokens, TagTokens
+from ...constraint.legal import END, LegalTokens
 from ...constraint.markup import Markup
+from ...constraint.tag_tokens import TagTokens
 from ...data import Mention, Sentence
 from ...decoding.answer import is_decision
 from ...schema import Schema

@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ...constraint.automaton import Constraint, TagMachine
-from ...constraint.legal import LegalTokens, TagTokens
+from ...constraint.legal import LegalTokens
 from ...constraint.markup import Markup
+from ...constraint.tag_tokens import TagTokens
 from ...data import Mention, Sentence
 from ...prompting.chat_template import ChatTemplate, Message
 from ...prompting.encoder import PromptEncoder, PromptFile, Prompts

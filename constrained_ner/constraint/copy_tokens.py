@@ -1,0 +1,123 @@
+"""The tokens that copy the sentence, as the model itself tokenises it.
+
+At each position this is the next token of the model's own tokenisation of the remaining text. If that token
+runs across a place where a tag may stand, the first token of the text up to that place is allowed too.
+
+Tokenising is lazy: the text is tokenised once, and again for a few words after an answer has left that path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from .automaton import Constraint, TagMachine
+from .edges import CLOSE, OPEN
+from .tag_tokens import TagTokens
+
+_START, _OUTSIDE = TagMachine.START, TagMachine.OUTSIDE
+_SPACE = ord(" ")
+_OPENS = bytes(flags & OPEN == OPEN for flags in range(256))
+_CLOSES = bytes(flags & CLOSE == CLOSE for flags in range(256))
+
+TokenTo = tuple[int, int]
+"""A token id, and the byte position that the token leads to."""
+
+
+class CopyTokens:
+    """The tokens that copy one sentence."""
+
+    def __init__(self, constraint: Constraint, tag_tokens: TagTokens) -> None:
+        self._constraint = constraint
+        self._vocabulary = tag_tokens.vocabulary
+        self._first_token = tag_tokens.first_token
+        self._space_in_tag = bool(tag_tokens.after_space)
+        self._path: dict[int, TokenTo] = {}  # position -> the model's own next token
+        self._opens, self._closes = constraint.edges.translate(_OPENS), constraint.edges.translate(_CLOSES)
+
+    def after(self, position: int, context: int) -> list[TokenTo]:
+        """The tokens that copy on: the model's own next one, then shorter ones up to places for tags."""
+        constraint = self._constraint
+        if constraint.machine.copies[context] < 0 or position >= constraint.n_bytes:
+            return []
+        after_own_space = self._after_own_space() if context == _START else []
+        token_id, end = self._path.get(position) or self._next_on_path(position)
+        if context <= _OUTSIDE:
+            tokens = [*after_own_space, (token_id, end)]
+            places, space_in_tag = self._opens, self._space_in_tag
+        else:  # a mention that is still open after the last place to close could never end
+            tokens = [(token_id, end)] if end <= constraint.last_close else []
+            places, space_in_tag = self._closes, False
+        place = places.find(1, position + 1, end)
+        while place >= 0:
+            cut = place - 1 if space_in_tag and constraint.data[place - 1] == _SPACE else place
+            if cut > position:
+                tokens.append(self._first_up_to(position, cut))
+            place = places.find(1, place + 1, end)
+        return tokens
+
+    def _after_own_space(self) -> list[TokenTo]:
+        """The first tokens of the text with the tokenizer's own space before it, as `after` has them."""
+        constraint, token_bytes = self._constraint, self._vocabulary.token_bytes
+        whole, *others = self._vocabulary.encode(" " + constraint.text)
+        end = len(token_bytes[whole]) - 1
+        tokens = [(whole, end)]
+        for place in range(end):
+            if self._opens[place]:
+                follows_space = not place or constraint.data[place - 1] == _SPACE
+                cut = place - 1 if self._space_in_tag and follows_space else place
+                if cut >= 0:
+                    token_id = self._first_token(" " + constraint.data[:cut].decode())
+                    tokens.append((token_id, len(token_bytes[token_id]) - 1))
+        self._add_to_path(end, others)
+        return tokens
+
+    def _first_up_to(self, position: int, cut: int) -> TokenTo:
+        piece = self._constraint.data[position:cut]
+        try:
+            token_id = self._first_token(piece.decode())
+        except UnicodeDecodeError:  # begins inside a character: byte tokens
+            token_id, length = self._longest(piece, 0)
+            return token_id, position + length
+        return token_id, position + len(self._vocabulary.token_bytes[token_id])
+
+    def _next_on_path(self, position: int) -> TokenTo:
+        if position not in self._path:
+            self._extend_path(position)
+        return self._path.get(position) or self._longest(self._constraint.data, position)
+
+    def _extend_path(self, position: int) -> None:
+        """Tokenise the text from here on until it meets what has been tokenised before."""
+        data = self._constraint.data
+        # Two words are nearly always enough for that; the rest of the sentence costs ten times as much.
+        two_words = data.find(b" ", data.find(b" ", position + 1) + 1 or len(data)) if self._path else -1
+        try:
+            if two_words < 0 or not self._add_to_path(
+                position, self._vocabulary.encode(data[position:two_words].decode()), must_meet=True
+            ):
+                self._add_to_path(position, self._vocabulary.encode(data[position:].decode()))
+        except UnicodeDecodeError:
+            return  # begins inside a character
+
+    def _add_to_path(self, position: int, token_ids: Iterable[int], *, must_meet: bool = False) -> bool:
+        """Add the tokens up to a place that is on the path already; return whether they were added.
+
+        must_meet: add nothing if no such place is reached.
+        """
+        path, token_bytes = self._path, self._vocabulary.token_bytes
+        steps: dict[int, TokenTo] = {}
+        for token_id in token_ids:
+            if position in path:
+                break
+            end = position + len(token_bytes[token_id])
+            steps[position] = (token_id, end)
+            position = end
+        if must_meet and position not in path:
+            return False
+        path.update(steps)
+        return True
+
+    def _longest(self, data: bytes, position: int) -> TokenTo:
+        match = self._vocabulary.trie.longest_match(data, position)
+        if match is None:
+            raise ValueError(f"byte {data[position]:#04x} is in no token of the vocabulary")
+        return match
