@@ -24,7 +24,8 @@ from ..evaluation import (
 from ..evaluation.calibration import judge
 from ..evaluation.official import mention_key
 from ..files import require_writable, write_atomically
-from ..formats.ddi import read_ddi, read_predictions
+from ..formats.ddi import read_ddi
+from ..formats.evaluator_lines import read_predictions
 from ..formats.mentions import mentions_path, read_mentions
 from .run import run
 

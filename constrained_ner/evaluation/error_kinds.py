@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..data import Mention
-from ..formats.ddi import format_line
+from ..formats.evaluator_lines import format_line
 from .matching import Pair, match, overlap, same_name
 
 Kind = Literal["right", "type", "boundary", "boundary+type", "offset", "name", "missed", "spurious"]

@@ -27,7 +27,8 @@ from ..evaluation import (
     evaluate,
     paired_difference,
 )
-from ..formats.ddi import read_ddi, read_predictions
+from ..formats.ddi import read_ddi
+from ..formats.evaluator_lines import read_predictions
 from ..runs.record import RunRecord, record_path
 
 RECORD_SUFFIX = ".run.json"

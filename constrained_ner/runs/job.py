@@ -16,7 +16,8 @@ from ..annotation.result import Annotated
 from ..data import INEXACT, Document, Sentence
 from ..errors import InputError, OutputError
 from ..files import require_writable
-from ..formats.ddi import evaluator_lines, read_ddi
+from ..formats.ddi import read_ddi
+from ..formats.evaluator_lines import evaluator_lines
 from ..formats.mentions import mentions_path
 from ..prompting.examples import examples_hash
 from .journal import Journal, SentenceResult, Settle, fingerprint, journal_path

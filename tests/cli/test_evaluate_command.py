@@ -14,7 +14,8 @@ from tiny_models import byte_level_tokenizer, write_gguf
 from constrained_ner.backends.temperature import store_temperature
 from constrained_ner.cli import annotate, calibrate, evaluate
 from constrained_ner.decoding.confidence import WORTH_KEEPING
-from constrained_ner.formats.ddi import format_offsets, read_ddi, read_predictions
+from constrained_ner.formats.ddi import read_ddi
+from constrained_ner.formats.evaluator_lines import format_offsets, read_predictions
 from constrained_ner.formats.mentions import mentions_path, read_mentions
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "sample.xml"

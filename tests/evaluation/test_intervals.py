@@ -10,7 +10,7 @@ import pytest
 
 from constrained_ner.data import Mention, Sentence, Span
 from constrained_ner.evaluation import SentenceCounts, bootstrap, evaluate, paired_difference
-from constrained_ner.formats.ddi import read_predictions
+from constrained_ner.formats.evaluator_lines import read_predictions
 
 TYPES = ["brand", "drug", "group", "drug_n"]
 

@@ -25,7 +25,8 @@ from constrained_ner.experiments.report import Report
 from constrained_ner.experiments.report.figures import _legend_shape
 from constrained_ner.experiments.report.tracking import log_to_mlflow
 from constrained_ner.experiments.scored_run import ScoredRun, find_records, score_runs
-from constrained_ner.formats.ddi import evaluator_lines, read_ddi
+from constrained_ner.formats.ddi import read_ddi
+from constrained_ner.formats.evaluator_lines import evaluator_lines
 from constrained_ner.runs.journal import SentenceResult
 from constrained_ner.runs.record import RunRecord, record_path
 
