@@ -1,52 +1,52 @@
 """Everything this package raises on purpose.
 
     ConstrainedNerError
-    ├── UserError            something the user can mend; the commands print it in one line and exit with 2
-    │   ├── InputError       a file to read: missing, not XML, an entity that does not fit its text
-    │   ├── OutputError      a file to write
-    │   ├── SchemaError      a schema that cannot be used
-    │   ├── PromptError      a prompt file or a chat template that cannot be used
-    │   ├── ModelError       a model that cannot be loaded, or does not fit what is asked of it
-    │   │   └── OutOfMemoryError   a model that is too large for this machine, as it is asked for
-    │   └── MissingExtraError   an optional dependency; the message holds the pip line
-    └── SentenceError        one sentence could not be annotated; the run goes on and records it
-        └── ContextOverflowError   a text that does not fit the model's context: it has to be cut
+    ├── UserError               something the user can fix; commands print it on one line and exit with 2
+    │   ├── InputError          an input file: missing, not XML, an entity that does not fit its text
+    │   ├── OutputError         an output file that cannot be written
+    │   ├── SchemaError         an unusable schema
+    │   ├── PromptError         an unusable prompt file or chat template
+    │   ├── ModelError          a model that does not load, or cannot do what is asked of it
+    │   │   └── OutOfMemoryError    a model that is too large for this machine in the requested form
+    │   └── MissingExtraError   an optional dependency that is not installed; names the pip command
+    └── SentenceError           one sentence failed; the run records it and continues
+        └── ContextOverflowError    a text that is too long for the model's context and has to be cut
 
-A message names the rule, the value and the place:
-`devel.xml: sentence d1.s0: entity e0: span 3-90 runs past the text (40 characters)`.
+A message says where, what is wrong and with which value:
+`devel.xml: sentence d1.s0: entity e0: offsets 3-90 run past the text (40 characters)`.
 """
 
 
 class ConstrainedNerError(Exception):
-    """The root: catch this to catch everything that the package raises on purpose."""
+    """The root: catches everything that the package raises on purpose."""
 
 
 class UserError(ConstrainedNerError):
-    """A mistake that the user can mend."""
+    """Something that the user can fix."""
 
 
 class InputError(UserError):
-    """A file that cannot be read as what it should be."""
+    """An input file that is missing, unreadable or malformed."""
 
 
 class OutputError(UserError):
-    """A file that cannot be written."""
+    """An output file that cannot be written."""
 
 
 class SchemaError(UserError):
-    """A schema that cannot be used."""
+    """An unusable schema."""
 
 
 class PromptError(UserError):
-    """A prompt file or a chat template that cannot be used."""
+    """An unusable prompt file or chat template."""
 
 
 class ModelError(UserError):
-    """A model that cannot be loaded, or cannot do what is asked of it."""
+    """A model that does not load, or cannot do what is asked of it."""
 
 
 class OutOfMemoryError(ModelError):
-    """A model that is too large for this machine, as it is asked for."""
+    """A model that is too large for this machine in the requested form."""
 
 
 class MissingExtraError(UserError):
@@ -57,8 +57,8 @@ class MissingExtraError(UserError):
 
 
 class SentenceError(ConstrainedNerError):
-    """One sentence that could not be annotated."""
+    """One sentence could not be annotated; the run continues without it."""
 
 
 class ContextOverflowError(SentenceError):
-    """A text that does not fit the model's context with its prompt and answer: it has to be cut."""
+    """Prompt, text and answer do not fit the model's context: the text has to be cut."""

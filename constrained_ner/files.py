@@ -1,10 +1,12 @@
-"""A user's files: reading, hashing, atomic writing, and what is said when one of these fails."""
+"""Files: reading, hashing, atomic writing. Failures become errors that name the file."""
 
 from __future__ import annotations
 
 import contextlib
+import gzip
 import hashlib
 import os
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
@@ -17,22 +19,44 @@ from .errors import InputError, OutputError, UserError
 
 
 def read_text(path: Path, error: type[UserError]) -> str:
-    """The text of a UTF-8 file. Raises `error`, naming the path, if it cannot be read."""
+    """The text of a UTF-8 file. Raises `error` if it cannot be read."""
     try:
         return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as problem:
-        raise error(f"{path}: not UTF-8 text: byte {problem.start}: {problem.reason}") from None
-    except OSError as problem:
-        raise error(f"{path}: cannot be read: {reason(problem)}") from None
+    except (OSError, UnicodeDecodeError) as problem:
+        raise error(_unreadable(path, problem)) from None
+
+
+def read_lines(path: str | Path) -> Iterator[str]:
+    """The lines of a UTF-8 file, plain or gzipped (`.gz`), without line ends and byte order mark.
+
+    Raises InputError.
+    """
+    path = Path(path)
+    try:
+        with (
+            gzip.open(path, "rt", encoding="utf-8-sig")
+            if path.suffix == ".gz"
+            else path.open(encoding="utf-8-sig") as file
+        ):
+            for line in file:
+                yield line.rstrip("\n")
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as problem:
+        raise InputError(_unreadable(path, problem)) from None
+
+
+def _unreadable(path: Path, problem: Exception) -> str:
+    if isinstance(problem, UnicodeDecodeError):
+        return f"{path}: not UTF-8 text: byte {problem.start}: {problem.reason}"
+    return f"{path}: cannot be read: {reason(problem)}"
 
 
 def reason(error: Exception) -> str:
-    """What an error says, without the path that an OSError repeats."""
+    """The message of an error, without the path that an OSError adds."""
     return str(getattr(error, "strerror", None) or error)
 
 
 def first_misfit(error: ValidationError, whole: str) -> str:
-    """The first place where content does not fit its model, and why. whole: the name of the outermost level.
+    """The first field that failed validation, and why. whole: what to call the outermost level.
 
     Example: "types.0.name: Field required"
     """
@@ -45,9 +69,9 @@ def first_misfit(error: ValidationError, whole: str) -> str:
 
 
 def file_hash(path: str | Path) -> str:
-    """SHA-256 of a file, or of a folder: over the names and hashes of all files below it.
+    """SHA-256 of a file; for a folder, of the names and hashes of all files below it.
 
-    Reads in pieces, because model files are larger than memory. Raises InputError.
+    Reads in pieces, because a model file may be larger than memory. Raises InputError.
     """
     path = Path(path)
     digest = hashlib.sha256()
@@ -60,7 +84,7 @@ def file_hash(path: str | Path) -> str:
             while piece := content.read(1 << 20):
                 digest.update(piece)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+        raise InputError(_unreadable(path, error)) from None
     return digest.hexdigest()
 
 
@@ -68,9 +92,9 @@ def file_hash(path: str | Path) -> str:
 
 
 def require_writable(path: str | Path) -> None:
-    """Raise OutputError if a file at `path` could not be written, as far as can be told without writing."""
+    """Raise OutputError if a file at `path` clearly cannot be written. Checks without writing."""
     path = Path(path)
-    # os.path, because the methods of Path raise if a folder above may not be read.
+    # os.path, because the methods of Path raise if a folder above is not readable.
     if os.path.isdir(path):
         raise OutputError(f"{path}: cannot be written: it is a folder")
     exists = os.path.exists(path)
@@ -83,16 +107,16 @@ def require_writable(path: str | Path) -> None:
 
 
 def replaceable(path: str | Path) -> Path:
-    """The file behind a link: a rename must replace the file, not the link to it."""
+    """The file that a link points to, so that a rename replaces the file and not the link."""
     return Path(os.path.realpath(path))
 
 
 @contextlib.contextmanager
 def atomic_writer(path: Path) -> Iterator[IO[str]]:
-    """A text file to write to, put in place when the block ends without an error.
+    """A text file to write to, moved into place when the block ends without an error.
 
-    At any moment `path` holds its old content or all of the new one. The new content goes to `path.part`
-    first, in the same folder, because a rename is atomic only there. Raises OutputError.
+    At any moment `path` has all of its old content or all of the new. The new content goes to `path.part`
+    first: a rename is atomic only within a file system, so it is in the same folder. Raises OutputError.
     """
     part = path.with_name(path.name + ".part")
     try:
@@ -120,4 +144,4 @@ def output_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from None
+        raise OutputError(f"{path}: cannot be written: {reason(error)}") from None

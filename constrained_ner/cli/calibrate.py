@@ -1,4 +1,4 @@
-"""`bin/calibrate`: fit the temperature that makes a model's confidences true, and store it with the model."""
+"""`bin/calibrate`: fit the temperature that calibrates a model's confidences, and store it with the model."""
 
 from __future__ import annotations
 
@@ -19,28 +19,40 @@ from .run import run
 
 
 def calibrate(
-    gold: Annotated[Path, typer.Argument(help="DDI XML that the model has not learnt from.")],
+    gold: Annotated[Path, typer.Argument(metavar="GOLD", help="DDI XML that the model was not trained on.")],
     predicted: Annotated[
-        Path, typer.Argument(help="What llm-NERC wrote for it with --no-consistency --min-confidence 0.")
+        Path,
+        typer.Argument(
+            metavar="PREDICTED", help="Output of llm-NERC for GOLD with --no-consistency --min-confidence 0."
+        ),
     ],
     store: Annotated[
         Path | None,
-        typer.Option("--store", help="GGUF file, model folder or adapter folder to store it with."),
+        typer.Option(
+            "--store", help="Store the temperature in this GGUF file, model folder or adapter folder."
+        ),
     ] = None,
 ) -> None:
-    """Fit a temperature to the confidences of PREDICTED, and print how true they are without and with it.
+    """Fit a temperature to the confidences of PREDICTED and print their calibration before and after.
 
-    It changes confidences alone: what a model finds stays the same.
+    The temperature only changes confidences, not what the model finds.
+
+    \b
+    Examples:
+      bin/calibrate devel.xml devel.out
+      bin/calibrate devel.xml devel.out --store model.gguf
     """
-    right = [(s.id, mention) for document in read_ddi(gold) for s in document for mention in s.mentions]
-    if not right:
-        raise InputError(f"{gold}: no entities; nothing says which mentions are right")
-    _require_all_alone(predicted)
+    expected = [(s.id, mention) for document in read_ddi(gold) for s in document for mention in s.mentions]
+    if not expected:
+        raise InputError(
+            f"{gold}: no entities, so nothing says which mentions are right; use an annotated file"
+        )
+    _require_unfiltered(predicted)
     found = read_confidences(predicted)
     mentions = [mention for _, mention in found]
-    _, is_right = judge(right, found)
+    _, is_right = judge(expected, found)
     if not any(margins for mention in mentions for margins in mention.margins):
-        raise InputError(f"{predicted}: no mention that the model had a choice about")
+        raise InputError(f"{predicted}: no mention has margins to fit a temperature to; annotate more text")
     temperature = round(fit_temperature(mentions, is_right), 3)
     confidences = Confidences(mentions)
     print(f"temperature {temperature} from {len(mentions)} mentions, {np.mean(is_right):.1%} of them right")
@@ -52,13 +64,13 @@ def calibrate(
         print(f"stored in {store_temperature(store, temperature)}", file=sys.stderr)
 
 
-def _require_all_alone(predicted: Path) -> None:
-    """Raise InputError if a run's record says that confidences are not the model's own, or not all there."""
+def _require_unfiltered(predicted: Path) -> None:
+    """Raise InputError if the run left out mentions or settled them across sentences."""
     record = record_path(predicted)
     options = RunRecord.load(record).options if record.exists() else {}
     if options.get("consistency") or options.get("min_confidence"):
         raise InputError(
-            f"{predicted}: has not every mention with the confidence of its own sentence; "
+            f"{predicted}: mentions were left out or made consistent across sentences; "
             "run llm-NERC again with --no-consistency --min-confidence 0"
         )
 

@@ -1,7 +1,8 @@
-"""`bin/report`: one page that compares runs."""
+"""`bin/report`: a page that compares runs."""
 
 from __future__ import annotations
 
+import sys
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -20,20 +21,32 @@ class Track(str, Enum):
 
 def report(
     runs: Annotated[
-        list[Path], typer.Argument(help="Records (*.run.json), outputs beside them, or folders of them.")
+        list[Path],
+        typer.Argument(
+            metavar="RUNS", help="Records (*.run.json), outputs beside their records, or folders."
+        ),
     ],
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="The page; a .md with the same name comes with it.")
+        Path,
+        typer.Option("--out", "-o", help="Write the page here (.html), and a .md file of the same name."),
     ],
     gold: Annotated[
         Path | None,
-        typer.Option("--gold", help="DDI XML to compare with; by default what each run annotated."),
+        typer.Option("--gold", help="Score against this DDI XML; default: the file that each run annotated."),
     ] = None,
-    track: Annotated[Track | None, typer.Option("--track", help="Log every run there, too.")] = None,
+    track: Annotated[
+        Track | None, typer.Option("--track", help="Also log every run to this tracker.")
+    ] = None,
 ) -> None:
-    """Compare finished RUNS in one self-contained page and a Markdown file."""
+    """Compare finished RUNS on one self-contained page and in a Markdown file.
+
+    \b
+    Examples:
+      bin/report results/ --out comparison.html
+      bin/report a.out b.out --gold devel.xml --out comparison.html --track mlflow
+    """
     if out.suffix.lower() not in {".html", ".htm"}:
-        raise OutputError(f"{out}: the page is HTML: end its name in .html")
+        raise OutputError(f"{out}: not an HTML file name; end --out in .html")
     markdown = out.with_suffix(".md")
     for path in (out, markdown):
         require_writable(path)
@@ -42,11 +55,12 @@ def report(
 
         require_mlflow()
     scored = score_runs(find_records(runs), gold)
-    from ..experiments.report import Report  # matplotlib and Jinja are an extra
+    from ..experiments.report import ReportPage  # needs matplotlib and Jinja, which are an extra
 
-    page = Report.of(scored)
+    page = ReportPage.of(scored)
     write_atomically(out, [page.html()])
     write_atomically(markdown, [page.markdown()])
+    print(f"compared {len(scored)} run{'s' * (len(scored) != 1)} in {out} and {markdown}", file=sys.stderr)
     if track is Track.mlflow:
         from ..experiments.report.tracking import log_to_mlflow
 

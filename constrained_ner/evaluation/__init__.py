@@ -1,20 +1,22 @@
-"""Predictions against gold: nothing here knows how they arose.
+"""Predictions against gold, whatever made the predictions.
 
-official.py     the evaluator's counts and table, which published figures follow
-matching.py     gold and predicted mentions in pairs, one to one
+official.py     counts and table of the official evaluator, which published figures follow
+matching.py     gold and predicted mentions paired one to one
 error_kinds.py  what went wrong: boundary, type, missed, spurious, ...
 semeval.py      the four schemes of SemEval-2013 task 9.1
-intervals.py    bootstrap over sentences: intervals of F1, and of the difference of two systems
-calibration.py  whether a confidence of 0.9 is right nine times in ten; fitting a temperature
-curves.py       precision and recall against the least confidence
+intervals.py    intervals of F1, by bootstrap over sentences
+paired_test.py  the difference between two systems, with its interval
+calibration.py  is a confidence of 0.9 right nine times in ten? fitting a temperature
+curves.py       precision and recall at each confidence threshold
 """
 
 from .calibration import Reliability, fit_temperature
 from .curves import Curve, curves
 from .error_kinds import ErrorAnalysis, analyse_errors
-from .intervals import Interval, Intervals, SentenceCounts, bootstrap, paired_difference
+from .intervals import Interval, Intervals, SentenceCounts, bootstrap
 from .matching import Pair, match
 from .official import Averages, Counts, Evaluation, evaluate
+from .paired_test import paired_difference
 from .semeval import SemEval, score_semeval
 
 __all__ = [

@@ -1,14 +1,14 @@
-"""Whether confidences mean something: of the mentions with confidence 0.9, nine in ten should be right.
+"""Calibration: of the mentions with confidence 0.9, nine in ten should be right.
 
     reliability = Reliability.of(confidences, right)
-    reliability.ece        expected calibration error: |share right - mean confidence|, averaged over the bins
-                           by their sizes (Naeini et al. 2015; ten bins of equal width unless told otherwise)
+    reliability.ece        expected calibration error: |share right - mean confidence|, averaged over bins,
+                           weighted by their sizes (Naeini et al. 2015; by default ten bins of equal width)
     reliability.brier      mean of (confidence - right)^2: calibration and sharpness in one (Brier 1950)
 
-Where they do not, one number mends most of it: the temperature that logits are divided by (Guo et al. 2017).
-It is fitted to what the confidence claims, that the mention is right: it minimises the log-loss of that over
-the mentions. (Fitted to single decisions it would leave the mentions' confidences wrong: the decisions of a
-mention are not independent.) Right is what the official evaluation counts as right.
+Most miscalibration is fixed by one number, the temperature that logits are divided by (Guo et al. 2017). It
+minimises the log-loss of "this mention is right" over the mentions. (Fitting it to single decisions would
+leave the confidences of mentions wrong, because the decisions of a mention are not independent.) A mention is
+right if the official evaluation counts it as right.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..data import Mention
 from .official import mention_key
 
 N_BINS = 10
-_CERTAIN = 1e-6  # no confidence is nearer to 0 or 1 in the log-loss: one mention would outweigh all others
+_CERTAIN = 1e-6  # the log-loss clips confidences to here; otherwise one mention could outweigh all others
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -32,7 +32,7 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """Mentions with a confidence in [low, high), in the last bin up to 1. The means are None without any."""
+    """Mentions with confidence in [low, high); the last bin includes 1. An empty bin has no means."""
 
     low: float
     high: float
@@ -43,7 +43,7 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """How confidences agree with what is right. The figures are None without any mention."""
+    """How well confidences agree with what is right. The figures are None without mentions."""
 
     bins: tuple[Bin, ...]
     n: int
@@ -53,7 +53,7 @@ class Reliability:
 
     @classmethod
     def of(cls, confidences: Floats, right: Bools, *, n_bins: int = N_BINS) -> Reliability:
-        """Shapes: (mentions,) both. n_bins: of equal width, from 0 to 1."""
+        """Shape of both arrays: (mentions,). n_bins: bins of equal width from 0 to 1."""
         n = len(confidences)
         places = np.minimum((confidences * n_bins).astype(int), n_bins - 1)
         sizes = np.bincount(places, minlength=n_bins)
@@ -80,7 +80,7 @@ class Reliability:
         )
 
     def table(self) -> str:
-        """A line each bin that holds something, and the figures, ending in a line break."""
+        """A line for each bin that is not empty, and the figures, ending in a line break."""
         lines = [f"{'confidence':<17}{'mentions':>9}{'mean':>9}{'right':>9}"]
         for b in self.bins:
             if b.mean_confidence is not None and b.share_right is not None:
@@ -104,7 +104,7 @@ class Reliability:
 def judge(
     gold: Sequence[tuple[str, Mention]], predicted: Sequence[tuple[str, Mention]]
 ) -> tuple[Floats, Bools]:
-    """The confidences of the predicted mentions, and which of these are right. Shapes: (mentions,) both."""
+    """The confidences of predicted mentions, and which mentions are right. Shape of both: (mentions,)."""
     gold_keys = {mention_key(sentence_id, mention) for sentence_id, mention in gold}
     right = [mention_key(sentence_id, mention) in gold_keys for sentence_id, mention in predicted]
     confidences = [np.nan if m.confidence is None else m.confidence for _, m in predicted]
@@ -112,15 +112,15 @@ def judge(
 
 
 def fit_temperature(mentions: Sequence[Mention], right: Bools) -> float:
-    """The temperature, from 0.1 to 10, with the least log-loss of "this mention is right".
+    """The temperature between 0.1 and 10 that minimises the log-loss of "this mention is right".
 
-    mentions: with their margins (see `confidence`). Raises ValueError if no mention has any.
+    mentions: with margins (see `decoding/confidence.py`). Raises ValueError if none has any.
     """
     confidences = Confidences(mentions)
     if not confidences.margins.size:
         raise ValueError("no mention has margins")
     low, high = np.log(0.1), np.log(10.0)
-    for _ in range(4):  # each round looks closer around the best so far: to a thousandth in the end
+    for _ in range(4):  # each round refines the grid around the best value: to a thousandth in the end
         tried = np.linspace(low, high, 41)
         losses = [_log_loss(confidences.at(float(np.exp(t))), right) for t in tried]
         best = tried[int(np.argmin(losses))]
@@ -130,7 +130,7 @@ def fit_temperature(mentions: Sequence[Mention], right: Bools) -> float:
 
 
 class Confidences:
-    """The confidences of many mentions at any temperature: `confidence.confidence` for all at once."""
+    """The confidences of many mentions at any temperature: `decoding.confidence.confidence`, vectorised."""
 
     def __init__(self, mentions: Sequence[Mention]) -> None:
         decisions = [(n, margins) for n, mention in enumerate(mentions) for margins in mention.margins]
@@ -140,7 +140,7 @@ class Confidences:
         self.margins = np.array([margin for _, margins in decisions for margin in margins], dtype=np.float64)
 
     def at(self, temperature: float) -> Floats:
-        """Shape: (mentions,). A mention without decisions has 1."""
+        """Shape: (mentions,). A mention without decisions has confidence 1."""
         n_decisions = len(self._mention_of_decision)
         others = np.bincount(self._decision_of_margin, np.exp(self.margins / temperature), n_decisions)
         losses = np.bincount(self._mention_of_decision, np.log1p(others), self._n_mentions)

@@ -1,9 +1,9 @@
-"""Precision against recall: what leaving out the less sure mentions costs, and what it brings.
+"""Precision against recall: what is gained and lost by leaving out mentions with low confidence.
 
-The mentions of a type are taken from the surest down; after each one, precision and recall so far are a point
-of the curve. Recall ends where the system's does: what it never predicted has no confidence. The average
-precision is the area under the steps: what each adds to recall, times the precision there. Mentions of equal
-confidence come in together.
+Take the mentions of a type in order of falling confidence, those of equal confidence together; precision and
+recall after each step are a point of the curve. Recall never passes that of the system: what it did not
+predict has no confidence. Average precision is the area under the steps: the gain in recall of each step,
+times the precision there.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ THRESHOLDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 
 @dataclass(frozen=True)
 class Curve:
-    """The curve of one type, or of all together.
+    """The curve of one type, or of all types.
 
-    thresholds: least confidences, falling, shape (points,). tp, fp: right and wrong mentions that reach them.
-    n_gold: mentions to be found.
+    thresholds: confidences, falling. Shape: (points,).
+    tp, fp: right and wrong mentions at or above each threshold. Shape: (points,).
+    n_gold: mentions to find.
     """
 
     thresholds: Floats
@@ -37,7 +38,7 @@ class Curve:
 
     @classmethod
     def of(cls, confidences: Floats, right: Bools, n_gold: int) -> Curve:
-        """Shapes: (mentions,) both."""
+        """Shape of both arrays: (mentions,)."""
         order = np.argsort(-confidences, kind="stable")
         sure, hits = confidences[order], right[order]
         last = np.flatnonzero(np.append(sure[:-1] != sure[1:], True)[: len(sure)])  # of equal confidences
@@ -64,14 +65,14 @@ class Curve:
 
     @property
     def best_threshold(self) -> float | None:
-        """The least confidence with the highest F1, the lowest of several; None without mentions."""
+        """The threshold with the highest F1, the lowest one in a tie; None without mentions."""
         if not len(self.f1):
             return None
         best = len(self.f1) - 1 - int(np.argmax(self.f1[::-1]))
         return float(self.thresholds[best])
 
     def at(self, least: float) -> Counts:
-        """What is right, wrong and missed with this least confidence."""
+        """What is right, wrong and missed if mentions below this confidence are left out."""
         n_points = int(np.sum(self.thresholds >= least))
         tp, fp = (int(self.tp[n_points - 1]), int(self.fp[n_points - 1])) if n_points else (0, 0)
         return Counts(tp, fp, self.n_gold - tp)
@@ -79,13 +80,13 @@ class Curve:
 
 @dataclass(frozen=True)
 class Curves:
-    """The curve of every gold type, and `all` of them together."""
+    """The curve of each gold type, and that of all types together."""
 
     by_type: dict[str, Curve]
     all: Curve
 
     def table(self) -> str:
-        """Precision, recall and F1 in percent by least confidence, ending in a line break."""
+        """Precision, recall and F1 at each threshold, in percent, ending in a line break."""
         named = [*self.by_type.items(), ("all", self.all)]
         lines = [f"{'least confidence':<19}" + "  ".join(f"{name:^17}" for name, _ in named)]
         lines.append(" " * 19 + "  ".join(f"{'P':>5} {'R':>5} {'F1':>5}" for _ in named))
@@ -100,12 +101,12 @@ class Curves:
         return "".join(line.rstrip() + "\n" for line in lines)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for JSON: type -> average precision, best threshold, and the points of the table."""
+        """Plain data for JSON: type -> average precision, best threshold, points of the table."""
         return {name: _plain(curve) for name, curve in (*self.by_type.items(), ("all", self.all))}
 
 
 def curves(gold: Sequence[tuple[str, Mention]], predicted: Sequence[tuple[str, Mention]]) -> Curves:
-    """The curves; both are pairs of sentence id and mention, the predicted ones with confidences."""
+    """The curves of predictions with confidences. Both are pairs of sentence id and mention."""
     confidences, right = judge(gold, predicted)
     types = np.array([mention.type for _, mention in predicted])
     n_gold: dict[str, int] = {}

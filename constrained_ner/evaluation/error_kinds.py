@@ -1,15 +1,15 @@
-"""What went wrong, by kind: every gold and every predicted mention in exactly one place.
+"""What went wrong, by kind: every gold and every predicted mention is counted exactly once.
 
     right           same spans, type and name: the official true positives
     type            same spans, another type
     boundary        overlapping, same type
     boundary+type   overlapping, another type
-    offset          same name and type at another place of the sentence
-    name            same spans and type, but gold spells the name otherwise than the text at its offsets
-    missed          gold alone
-    spurious        predicted alone
+    offset          same name and type elsewhere in the sentence
+    name            same spans and type, but gold spells the name differently from the text at its offsets
+    missed          a gold mention without a partner
+    spurious        a predicted mention without a partner
 
-A pair is counted under the type of its gold mention, a spurious mention under its own.
+A pair counts under the type of its gold mention, a spurious mention under its own type.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..data import Mention
-from ..formats.ddi import format_line
+from ..formats.evaluator_lines import format_line
 from .matching import Pair, match, overlap, same_name
 
 Kind = Literal["right", "type", "boundary", "boundary+type", "offset", "name", "missed", "spurious"]
@@ -28,7 +28,7 @@ KINDS: tuple[Kind, ...] = (
     "right", "type", "boundary", "boundary+type", "offset", "name", "missed", "spurious",
 )  # fmt: skip
 NONE = "none"
-"""Stands in the confusion matrix for the partner that a mention lacks."""
+"""The row or column of the confusion matrix for mentions without a partner."""
 
 
 def kind_of(pair: Pair) -> Kind:
@@ -47,7 +47,7 @@ def kind_of(pair: Pair) -> Kind:
 
 @dataclass(frozen=True, slots=True)
 class ErrorAnalysis:
-    """The pairs by kind, in the order of the data, and the types in the order of their names."""
+    """The pairs by kind, in the order of the data, and the types, sorted."""
 
     pairs: dict[Kind, tuple[Pair, ...]]
     types: tuple[str, ...]
@@ -57,9 +57,9 @@ class ErrorAnalysis:
         return Counter(_type_of(pair) for pair in self.pairs[kind])
 
     def confusion(self) -> Counter[tuple[str, str]]:
-        """(gold type, predicted type) -> number of mentions; what overlaps nothing has the partner "none".
+        """(gold type, predicted type) -> number of pairs; mentions that overlap nothing pair with "none".
 
-        On the diagonal is what has the right type, be its boundaries right or not.
+        The diagonal counts right types, whether or not the boundaries are right.
         """
         matrix: Counter[tuple[str, str]] = Counter()
         for kind, pairs in self.pairs.items():
@@ -69,7 +69,7 @@ class ErrorAnalysis:
         return matrix
 
     def examples(self, kind: Kind, n: int) -> list[Pair]:
-        """At most n pairs, evenly spread over the data."""
+        """Up to n pairs, spread evenly over the data."""
         pairs = self.pairs[kind]
         return [pairs[i * len(pairs) // n] for i in range(n)] if len(pairs) > n else list(pairs)
 
@@ -100,7 +100,7 @@ class ErrorAnalysis:
 def analyse_errors(
     gold: Iterable[tuple[str, Mention]], predicted: Iterable[tuple[str, Mention]]
 ) -> ErrorAnalysis:
-    """Sort all mentions by what went wrong; both are pairs of sentence id and mention."""
+    """Sort all mentions by what went wrong. Both are pairs of sentence id and mention."""
     pairs: dict[Kind, list[Pair]] = {kind: [] for kind in KINDS}
     for pair in match(gold, predicted):
         pairs[kind_of(pair)].append(pair)
@@ -110,7 +110,7 @@ def analyse_errors(
 
 def _type_of(pair: Pair) -> str:
     mention = pair.gold or pair.predicted
-    assert mention is not None, "one of a pair is always there"
+    assert mention is not None, "a pair has at least one mention"
     return mention.type
 
 
@@ -119,7 +119,7 @@ def _row(name: str, cells: Iterable[object]) -> str:
 
 
 def _shown(pair: Pair) -> str:
-    """Example: "d1.s0  gold 2-8|aspirin|drug  predicted 2-13|aspirin 50mg|drug", offsets as in the files."""
+    """Example: "d1.s0  gold 2-8|aspirin|drug  predicted 2-13|aspirin 50mg|drug", with inclusive ends."""
     shown = [pair.sentence_id]
     for name, mention in (("gold", pair.gold), ("predicted", pair.predicted)):
         if mention is not None:

@@ -1,17 +1,15 @@
-"""How much a figure would vary with other sentences: the bootstrap (Efron 1979), over sentences.
+"""How much F1 would vary with other sentences: the bootstrap over sentences (Efron 1979).
 
-Sentences are drawn anew, with replacement, as many as there are, and everything is counted again; 10,000
-times. The interval holds the middle 95 % of what comes out (the percentile method). Two systems are compared
-on the same draws, so that what is hard for both cancels out: if the interval of the difference excludes 0,
-the better one is better not only on these sentences.
+Draw as many sentences as there are, with replacement, and count again; do this 10,000 times. The interval
+covers the middle 95 % of the results (the percentile method).
 
-Sentences of one document are drawn as if they had nothing to do with each other; intervals are a little too
-narrow for that. The averages are over the types of the gold; a type that a draw has none of has F1 0 in it.
+Limits: sentences of one document are drawn as if they were independent, which makes the intervals a little
+too narrow. Averages are over the types of the gold; a type without a mention in a resample has F1 0 there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,18 +20,18 @@ from ..data import Mention, Sentence
 from .official import mention_key
 
 N_RESAMPLES = 10_000
-_N_BLOCK = 500  # resamples that are drawn at once: some megabytes
+_N_BLOCK = 500  # resamples drawn at once: some megabytes
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class SentenceCounts:
-    """What the official evaluator counts, kept apart by sentence.
+    """What the official evaluation counts, for each sentence.
 
     types: those of the gold, sorted.
     counts: int32, shape (sentences, types + 1, 3): true positives, false positives, false negatives. The last
-        type is all those that the gold does not have; they cost precision in the micro average alone.
+        type stands for all predicted types that the gold does not have; they only cost micro precision.
     """
 
     types: tuple[str, ...]
@@ -43,7 +41,7 @@ class SentenceCounts:
     def of(cls, gold: Sequence[Sentence], predicted: Iterable[tuple[str, Mention]]) -> SentenceCounts:
         """Count. gold: all sentences, also those without mentions.
 
-        Sentences that only predictions have are added behind them.
+        Sentences that occur only in the predictions are appended.
         """
         gold_keys = {mention_key(s.id, m) for s in gold for m in s.mentions}
         predicted_keys = {mention_key(sentence_id, m) for sentence_id, m in predicted}
@@ -59,10 +57,15 @@ class SentenceCounts:
                 counts[row[sentence_id], column.get(name, len(types)), outcome] += 1
         return cls(types, counts)
 
+    def rows(self, n_sentences: int = 0) -> Floats:
+        """The counts, padded with empty sentences to at least n. Shape: (sentences, (types + 1) * 3)."""
+        flat = self.counts.reshape(len(self.counts), -1).astype(np.float64)
+        return np.pad(flat, ((0, max(0, n_sentences - len(flat))), (0, 0)))
+
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A figure, or the difference of two, with its 95 % interval."""
+    """A figure with its 95 % interval."""
 
     value: float
     low: float
@@ -71,89 +74,78 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Intervals:
-    """The intervals of F1: micro, macro, and by type of the gold."""
+    """F1, or differences of F1: micro, macro, and by type of the gold."""
 
     micro: Interval
     macro: Interval
     by_type: dict[str, Interval]
 
     def table(self) -> str:
-        """In percent, a line each, ending in a line break; differences have signs."""
+        """In percent, one line each, ending in a line break."""
         rows = [*self.by_type.items(), ("M.avg", self.macro), ("m.avg", self.micro)]
         return "".join(
             f"{name:<17}{100 * i.value:>6.1f}   [{100 * i.low:.1f}, {100 * i.high:.1f}]\n" for name, i in rows
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for JSON, shares of 1."""
-        plain = {name: [i.value, i.low, i.high] for name, i in self.by_type.items()}
+        """Plain data for JSON: [value, low, high], each a share of 1."""
         return {
-            "micro": [self.micro.value, self.micro.low, self.micro.high],
-            "macro": [self.macro.value, self.macro.low, self.macro.high],
-            "by_type": plain,
+            "micro": _plain(self.micro),
+            "macro": _plain(self.macro),
+            "by_type": {name: _plain(interval) for name, interval in self.by_type.items()},
         }
 
 
 def bootstrap(counts: SentenceCounts, *, n_resamples: int = N_RESAMPLES, seed: int = 0) -> Intervals:
-    """F1 with its intervals. The same seed draws the same sentences. Takes a second for 1,500 sentences."""
-    flat = _flat(counts)
-    drawn = np.concatenate([_f1(sums) for sums in _resamples(flat, n_resamples, seed)])
-    return _intervals(counts.types, _f1(flat.sum(axis=0, keepdims=True))[0], drawn)
+    """F1 with 95 % intervals. The same seed draws the same sentences. A second for 1,500 sentences."""
+    return resampled(f1_scores, counts.rows(), counts.types, n_resamples=n_resamples, seed=seed)
 
 
-def paired_difference(
-    one: SentenceCounts, other: SentenceCounts, *, n_resamples: int = N_RESAMPLES, seed: int = 0
+def resampled(
+    statistic: Callable[[Floats], Floats],
+    rows: Floats,
+    types: Sequence[str],
+    *,
+    n_resamples: int = N_RESAMPLES,
+    seed: int = 0,
 ) -> Intervals:
-    """How much higher the F1 of `one` is than that of `other`, on the same gold.
+    """A statistic of the summed rows with 95 % intervals over resampled rows.
 
-    Raises ValueError where the two were not counted on the same sentences and types.
+    statistic: micro, macro and a figure for each type. Shape: (resamples, columns) -> (resamples, 2 + types).
+    rows: what to sum. Shape: (sentences, columns).
     """
-    if one.types != other.types:
-        raise ValueError(f"types {one.types} and {other.types} are not of the same gold")
-    n_sentences = max(len(one.counts), len(other.counts))  # predictions of unknown sentences add rows
-    flat = np.concatenate([_flat(one, n_sentences), _flat(other, n_sentences)], axis=1)
-
-    def difference(sums: Floats) -> Floats:
-        ours, theirs = np.split(sums, 2, axis=1)
-        return _f1(ours) - _f1(theirs)
-
-    drawn = np.concatenate([difference(sums) for sums in _resamples(flat, n_resamples, seed)])
-    return _intervals(one.types, difference(flat.sum(axis=0, keepdims=True))[0], drawn)
-
-
-def _flat(counts: SentenceCounts, n_sentences: int = 0) -> Floats:
-    """Shape (sentences, (types + 1) * 3), padded with sentences that have nothing."""
-    flat = counts.counts.reshape(len(counts.counts), -1).astype(np.float64)
-    return np.pad(flat, ((0, max(0, n_sentences - len(flat))), (0, 0)))
-
-
-def _resamples(flat: Floats, n_resamples: int, seed: int) -> Iterator[Floats]:
-    """Sums over drawn sentences, shape (resamples, columns), some resamples at a time."""
-    generator = np.random.default_rng(seed)
-    n = len(flat)
-    for start in range(0, n_resamples, _N_BLOCK):
-        n_rows = min(_N_BLOCK, n_resamples - start)
-        drawn = generator.integers(n, size=(n_rows, n)) + n * np.arange(n_rows)[:, None]
-        times = np.bincount(drawn.ravel(), minlength=n_rows * n).reshape(n_rows, n)
-        yield times.astype(np.float64) @ flat
-
-
-def _f1(sums: Floats) -> Floats:
-    """Micro, macro and every type's F1. Shape: (resamples, (types + 1) * 3) -> (resamples, 2 + types)."""
-    counts = sums.reshape(len(sums), -1, 3)
-    by_type = _ratio(counts[:, :-1])
-    macro = by_type.mean(axis=1, keepdims=True) if by_type.shape[1] else np.zeros((len(sums), 1))
-    return np.concatenate([_ratio(counts.sum(axis=1, keepdims=True)), macro, by_type], axis=1)
-
-
-def _ratio(counts: Floats) -> Floats:
-    tp, fp, fn = counts[..., 0], counts[..., 1], counts[..., 2]
-    found: Floats = 2 * tp / np.maximum(2 * tp + fp + fn, 1)
-    return found
-
-
-def _intervals(types: Sequence[str], values: Floats, drawn: Floats) -> Intervals:
-    """values: shape (2 + types,). drawn: shape (resamples, 2 + types)."""
+    drawn = np.concatenate([statistic(sums) for sums in _resamples(rows, n_resamples, seed)])
     low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+    values = statistic(rows.sum(axis=0, keepdims=True))[0]
     micro, macro, *rest = [Interval(*map(float, figures)) for figures in zip(values, low, high, strict=True)]
     return Intervals(micro, macro, dict(zip(types, rest, strict=True)))
+
+
+def f1_scores(sums: Floats) -> Floats:
+    """Micro, macro and each type's F1. Shape: (resamples, (types + 1) * 3) -> (resamples, 2 + types)."""
+    counts = sums.reshape(len(sums), -1, 3)
+    by_type = _f1(counts[:, :-1])
+    macro = by_type.mean(axis=1, keepdims=True) if by_type.shape[1] else np.zeros((len(sums), 1))
+    return np.concatenate([_f1(counts.sum(axis=1, keepdims=True)), macro, by_type], axis=1)
+
+
+def _f1(counts: Floats) -> Floats:
+    """Shape: (..., 3) -> (...)."""
+    tp, fp, fn = counts[..., 0], counts[..., 1], counts[..., 2]
+    scores: Floats = 2 * tp / np.maximum(2 * tp + fp + fn, 1)
+    return scores
+
+
+def _resamples(rows: Floats, n_resamples: int, seed: int) -> Iterator[Floats]:
+    """Sums over drawn sentences, block by block. Shape: (resamples of the block, columns)."""
+    generator = np.random.default_rng(seed)
+    n = len(rows)
+    for start in range(0, n_resamples, _N_BLOCK):
+        n_drawn = min(_N_BLOCK, n_resamples - start)
+        drawn = generator.integers(n, size=(n_drawn, n)) + n * np.arange(n_drawn)[:, None]
+        times = np.bincount(drawn.ravel(), minlength=n_drawn * n).reshape(n_drawn, n)
+        yield times.astype(np.float64) @ rows
+
+
+def _plain(interval: Interval) -> list[float]:
+    return [interval.value, interval.low, interval.high]

@@ -1,33 +1,45 @@
-"""Scores of predicted mentions against gold ones: the official counts, averages and table.
+"""The official counts, averages and table of predictions against gold.
 
-The official rules, which the numbers published for this task follow:
+The rules of the official evaluator, which the figures published for this task follow:
 
-- A prediction is right when sentence, offsets, name and type all equal those of a gold mention. The name
-  counts: where the gold name differs from the text at its offsets, only the gold name is right.
+- A prediction is right if sentence, offsets, name and type all equal those of a gold mention. The name
+  counts: if the gold name differs from the text at its offsets, only the gold name is right.
 - A repeated prediction counts once. So does a repeated gold mention.
-- Types are those of the gold. A prediction of another type is a false positive of the micro average, and
+- The types are those of the gold. A prediction of another type is a false positive in the micro average and
   has no row of its own.
-- The macro average is the mean over the gold types of each figure, so its F1 is not made from its P and R.
-- "no class" ignores the type: two predictions that differ only in type count once.
+- The macro average of each figure is its mean over the gold types, so macro F1 is not computed from macro
+  P and R.
+- "no class" ignores types: two predictions that differ only in type count once.
 - A ratio over nothing is 0.
-
-Nothing here knows how predictions arose: all that goes in is (sentence id, mention).
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Set
+from collections.abc import Collection, Hashable, Iterable, Set
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from ..data import Mention, single_line
 
 _RULE = "-" * 78
 
 
+class Ratios(Protocol):
+    """Anything that has precision, recall and F1."""
+
+    @property
+    def precision(self) -> float: ...
+
+    @property
+    def recall(self) -> float: ...
+
+    @property
+    def f1(self) -> float: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """True positives, false positives and false negatives, and the ratios made from them."""
+    """True positives, false positives and false negatives, and their ratios."""
 
     tp: int
     fp: int
@@ -51,9 +63,7 @@ class Counts:
 
     @property
     def f1(self) -> float:
-        # Through P and R, not 2tp / (2tp + fp + fn): the last bit can decide how a figure is rounded.
-        p, r = self.precision, self.recall
-        return 2 * p * r / (p + r) if p + r else 0.0
+        return harmonic_mean(self.precision, self.recall)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +74,18 @@ class Averages:
     recall: float
     f1: float
 
+    @classmethod
+    def of(cls, rows: Collection[Ratios]) -> Averages:
+        return cls(
+            precision=_mean(row.precision for row in rows),
+            recall=_mean(row.recall for row in rows),
+            f1=_mean(row.f1 for row in rows),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The outcome: counts by gold type, over all types (`micro`), and without regard to type (`no_class`)."""
+    """Counts by gold type, over all types (`micro`), and ignoring types (`no_class`)."""
 
     by_type: dict[str, Counts]
     micro: Counts
@@ -75,12 +93,7 @@ class Evaluation:
 
     @property
     def macro(self) -> Averages:
-        rows = self.by_type.values()
-        return Averages(
-            precision=_mean(row.precision for row in rows),
-            recall=_mean(row.recall for row in rows),
-            f1=_mean(row.f1 for row in rows),
-        )
+        return Averages.of(self.by_type.values())
 
     def table(self) -> str:
         """The official evaluator's table, byte for byte, ending in a line break."""
@@ -98,7 +111,7 @@ class Evaluation:
         return "".join(line + "\n" for line in lines)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for JSON: unrounded, counts and ratios of every row."""
+        """Plain data for JSON: counts and ratios of every row, not rounded."""
         macro = self.macro
         return {
             "by_type": {name: _plain(counts) for name, counts in self.by_type.items()},
@@ -109,7 +122,7 @@ class Evaluation:
 
 
 def evaluate(gold: Iterable[tuple[str, Mention]], predicted: Iterable[tuple[str, Mention]]) -> Evaluation:
-    """Score predictions against gold, both as pairs of sentence id and mention, in any order.
+    """Score predictions against gold. Both are pairs of sentence id and mention, in any order.
 
     Example: evaluate(gold=[("s0", m)], predicted=[("s0", m), ("s0", m)]).micro -> Counts(tp=1, fp=0, fn=0)
     """
@@ -128,8 +141,8 @@ Place = tuple[str, Hashable, str]
 
 
 def mention_key(sentence_id: str, mention: Mention) -> tuple[Place, str]:
-    """What has to be equal for a prediction to be right: its place and its type."""
-    # A predictions file cannot hold a line break inside a name, so none may make a difference.
+    """What must be equal for a prediction to be right: place and type."""
+    # Evaluator lines cannot contain a line break, so line breaks in names must not matter.
     return (sentence_id, mention.spans, single_line(mention.text)), mention.type
 
 
@@ -142,9 +155,14 @@ def _count(gold: Set[Hashable], predicted: Set[Hashable]) -> Counts:
     return Counts(tp=tp, fp=len(predicted) - tp, fn=len(gold) - tp)
 
 
+def harmonic_mean(precision: float, recall: float) -> float:
+    """F1. Not 2tp / (2tp + fp + fn): the last bit can decide how a figure is rounded."""
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
 def _mean(values: Iterable[float]) -> float:
-    # One addition after another, as the official evaluator does: sum() is more exact since Python 3.12,
-    # and the last bit can decide how a figure is rounded.
+    # Plain addition, as in the official evaluator: sum() is more exact since Python 3.12, and the last bit
+    # can decide how a figure is rounded.
     total, n = 0.0, 0
     for value in values:
         total, n = total + value, n + 1

@@ -1,19 +1,19 @@
-"""The four schemes of SemEval-2013 task 9.1 (Segura-Bedmar et al. 2013), after those of MUC.
+"""The four schemes of SemEval-2013 task 9.1 (Segura-Bedmar et al. 2013), which come from MUC.
 
     strict    right spans and right type
-    exact     right spans, whatever the type
-    partial   right spans; spans that overlap count half; whatever the type
-    type      right type, if the spans overlap at all
+    exact     right spans, any type
+    partial   right spans, any type; overlapping spans count half
+    type      right type, overlapping spans
 
-Each gold and each predicted mention is counted once, in the pairs of `matching`: COR (correct), INC (a pair,
-but not right), PAR (overlapping, in the scheme `partial`), MIS (missed), SPU (spurious). Then
+Each gold and each predicted mention is counted once, in the pairs of `matching`: COR (correct), INC (paired,
+but wrong), PAR (overlapping, only in `partial`), MIS (missed), SPU (spurious). Then
 
     P = (COR + PAR / 2) / (COR + INC + PAR + SPU)        R = (COR + PAR / 2) / (COR + INC + PAR + MIS)
 
-By type, P is over the predictions of the type and R over its gold mentions; so the strict rows are those of
-the official table (but for names that gold spells otherwise than the text, which only that one counts as
-wrong). The macro average is the mean over the gold types. The package nervaluate counts the same, with other
-pairs where one mention overlaps several, and puts a wrongly typed prediction under the type of the gold.
+By type, P is over the predictions of the type and R over its gold mentions. So the strict rows equal those of
+the official table, except for names that gold spells differently from the text, which only the official table
+counts as wrong. The macro average is the mean over the gold types. The package nervaluate counts alike, but
+pairs differently if one mention overlaps several, and puts a wrongly typed prediction under the gold type.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 
 from ..data import Mention
 from .matching import Pair, match, overlap
-from .official import Averages
+from .official import Averages, harmonic_mean
 
 SCHEMES = ("strict", "exact", "partial", "type")
 _COUNTS = ("cor", "inc", "par", "mis", "spu")
@@ -32,11 +32,11 @@ _COUNTS = ("cor", "inc", "par", "mis", "spu")
 
 @dataclass(frozen=True, slots=True)
 class SchemeCounts:
-    """One row: all types, or one, in one scheme.
+    """One row of one scheme: all types, or one.
 
-    cor, inc, par: pairs. mis, spu: mentions without a partner.
-    n_predicted, n_gold: what precision and recall are over.
-    credit_predicted, credit_gold: COR + PAR / 2 among these. They differ where a pair is of two types.
+    cor, inc, par: numbers of pairs. mis, spu: numbers of mentions without a partner.
+    n_predicted, n_gold: denominators of precision and recall.
+    credit_predicted, credit_gold: their numerators, COR + PAR / 2; different if pairs mix two types.
     """
 
     cor: int
@@ -59,28 +59,21 @@ class SchemeCounts:
 
     @property
     def f1(self) -> float:
-        p, r = self.precision, self.recall
-        return 2 * p * r / (p + r) if p + r else 0.0
+        return harmonic_mean(self.precision, self.recall)
 
 
 @dataclass(frozen=True, slots=True)
 class SemEval:
-    """The outcome: scheme -> counts over all types, and scheme -> gold type -> counts."""
+    """Scheme -> counts over all types, and scheme -> gold type -> counts."""
 
     micro: dict[str, SchemeCounts]
     by_type: dict[str, dict[str, SchemeCounts]]
 
     def macro(self, scheme: str) -> Averages:
-        rows = self.by_type[scheme].values()
-        n = max(1, len(rows))
-        return Averages(
-            sum(row.precision for row in rows) / n,
-            sum(row.recall for row in rows) / n,
-            sum(row.f1 for row in rows) / n,
-        )
+        return Averages.of(self.by_type[scheme].values())
 
     def table(self) -> str:
-        """A line each scheme, then F1 by type, ending in a line break."""
+        """A line for each scheme, then F1 by type, ending in a line break."""
         heads = ("P", "R", "F1", "macro P", "R", "F1")
         lines = [f"{'SemEval-2013':<13}" + "".join(f"{h.upper():>6}" for h in _COUNTS)]
         lines[0] += "".join(f"{head:>9}" for head in heads)
@@ -107,7 +100,7 @@ class SemEval:
 
 
 def score_semeval(gold: Iterable[tuple[str, Mention]], predicted: Iterable[tuple[str, Mention]]) -> SemEval:
-    """Score predictions in all schemes; both are pairs of sentence id and mention."""
+    """Score predictions in all schemes. Both are pairs of sentence id and mention."""
     pairs = match(gold, predicted)
     types = sorted({pair.gold.type for pair in pairs if pair.gold})
     return SemEval(
@@ -117,7 +110,7 @@ def score_semeval(gold: Iterable[tuple[str, Mention]], predicted: Iterable[tuple
 
 
 def _count(pairs: Iterable[Pair], scheme: str, type_name: str | None = None) -> SchemeCounts:
-    """Count the pairs whose gold mention is of the type, and the spurious mentions that are; None for all."""
+    """Count pairs by the type of their gold mention, spurious mentions by their own; None counts all."""
 
     def counts_here(mention: Mention | None) -> bool:
         return mention is not None and type_name in (None, mention.type)
@@ -146,7 +139,7 @@ def _count(pairs: Iterable[Pair], scheme: str, type_name: str | None = None) -> 
 
 
 def _outcomes(pair: Pair, scheme: str) -> tuple[str, ...]:
-    """What a pair counts as; two mentions that do not overlap are no pair here."""
+    """What a pair counts as. Mentions that do not overlap count as one missed and one spurious."""
     gold, predicted = pair.gold, pair.predicted
     if gold is None:
         return ("spu",)

@@ -1,4 +1,4 @@
-"""Runs side by side: what differs between them, of all that was chosen, and what came of it."""
+"""Runs side by side: the options that differ between them, and the results."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..runs.record import RunRecord
-from .measures import NOTHING, Measure, measures_of
+from .measures import NO_VALUE, Measure, measures_of
 from .scored_run import ScoredRun
 from .table import Table
 
 EXPLANATION = (
-    "In brackets: 95 % intervals, by the bootstrap over sentences. Differences are to the first run, "
-    "paired by sentence: where the interval excludes 0, they are hardly chance."
+    "In brackets: 95 % intervals, by bootstrap over sentences. Differences are to the first run, "
+    "paired by sentence: if the interval excludes 0, the difference is unlikely to be chance."
 )
-_NEVER = ("model.path",)  # a model may stand in another place and be the same
-_TOO_LONG = ("example_ids",)  # for a column; their hash tells them apart
+_NEVER = ("model.path",)  # the same model may be at another path
+_TOO_LONG = ("example_ids",)  # for a column; their hash is enough
 _HASHES = ("hash", "sha256", "commit")
-_OF_EXAMPLES = ("select", "seed", "examples")  # mean nothing for a run without examples
+_NEEDS_EXAMPLES = ("select", "seed", "examples")  # mean nothing for a run without examples
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs in their order, with what varies between them.
+    """Runs with the options that vary between them and their measures.
 
     varying: option -> its value in each run.
-    measures: of each run, key -> measure; the first run is what the others are compared with.
-    keys: of the measures, in the order of the columns.
+    measures: for each run, key -> measure. The first run is the baseline of the others.
+    keys: of the measures that have a column, in order.
     """
 
     runs: tuple[ScoredRun, ...]
@@ -37,13 +37,15 @@ class Comparison:
 
     @classmethod
     def of(cls, runs: Sequence[ScoredRun], *, all_measures: bool = False) -> Comparison:
-        """Compare runs with the first one. Measures that are nothing or 0 in every run are left out, unless
-        all are wanted."""
+        """Compare runs with the first one.
+
+        all_measures: keep also the measures that are missing or 0 in every run.
+        """
         rows = [measures_of(run, runs[0] if n else None) for n, run in enumerate(runs)]
         keys = dict.fromkeys(m.key for row in rows for m in row)
         if not all_measures:
-            told = {m.key for row in rows for m in row if m.value or "f1" in m.key}
-            keys = dict.fromkeys(key for key in keys if key in told)
+            shown = {m.key for row in rows for m in row if m.value or "f1" in m.key}
+            keys = dict.fromkeys(key for key in keys if key in shown)
         return cls(
             runs=tuple(runs),
             varying=varying_options([run.record for run in runs]),
@@ -53,24 +55,24 @@ class Comparison:
 
     @property
     def labels(self) -> list[str]:
-        """What the columns of the measures are called."""
+        """The headers of the measures' columns."""
         labels = {key: m.label for row in self.measures for key, m in row.items()}
         return [labels[key] for key in self.keys]
 
     def is_best(self, measure: Measure) -> bool:
-        """Whether this is the highest F1 of a column that has different ones."""
+        """Whether this is the highest F1 of its column, unless all are equal."""
         column = [row[measure.key].value or 0.0 for row in self.measures if measure.key in row]
         return "f1" in measure.key and measure.value == max(column) > min(column)
 
     def table(self, *, options: bool = True) -> Table:
-        """A row for each run. options: whether what varies has columns, between the name and the figures."""
+        """A row for each run. options: whether to show the options that vary, between name and figures."""
         varying = self.varying if options else {}
         rows = [
             (
                 str(n + 1),
                 run.name,
                 *(values[n] for values in varying.values()),
-                *(row[key].text() if key in row else NOTHING for key in self.keys),
+                *(row[key].text() if key in row else NO_VALUE for key in self.keys),
             )
             for n, (run, row) in enumerate(zip(self.runs, self.measures, strict=True))
         ]
@@ -78,16 +80,16 @@ class Comparison:
 
 
 def varying_options(records: Sequence[RunRecord]) -> dict[str, list[str]]:
-    """Option -> its value in each run, for the options that are not the same in all of them.
+    """Option -> its value in each run, for the options that differ between runs.
 
-    Nested options have dotted names (`model.name`). A hash is left out unless nothing else tells two runs
-    apart that differ in it: a prompt that was edited under the same name. How examples were chosen differs
-    where runs that show some differ in it.
+    Nested options have dotted names (`model.name`). A hash is only included if runs that differ in it differ
+    in nothing else, such as a prompt that was edited under the same name. Options that choose examples are
+    compared only between runs that have examples.
 
     Example: runs with shots 0 and 5 and all else equal -> {"shots": ["0", "5"]}
     """
     flat = [dict(_flatten(_with_input(record))) for record in records]
-    columns = {name: [options.get(name, NOTHING) for options in flat] for name in _names(flat)}
+    columns = {name: [options.get(name, NO_VALUE) for options in flat] for name in _names(flat)}
     varying = {name: values for name, values in columns.items() if len(_settings(name, flat)) > 1}
     varying = {name: values for name, values in varying.items() if name not in _TOO_LONG}
     plain = {name: values for name, values in varying.items() if not _is_hash(name)}
@@ -98,7 +100,7 @@ def varying_options(records: Sequence[RunRecord]) -> dict[str, list[str]]:
 
 
 def shared_options(records: Sequence[RunRecord]) -> dict[str, str]:
-    """Option -> value, for the options that are the same in all runs that they mean something for."""
+    """Option -> value, for the options that are the same in all runs that they apply to."""
     flat = [dict(_flatten(_with_input(record))) for record in records]
     settings = {name: _settings(name, flat) for name in _names(flat)}
     return {
@@ -114,11 +116,11 @@ def _names(flat: Sequence[Mapping[str, str]]) -> list[str]:
 
 
 def _settings(name: str, flat: Sequence[Mapping[str, str]]) -> set[str]:
-    """The different values of an option, in the runs that it means something for."""
+    """The distinct values of an option in the runs that it applies to."""
     return {
-        options.get(name, NOTHING)
+        options.get(name, NO_VALUE)
         for options in flat
-        if name not in _OF_EXAMPLES or options.get("shots") != "0"
+        if name not in _NEEDS_EXAMPLES or options.get("shots") != "0"
     }
 
 
@@ -139,9 +141,9 @@ def _shown(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if value is None:
-        return NOTHING
+        return NO_VALUE
     if isinstance(value, (list, tuple)):
-        return ", ".join(map(_shown, value)) or NOTHING
+        return ", ".join(map(_shown, value)) or NO_VALUE
     return str(value)
 
 
@@ -150,7 +152,7 @@ def _is_hash(name: str) -> bool:
 
 
 def _told_apart(values: Sequence[str], columns: Mapping[str, Sequence[str]]) -> bool:
-    """Whether runs that differ in `values` always differ in another column, too."""
+    """Whether runs that differ in `values` always differ in another column as well."""
     seen: dict[tuple[str, ...], str] = {}
     for n, value in enumerate(values):
         others = tuple(column[n] for column in columns.values())

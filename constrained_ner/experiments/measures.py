@@ -1,4 +1,4 @@
-"""The figures by which runs are compared, each with its name, its interval and its way to be written."""
+"""The figures that runs are compared by, each with its name, its interval and its format."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 from ..data import INEXACT
 from .scored_run import ScoredRun
 
-NOTHING = "–"
+NO_VALUE = "–"
 Form = Literal["percent", "points", "number", "count"]
 
 
@@ -17,10 +17,10 @@ Form = Literal["percent", "points", "number", "count"]
 class Measure:
     """One figure of a run.
 
-    key: for files, `micro_f1`. label: for people.
-    value: None where the run has none. Shares are in [0, 1].
-    low, high: the 95 % interval, None without one.
-    form: percent is a share, points the difference of two.
+    key: its name in files, such as `micro_f1`. label: its name in tables.
+    value: None if the run does not have it. Shares are in [0, 1].
+    low, high: the 95 % interval, if it has one.
+    form: percent is a share, points is a difference of two shares.
     """
 
     key: str
@@ -32,23 +32,23 @@ class Measure:
 
     @property
     def shown(self) -> str:
-        """The value as people read it, a dash where there is none."""
-        return NOTHING if self.value is None else self._written(self.value)
+        """The formatted value, a dash for None."""
+        return NO_VALUE if self.value is None else self._written(self.value)
 
     @property
     def interval(self) -> str:
-        """The interval as people read it, empty where there is none."""
+        """The formatted interval, empty for None."""
         if self.low is None or self.high is None:
             return ""
         return f"[{self._written(self.low)}, {self._written(self.high)}]"
 
     def text(self) -> str:
-        """Both. Example: 0.835 in [0.821, 0.849] as percent -> "83.5 [82.1, 84.9]"."""
+        """Value and interval. Example: 0.835 in [0.821, 0.849] as percent -> "83.5 [82.1, 84.9]"."""
         return f"{self.shown} {self.interval}".rstrip()
 
     def _written(self, value: float) -> str:
         if self.form == "percent":
-            return f"{value:.1%}"[:-1]  # rounded as the official table is
+            return f"{value:.1%}"[:-1]  # rounded like the official table
         if self.form == "points":
             return f"{value:+.1%}"[:-1]
         if self.form == "count":
@@ -57,12 +57,12 @@ class Measure:
 
 
 def measures_of(run: ScoredRun, baseline: ScoredRun | None = None) -> list[Measure]:
-    """Every figure of a run; with a baseline also the paired differences of its averages to that one's."""
+    """All figures of a run. With a baseline, also the paired differences between its averages and theirs."""
     return [*_accuracy(run, baseline), *_faithfulness(run), *_cost(run)]
 
 
 def _accuracy(run: ScoredRun, baseline: ScoredRun | None) -> Iterator[Measure]:
-    """The official F1, with the intervals of the bootstrap around it."""
+    """Official F1 with bootstrap intervals."""
     evaluation, intervals = run.evaluation, run.intervals
     rows = [
         ("micro_f1", "micro F1", evaluation.micro.f1, intervals.micro),
@@ -82,7 +82,7 @@ def _accuracy(run: ScoredRun, baseline: ScoredRun | None) -> Iterator[Measure]:
 
 
 def _faithfulness(run: ScoredRun) -> Iterator[Measure]:
-    """What a free answer may get wrong and a constrained one cannot."""
+    """What an unconstrained answer may get wrong and a constrained one cannot."""
     record = run.record
     yield Measure("verbatim", "verbatim %", run.verbatim_share, "percent")
     for name in INEXACT:
@@ -95,6 +95,6 @@ def _faithfulness(run: ScoredRun) -> Iterator[Measure]:
 
 
 def _cost(run: ScoredRun) -> Iterator[Measure]:
-    yield Measure("seconds", "s/sentence", run.seconds, "number")
-    yield Measure("passes", "passes/sentence", run.passes, "number")
-    yield Measure("prompt_tokens", "prompt tokens", run.prompt_tokens, "number")
+    yield Measure("seconds", "s/sentence", run.seconds_per_sentence, "number")
+    yield Measure("passes", "passes/sentence", run.passes_per_sentence, "number")
+    yield Measure("prompt_tokens", "prompt tokens", run.prompt_tokens_per_sentence, "number")

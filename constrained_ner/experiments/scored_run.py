@@ -1,10 +1,10 @@
-"""A finished run with its figures: the record, and the output beside it scored against the gold.
+"""A finished run with its figures: its record, and its output scored against the gold.
 
     (run,) = score_runs([Path("devel.out.run.json")])
-    run.evaluation.micro.f1, run.seconds, run.verbatim_share
+    run.evaluation.micro.f1, run.seconds_per_sentence, run.verbatim_share
 
-The output stands beside its record, so a folder of runs may be moved. The gold is the file that was
-annotated, unless another is named.
+The output is looked for beside its record, so a folder of runs may be moved. The gold is the file that was
+annotated, unless another one is given.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from ..evaluation import (
     evaluate,
     paired_difference,
 )
-from ..formats.ddi import read_ddi, read_predictions
+from ..formats.ddi import read_ddi
+from ..formats.evaluator_lines import read_predictions
 from ..runs.record import RunRecord, record_path
 
 RECORD_SUFFIX = ".run.json"
@@ -35,11 +36,11 @@ RECORD_SUFFIX = ".run.json"
 
 @dataclass(frozen=True)
 class ScoredRun:
-    """One run. Figures "a sentence" are means over the sentences of the run, None where there are none.
+    """One run. Figures per sentence are means over the sentences of the run.
 
-    path: of the record. name: short, and another one for each run of a report.
-    gold: the sentences that the run annotated, with the right mentions.
-    predicted: pairs of sentence id and mention, as they stand in the output.
+    name: short and unique within a report. path: of the record.
+    gold: the sentences that the run annotated, with their gold mentions.
+    predicted: the output, as pairs of sentence id and mention.
     """
 
     name: str
@@ -58,36 +59,36 @@ class ScoredRun:
 
     @cached_property
     def intervals(self) -> Intervals:
-        """F1 with 95 % intervals, by the bootstrap over sentences."""
+        """F1 with 95 % intervals, by bootstrap over sentences."""
         return bootstrap(self._counts)
 
     def difference_to(self, other: ScoredRun) -> Intervals | None:
-        """How much higher this run's F1 is, with 95 % intervals; None if the two have not the same gold."""
+        """F1 of this run minus F1 of the other, with 95 % intervals; None if their gold differs."""
         return paired_difference(self._counts, other._counts) if self.gold == other.gold else None
 
     @property
-    def seconds(self) -> float | None:
-        """Seconds a sentence, loading the model left out; None if nothing is left to time."""
+    def seconds_per_sentence(self) -> float | None:
+        """Without the time to load the model. None if every sentence was taken over from an earlier run."""
         n_timed = self.record.n_sentences - self.record.n_resumed
         return self.record.elapsed_s / n_timed if n_timed > 0 else None
 
     @property
-    def passes(self) -> float | None:
-        """Forward passes a sentence."""
-        return self._a_sentence("n_passes")
+    def passes_per_sentence(self) -> float | None:
+        """Forward passes of the model."""
+        return self._per_sentence("n_passes")
 
     @property
-    def prompt_tokens(self) -> float | None:
-        """Tokens of the prompt a sentence, shared prefix included; None in records without them."""
-        return self._a_sentence("n_prompt_tokens")
+    def prompt_tokens_per_sentence(self) -> float | None:
+        """With the shared prefix. None if the record does not have it."""
+        return self._per_sentence("n_prompt_tokens")
 
     @property
     def verbatim_share(self) -> float | None:
-        """Share of the sentences whose answer, tags removed, was the sentence."""
-        return self._a_sentence("n_verbatim")
+        """Share of sentences whose answer, without its tags, was the sentence."""
+        return self._per_sentence("n_verbatim")
 
     def count(self, name: str) -> int | None:
-        """A figure of the record's effort, None if the record has none of this name."""
+        """A figure of the record's effort; None if the record does not have it."""
         figure = self.record.effort.get(name)
         return None if figure is None else int(figure)
 
@@ -98,26 +99,26 @@ class ScoredRun:
     def _gold_pairs(self) -> Iterator[tuple[str, Mention]]:
         return ((sentence.id, mention) for sentence in self.gold for mention in sentence.mentions)
 
-    def _a_sentence(self, name: str) -> float | None:
+    def _per_sentence(self, name: str) -> float | None:
         figure = self.record.effort.get(name)
         return None if figure is None or not self.record.n_sentences else figure / self.record.n_sentences
 
 
-def find_records(places: Iterable[Path]) -> list[Path]:
-    """The records under these places, each once: a record, an output with its record beside it, or a folder.
+def find_records(paths: Iterable[Path]) -> list[Path]:
+    """The records at these paths, each once. A path is a record, an output beside its record, or a folder.
 
-    Raises InputError for a place without any.
+    Raises InputError for a folder without records.
     """
     found: dict[str, Path] = {}
-    for place in places:
-        if os.path.isdir(place):
-            records = sorted(place.rglob(f"*{RECORD_SUFFIX}"))
+    for path in paths:
+        if os.path.isdir(path):
+            records = sorted(path.rglob(f"*{RECORD_SUFFIX}"))
             if not records:
-                raise InputError(f"{place}: no *{RECORD_SUFFIX} in this folder")
-        elif place.name.endswith(RECORD_SUFFIX) or not record_path(place).exists():
-            records = [place]
+                raise InputError(f"{path}: no *{RECORD_SUFFIX} in this folder")
+        elif path.name.endswith(RECORD_SUFFIX) or not record_path(path).exists():
+            records = [path]
         else:
-            records = [record_path(place)]
+            records = [record_path(path)]
         for record in records:
             found.setdefault(os.path.realpath(record), record)
     return list(found.values())
@@ -126,40 +127,44 @@ def find_records(places: Iterable[Path]) -> list[Path]:
 def score_runs(
     records: Iterable[Path], gold: Path | None = None, names: Sequence[str] | None = None
 ) -> list[ScoredRun]:
-    """Score the runs of these records against the gold, or each against the file that it annotated.
+    """Score the runs of these records against the gold, by default the file that each run annotated.
 
-    names: of the runs; by default those of the outputs, made different by their folders.
-    Raises InputError where an output or the gold is not to be found, or does not belong to the run.
+    names: of the runs; by default those of their outputs, with folders in front where these are the same.
+    Raises InputError if an output or the gold is missing, or does not belong to the run.
     """
     paths = list(records)
-    read: dict[Path, tuple[Sentence, ...]] = {}
+    gold_read: dict[Path, tuple[Sentence, ...]] = {}
     return [
-        _score(name, path, gold, read) for name, path in zip(names or _distinct(paths), paths, strict=True)
+        _score(name, path, gold, gold_read)
+        for name, path in zip(names or _distinct_names(paths), paths, strict=True)
     ]
 
 
-def _score(name: str, path: Path, gold: Path | None, read: dict[Path, tuple[Sentence, ...]]) -> ScoredRun:
+def _score(
+    name: str, path: Path, gold: Path | None, gold_read: dict[Path, tuple[Sentence, ...]]
+) -> ScoredRun:
+    """Score one run. gold_read: gold file -> its sentences, to read each file once."""
     record = RunRecord.load(path)
-    gold = gold or _beside(path, record.input, "its input", "name the gold file with --gold")
-    if gold not in read:
-        read[gold] = _read_gold(gold)
-    sentences = read[gold][: record.options.get("limit")]
+    gold = gold or _beside(path, record.input, "its input", "pass the gold file with --gold")
+    if gold not in gold_read:
+        gold_read[gold] = _read_gold(gold)
+    sentences = gold_read[gold][: record.options.get("limit")]
     if len(sentences) != record.n_sentences:
         raise InputError(
-            f"{path}: the run annotated {record.n_sentences} sentences, and {gold} has {len(sentences)}"
+            f"{path}: the run annotated {record.n_sentences} sentences, but {gold} has {len(sentences)}"
         )
     predicted = tuple(read_predictions(_output_of(path, record)))
     known = {sentence.id for sentence in sentences}
     for sentence_id, _ in predicted:
         if sentence_id not in known:
-            raise InputError(f"{path}: the run has sentence {sentence_id!r:.80}, and {gold} has not")
+            raise InputError(f"{path}: sentence {sentence_id!r:.80} of the run is not in {gold}")
     return ScoredRun(name, path, record, sentences, predicted)
 
 
 def _read_gold(path: Path) -> tuple[Sentence, ...]:
     sentences = tuple(sentence for document in read_ddi(path) for sentence in document)
     if not any(sentence.mentions for sentence in sentences):
-        raise InputError(f"{path}: has no entities to compare with; name a gold file with --gold")
+        raise InputError(f"{path}: no entities to compare with; pass a gold file with --gold")
     return sentences
 
 
@@ -172,19 +177,19 @@ def _output_of(path: Path, record: RunRecord) -> Path:
 
 
 def _beside(path: Path, name: str, what: str, advice: str) -> Path:
-    """A file that a record names, where it says, or beside the record if both were moved."""
+    """A file that a record names: at the path in the record, or beside the record if both were moved."""
     for candidate in (Path(name), path.parent / Path(name).name):
         if candidate.exists():
             return candidate
-    raise InputError(f"{path}: {what} {name} is not there: {advice}")
+    raise InputError(f"{path}: {what} {name} does not exist; {advice}")
 
 
 def _stem(path: Path) -> str:
     return path.name.removesuffix(RECORD_SUFFIX).removesuffix(".out") or path.name
 
 
-def _distinct(paths: list[Path]) -> list[str]:
-    """Short names, with as many folders in front as it takes to tell the paths apart.
+def _distinct_names(paths: list[Path]) -> list[str]:
+    """Short names, with as many folders in front as needed to tell the paths apart.
 
     Example: a/devel.out.run.json, b/devel.out.run.json -> a/devel, b/devel
     """

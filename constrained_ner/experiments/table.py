@@ -1,50 +1,63 @@
-"""A table of texts, and the three ways to write it: for a terminal, Markdown, CSV."""
+"""Tables of text, written for a terminal, as Markdown and as CSV."""
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
 from ..data import single_line
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~])")
+_FORMULA = re.compile(r"[=+\-@\t\r]")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """header: one text a column. rows: as many texts each. The first `n_names` columns are names, the
-    others are figures, which stand to the right."""
+    """A header and rows of as many cells. The first `n_names` columns are names, aligned left; the others
+    are figures, aligned right."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     n_names: int = 1
 
     def text(self) -> str:
-        """For a terminal: columns side by side, or a line each where that is narrower."""
+        """For a terminal: one row a line, or one column a line if that is narrower."""
         across = _aligned([self.header, *self.rows], self.n_names)
         down = _aligned(list(zip(self.header, *self.rows, strict=True)), 1)
         return min(across, down, key=_width)
 
     def markdown(self) -> str:
-        """A table as GitHub reads it; no text can break out of its cell."""
+        """A table in GitHub's Markdown; no text can break out of its cell."""
         rule = ["---"] * self.n_names + ["---:"] * (len(self.header) - self.n_names)
         lines = [map(markdown_text, self.header), rule, *(map(markdown_text, row) for row in self.rows)]
         return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
-    def csv(self) -> str:
-        """Comma-separated, quoted where needed, one line a row."""
-        buffer = io.StringIO()
-        csv.writer(buffer, lineterminator="\n").writerows([self.header, *self.rows])
-        return buffer.getvalue()
-
 
 def markdown_text(text: str) -> str:
-    """The text as itself in Markdown, on one line: neither markup nor HTML nor the end of a table's cell."""
+    """Markdown that shows this text, on one line: no markup, no HTML, no end of a table's cell."""
     return _MARKDOWN.sub(r"\\\1", escape(single_line(text), quote=False))
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A CSV file, quoted where needed, one line a row. None is an empty cell.
+
+    A text that a spreadsheet would run as a formula begins with an apostrophe.
+    """
+    return "".join(",".join(map(_csv_cell, row)) + "\n" for row in (header, *rows))
+
+
+def _csv_cell(value: object) -> str:
+    """Example: "=1+1" -> "'=1+1"; "-1.5" and -1.5 stay as they are."""
+    text = "" if value is None else str(value)
+    if isinstance(value, str) and _FORMULA.match(text) and not _NUMBER.fullmatch(text):
+        text = f"'{text}"
+    # Python's own writer does not quote a lone carriage return, which others take for the end of a row.
+    if re.search(r'[",\r\n]', text):
+        text = '"' + text.replace('"', '""') + '"'
+    return text
 
 
 def _aligned(lines: Sequence[Sequence[str]], n_names: int) -> str:

@@ -1,29 +1,31 @@
-"""`out.mentions.jsonl`: what a run knows of each mention and the evaluator's lines have no room for.
+"""`out.mentions.jsonl`: everything a run knows of each mention; evaluator lines have no room for it.
 
 One JSON object a line, in the order of the lines of `out`:
 
     {"sentence": "d1.s0", "start": 0, "end": 7, "text": "Aspirin", "type": "drug", "confidence": 0.98,
      "provenance": "constrained", "margins": [[-4.1, -5.2], [-6.0]]}
 
-Offsets are half-open code points, as everywhere but in the corpus's own files: `text[start:end]` is the name.
+Offsets are half-open code points: `text[start:end]` is the name.
 """
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..data import Mention, Provenance, Span
+from ..data import Mention, Provenance, Sentence, Span
 from ..errors import InputError
-from ..files import first_misfit
+from ..files import first_misfit, read_lines
 
 
 class MentionRecord(BaseModel):
-    """One mention as it stands in the file; what has no value is left out.
+    """One line of the file; fields without a value are left out.
 
     spans: the pieces of a discontinuous name. score: similarity of a fuzzy alignment.
-    confidence, margins: see `confidence.py`; free answers have none.
+    confidence, margins: see `decoding/confidence.py`; free answers have none.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -41,7 +43,7 @@ class MentionRecord(BaseModel):
 
     @classmethod
     def of(cls, sentence_id: str, mention: Mention) -> MentionRecord:
-        """The record of a mention, figures rounded: they are not exact to more digits than are kept."""
+        """The record of a mention. Figures are rounded: the digits cut off are not exact anyway."""
         return cls(
             sentence=sentence_id,
             start=mention.start,
@@ -56,7 +58,7 @@ class MentionRecord(BaseModel):
         )
 
     def mention(self) -> Mention:
-        """The mention. Raises ValueError where the offsets are none."""
+        """The mention. Raises ValueError for an empty span."""
         spans = self.spans or ((self.start, self.end),)
         return Mention(
             tuple(Span(start, end) for start, end in spans),
@@ -74,23 +76,23 @@ class MentionRecord(BaseModel):
 
 
 def mentions_path(out: str | Path) -> Path:
-    """Where the mentions of a run stand. Example: "results/out" -> results/out.mentions.jsonl"""
+    """The mentions file that belongs to an output. Example: "results/out" -> results/out.mentions.jsonl"""
     out = Path(out)
     return out.with_name(out.name + ".mentions.jsonl")
 
 
+def write_mentions(sentences: Iterable[tuple[str, Sentence]]) -> Iterator[str]:
+    """The text of a mentions file. sentences: with the ids of their documents, which the format omits."""
+    for _, sentence in sentences:
+        for mention in sentence.mentions:
+            yield MentionRecord.of(sentence.id, mention).line() + "\n"
+
+
 def read_mentions(path: str | Path) -> list[tuple[str, Mention]]:
-    """The file as (sentence id, mention), in order. Raises InputError naming the line that does not fit."""
-    path = Path(path)
-    try:
-        with path.open(encoding="utf-8") as file:
-            return [_parse_line(line, f"{path}: line {number}") for number, line in enumerate(file, start=1)]
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; llm-NERC writes it beside its output") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text: byte {error.start}: {error.reason}") from None
+    """The mentions with their sentence ids, in order. Raises InputError naming the line that does not fit."""
+    if not os.path.exists(path):
+        raise InputError(f"{path}: no such file; llm-NERC writes it beside its output")
+    return [_parse_line(line, f"{path}: line {number}") for number, line in enumerate(read_lines(path), 1)]
 
 
 def _parse_line(line: str, place: str) -> tuple[str, Mention]:

@@ -96,7 +96,7 @@ EXTERNAL = (
         ("<dataset/>", "no <sentence> elements"),
         ('<d><sentence id="s1"/></d>', "sentence s1: no text"),
         ('<d><sentence text="x"/></d>', "has no id"),
-        ('<d><sentence id="s1" text="x"/><sentence id="s1" text="y"/></d>', "'s1' stands twice"),
+        ('<d><sentence id="s1" text="x"/><sentence id="s1" text="y"/></d>', "duplicate sentence id 's1'"),
         (
             '<d><sentence id="s1" text="ab"><entity id="e0" charOffset="1-9" type="t"/></sentence></d>',
             "sentence s1: entity e0",

@@ -14,7 +14,8 @@ from tiny_models import byte_level_tokenizer, write_gguf
 from constrained_ner.backends.temperature import store_temperature
 from constrained_ner.cli import annotate, calibrate, evaluate
 from constrained_ner.decoding.confidence import WORTH_KEEPING
-from constrained_ner.formats.ddi import format_offsets, read_ddi, read_predictions
+from constrained_ner.formats.ddi import read_ddi
+from constrained_ner.formats.evaluator_lines import format_offsets, read_predictions
 from constrained_ner.formats.mentions import mentions_path, read_mentions
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "sample.xml"
@@ -236,12 +237,12 @@ def test_files_that_hardly_belong_together_are_warned_of(
 ) -> None:
     (tmp_path / "out").write_text("nowhere.s0|0-3|iron|drug\n")
     assert run("evaluate", gold, tmp_path / "out") == 0
-    assert "1 of 1 lines are of sentences that" in one_line(capsys, "warning: ")
+    assert "1 of 1 lines name sentences that are not in" in one_line(capsys, "warning: ")
     bare = tmp_path / "bare.xml"
     bare.write_text('<document><sentence id="nowhere.s0" text="iron"/></document>')
     options = ("--errors", "--semeval", "--intervals")
     assert run("evaluate", bare, tmp_path / "out", *options) == 0
-    assert "no entities; every prediction counts as wrong" in one_line(capsys, f"warning: {bare}")
+    assert "no entities, so every prediction counts as wrong" in one_line(capsys, f"warning: {bare}")
 
 
 def test_calibrating_on_gold_without_entities_is_refused(
@@ -260,7 +261,7 @@ def test_calibrating_on_what_was_judged_already_is_refused(
     assert annotate_sample(tmp_path / "out", model, *options) == 0
     assert run("calibrate", gold, tmp_path / "out") == 2
     assert "run llm-NERC again with --no-consistency" in one_line(
-        capsys, f"error: {tmp_path / 'out'}: has not"
+        capsys, f"error: {tmp_path / 'out'}: mentions were left out"
     )
 
 

@@ -25,7 +25,7 @@ from constrained_ner.errors import MissingExtraError, ModelError, OutputError
 from constrained_ner.evaluation import Reliability, curves, fit_temperature
 from constrained_ner.evaluation.calibration import Confidences
 from constrained_ner.evaluation.curves import Curve
-from constrained_ner.experiments.report.confidence_plots import require_plot, save_confidence_figure
+from constrained_ner.experiments.report.confidence_figure import require_plot, save_confidence_figure
 
 logits = st.lists(st.floats(-30, 30), min_size=1, max_size=6)
 temperatures = st.floats(0.1, 10)

@@ -5,7 +5,8 @@ import pytest
 
 from constrained_ner.data import Mention, Span
 from constrained_ner.evaluation import Counts, evaluate
-from constrained_ner.formats.ddi import read_ddi, read_predictions
+from constrained_ner.formats.ddi import read_ddi
+from constrained_ner.formats.evaluator_lines import read_predictions
 
 CASES = ["dropped", "duplicated", "empty", "no_drug_n", "perfect", "retyped", "shifted", "spurious"]
 

@@ -21,11 +21,12 @@ import pytest
 from constrained_ner.cli import report as command
 from constrained_ner.data import Sentence
 from constrained_ner.errors import MissingExtraError, OutputError
-from constrained_ner.experiments.report import Report
-from constrained_ner.experiments.report.figures import _legend_shape
+from constrained_ner.experiments.report import ReportPage
+from constrained_ner.experiments.report.drawing import _legend_shape
 from constrained_ner.experiments.report.tracking import log_to_mlflow
 from constrained_ner.experiments.scored_run import ScoredRun, find_records, score_runs
-from constrained_ner.formats.ddi import evaluator_lines, read_ddi
+from constrained_ner.formats.ddi import read_ddi
+from constrained_ner.formats.evaluator_lines import evaluator_lines
 from constrained_ner.runs.journal import SentenceResult
 from constrained_ner.runs.record import RunRecord, record_path
 
@@ -112,7 +113,7 @@ class Page(HTMLParser):
 
 
 def test_the_best_run_comes_first_and_only_what_varies_is_a_column(runs: Path) -> None:
-    table = Report.of(scored(runs)).comparison.table()
+    table = ReportPage.of(scored(runs)).comparison.table()
     assert table.header[:5] == ("#", "run", "shots", "select", "micro F1")
     assert [row[1] for row in table.rows] == ["random-15", "similar-15", "random-5", "similar-5", "zero"]
     assert [row[2] for row in table.rows] == ["15", "15", "5", "5", "0"]
@@ -126,7 +127,7 @@ def test_the_best_run_comes_first_and_only_what_varies_is_a_column(runs: Path) -
 
 
 def test_figures_say_in_words_what_they_show(runs: Path) -> None:
-    bars, shots, seconds = Report.of(scored(runs)).figures()
+    bars, shots, seconds = ReportPage.of(scored(runs)).figures()
     assert "drug: #1 random-15 100.0" in bars.alt
     assert "#5 zero 0.0" in bars.alt
     # The run without examples begins both lines: there was nothing to select.
@@ -141,7 +142,7 @@ def test_confusion_counts_every_mention_once(tmp_path: Path) -> None:
         for s in without("group")
     ]
     write_run(tmp_path / "a.out", renamed)
-    (details,) = Report.of(scored(tmp_path)).details
+    (details,) = ReportPage.of(scored(tmp_path)).details
     rows = {
         row[0]: dict(zip(details.confusion().header[1:], map(int, row[1:]), strict=True))
         for row in details.confusion().rows
@@ -191,6 +192,13 @@ def test_names_and_texts_are_never_markup(tmp_path: Path) -> None:
     ] * 2
 
 
+def test_success_names_the_files(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(runs, "-o", tmp_path / "r.html") == 0
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == f"compared 5 runs in {tmp_path / 'r.html'} and {tmp_path / 'r.md'}\n"
+
+
 def test_the_same_runs_give_the_same_bytes(runs: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
         assert run(runs / "zero.out", runs / "random-5.out", "-o", tmp_path / f"{name}.html") == 0
@@ -199,9 +207,9 @@ def test_the_same_runs_give_the_same_bytes(runs: Path, tmp_path: Path) -> None:
 
 
 def test_a_moved_folder_is_read_where_it_is(runs: Path, tmp_path: Path) -> None:
-    before = Report.of(scored(runs)).comparison.table()
+    before = ReportPage.of(scored(runs)).comparison.table()
     shutil.move(runs, tmp_path / "elsewhere")
-    assert Report.of(scored(tmp_path / "elsewhere")).comparison.table() == before
+    assert ReportPage.of(scored(tmp_path / "elsewhere")).comparison.table() == before
 
 
 def test_places_are_records_outputs_and_folders_and_count_once(runs: Path) -> None:
@@ -226,9 +234,9 @@ def test_a_limited_run_is_scored_on_its_own_sentences(tmp_path: Path) -> None:
 def test_a_hash_is_shown_only_where_nothing_else_tells_runs_apart(tmp_path: Path) -> None:
     write_run(tmp_path / "a.out", gold(), prompt="plain", prompt_hash="1" * 64)
     write_run(tmp_path / "b.out", gold(), prompt="guide", prompt_hash="2" * 64)
-    assert tuple(Report.of(scored(tmp_path)).comparison.varying) == ("prompt",)
+    assert tuple(ReportPage.of(scored(tmp_path)).comparison.varying) == ("prompt",)
     write_run(tmp_path / "c.out", gold(), prompt="guide", prompt_hash="3" * 64)
-    assert tuple(Report.of(scored(tmp_path)).comparison.varying) == ("prompt", "prompt_hash")
+    assert tuple(ReportPage.of(scored(tmp_path)).comparison.varying) == ("prompt", "prompt_hash")
 
 
 def test_what_goes_with_examples_differs_only_between_runs_that_have_some(tmp_path: Path) -> None:
@@ -236,11 +244,11 @@ def test_what_goes_with_examples_differs_only_between_runs_that_have_some(tmp_pa
     chosen = {"seed": 0, "examples": "/data/train.xml"}
     for shots in (5, 15):
         write_run(tmp_path / f"{shots}.out", gold(), shots=shots, select="random", **chosen)
-    report = Report.of(scored(tmp_path))
+    report = ReportPage.of(scored(tmp_path))
     assert tuple(report.comparison.varying) == ("shots",)
     assert {"select": "random", "seed": "0", "examples": "/data/train.xml"}.items() <= report.shared.items()
     write_run(tmp_path / "c.out", gold(), shots=5, select="random", **(chosen | {"seed": 1}))
-    assert tuple(Report.of(scored(tmp_path)).comparison.varying) == ("shots", "seed")
+    assert tuple(ReportPage.of(scored(tmp_path)).comparison.varying) == ("shots", "seed")
 
 
 @pytest.mark.parametrize(("length", "columns", "rows"), [(8, 3, 4), (30, 3, 4), (40, 2, 5), (400, 2, 5)])
@@ -264,7 +272,7 @@ def bad_runs(tmp_path: Path) -> Iterator[tuple[list[object], str]]:
     yield [whole, "--gold", no_gold], "no entities"
     other = tmp_path / "other.xml"
     other.write_text(SAMPLE.read_text(encoding="utf-8").replace("sample.", "simple."), encoding="utf-8")
-    yield [whole, "--gold", other], "the run has sentence"
+    yield [whole, "--gold", other], "of the run is not in"
     short = write_run(tmp_path / "short.out", gold()[:3])
     yield [short], "annotated 3 sentences"
 
@@ -293,7 +301,7 @@ def test_without_the_extra_the_pip_line_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtraError, match=rf"{package} .*constrained-ner\[report\]"):
-        Report.of(scored(runs)).html()
+        ReportPage.of(scored(runs)).html()
 
 
 class Recorder(types.ModuleType):

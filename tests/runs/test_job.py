@@ -16,7 +16,8 @@ from constrained_ner.backends.fake import FakeBackend, seeded_score
 from constrained_ner.backends.protocol import Scores, Step
 from constrained_ner.data import Mention, Sentence
 from constrained_ner.errors import InputError, OutputError, SentenceError
-from constrained_ner.formats.ddi import read_ddi, read_predictions
+from constrained_ner.formats.ddi import read_ddi
+from constrained_ner.formats.evaluator_lines import read_predictions
 from constrained_ner.formats.mentions import mentions_path, read_mentions
 from constrained_ner.runs.job import annotate_file
 from constrained_ner.runs.record import RunRecord, record_path

@@ -1,12 +1,17 @@
-"""One page that compares runs: a table of what differs and what came of it, figures, and every run's details.
+"""One page that compares runs: a table of options and results, figures, and details of each run.
 
-    runs = score_runs(find_records([Path("results")]))
-    report = Report.of(runs)
-    html, markdown = report.html(), report.markdown()
+    page = ReportPage.of(score_runs(find_records([Path("results")])))
+    html, markdown = page.html(), page.markdown()
 
-The page is one file that loads nothing: it can be mailed, archived, and opened without a network.
+The page is one self-contained file: it can be mailed, archived, and opened without a network.
+
+page.py               the page, as HTML and as Markdown
+figures.py            which figures a page has
+drawing.py            bars, lines, points and matrices as SVG
+confidence_figure.py  calibration and precision-recall curves, for `bin/evaluate --plot`
+tracking.py           logging runs to MLflow
 """
 
-from .page import Report
+from .page import ReportPage
 
-__all__ = ["Report"]
+__all__ = ["ReportPage"]

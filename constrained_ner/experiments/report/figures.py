@@ -1,249 +1,101 @@
-"""The figures of a report, drawn with matplotlib, each as an SVG for light and one for dark pages.
-
-An SVG in an `<img>` loads nothing and runs nothing, whatever the names of models and types hold.
-"""
+"""The figures of a report, made from scored runs."""
 
 from __future__ import annotations
 
-import base64
-import io
-import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
 
-from ...errors import MissingExtraError
+from ...evaluation.error_kinds import NONE
+from ..comparison import Comparison
+from ..measures import Measure
+from ..scored_run import ScoredRun
+from ..table import Table
+from .drawing import Bar, Figure, Point, bars, lines, matrix, scatter
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure as Canvas
-
-_SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito 2008
-_INK = "#010203"  # stands for the colour of text and lines while a figure is drawn
-_BAR = "#4a9bd1"
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # seven, so that a colour comes back with another marker
-_SETTINGS: dict[Any, Any] = {
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "axes.axisbelow": True,
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "text.parse_math": False,  # a name may hold dollars
-    "svg.fonttype": "none",  # text stays text: small, sharp, and in any script
-    "svg.hashsalt": "constrained-ner",  # the same bytes on every run
-}
+_MOST_BARS = 24  # more would be unreadable; the table has them all
+_EXAMPLE_OPTIONS = ("select", "example", "seed")
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One picture. alt: says in words what it shows. light, dark: data URIs."""
-
-    caption: str
-    alt: str
-    light: str
-    dark: str
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """A value with its interval, if there is one, all in [0, 1]."""
-
-    value: float
-    low: float | None = None
-    high: float | None = None
+def comparison_figures(comparison: Comparison) -> Iterator[Figure]:
+    """The figures that these runs have data for."""
+    runs, measured = comparison.runs, comparison.measures
+    yield _f1_bars(comparison)
+    shots = [_number(run.record.options.get("shots")) for run in runs]
+    if len({n for n in shots if n is not None}) > 1:
+        yield _f1_against_shots(shots, comparison)
+    points = [
+        Point(run.seconds_per_sentence, _bar(row["micro_f1"]), f"#{n}")
+        for n, (run, row) in enumerate(zip(runs, measured, strict=True), start=1)
+        if run.seconds_per_sentence is not None
+    ]
+    if len(points) > 1:
+        caption = "Micro F1 against seconds per sentence; the numbers are those of the table."
+        yield scatter(points, x_label="seconds per sentence", y_label="micro F1", caption=caption)
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
-    """A place in a plot. label: written beside it."""
-
-    x: float
-    bar: Bar
-    label: str = ""
+def confusion_table(run: ScoredRun) -> Table:
+    """Rows: gold types. Columns: types of the predictions that overlap them."""
+    names, counts = _confusion(run)
+    lines = tuple((name, *map(str, line)) for name, line in zip(names, counts, strict=True))
+    return Table(("gold \\ predicted", *names), lines)
 
 
-def bars(panels: Mapping[str, Sequence[Bar]], names: Sequence[str], *, caption: str) -> Figure:
-    """A panel of horizontal bars for each measure, one bar for each name, the first on top."""
-
-    def paint(canvas: Canvas, ink: str) -> None:
-        axes = canvas.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-        rows = list(range(len(names)))
-        for ax, (title, values) in zip(axes, panels.items(), strict=True):
-            ax.barh(rows, [100 * bar.value for bar in values], color=_BAR, height=0.68)
-            for row, bar in zip(rows, values, strict=True):
-                _whisker(ax, bar, ink, horizontal_at=row)
-                end = 100 * max(bar.value, bar.high or 0.0)
-                ax.text(end + 2, row, f"{100 * bar.value:.1f}", va="center", color=ink, size=8)
-            ax.set(title=_printable(title), xlim=(0, 118), xticks=(0, 50, 100))
-            ax.grid(axis="x", alpha=0.25)
-            ax.tick_params(left=False)
-            ax.spines["left"].set_visible(False)
-        axes[0].set(yticks=rows, yticklabels=[_printable(name) for name in names])
-        axes[0].invert_yaxis()
-
-    alt = "; ".join(
-        f"{title}: " + ", ".join(f"{n} {100 * bar.value:.1f}" for n, bar in zip(names, values, strict=True))
-        for title, values in panels.items()
-    )
-    return _draw(paint, (10, 0.8 + 0.26 * len(names)), caption, alt)
+def confusion_figure(run: ScoredRun) -> Figure:
+    """The confusion table as a picture."""
+    names, counts = _confusion(run)
+    caption = f"Types of overlapping mentions. {NONE}: no overlap."
+    return matrix(counts, names, names, caption=caption)
 
 
-def lines(
-    panels: Mapping[str, Mapping[str, Sequence[Point]]], *, x_label: str, y_label: str, caption: str
-) -> Figure:
-    """A panel for each measure; in it a line for each series, through its points from left to right."""
-
-    def paint(canvas: Canvas, ink: str) -> None:
-        axes = canvas.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-        for ax, (title, series) in zip(axes, panels.items(), strict=True):
-            places = sorted({p.x for points in series.values() for p in points})
-            for n, (name, points) in enumerate(series.items()):
-                colour, marker = _SERIES[n % len(_SERIES)], _MARKERS[n % len(_MARKERS)]
-                aside = (
-                    (n - (len(series) - 1) / 2) * 0.008 * (places[-1] - places[0])
-                )  # whiskers side by side
-                xs, ys = [p.x + aside for p in points], [100 * p.bar.value for p in points]
-                ax.plot(xs, ys, color=colour, marker=marker, markersize=5, label=_printable(name))
-                for x, point in zip(xs, points, strict=True):
-                    _whisker(ax, point.bar, colour, vertical_at=x)
-            ax.set(title=_printable(title), xlabel=x_label, xticks=places)
-            ax.grid(axis="y", alpha=0.25)
-        axes[0].set_ylabel(y_label)
-        axes[0].set_ylim(bottom=0)
-        n_series = max(map(len, panels.values()))
-        if n_series > 1:
-            handles, labels = axes[0].get_legend_handles_labels()
-            canvas.legend(handles, labels, loc="outside lower center", ncols=n_columns)
-
-    alt = "; ".join(
-        f"{title}, {name}: " + ", ".join(f"{p.x:g}: {100 * p.bar.value:.1f}" for p in points)
-        for title, series in panels.items()
-        for name, points in series.items()
-    )
-    n_columns, n_rows = _legend_shape([name for series in panels.values() for name in series])
-    return _draw(paint, (10, 3.4 + 0.2 * n_rows), caption, alt)
+def _confusion(run: ScoredRun) -> tuple[Sequence[str], list[list[int]]]:
+    """The names of both rows and columns, and the counts."""
+    confusion, names = run.errors.confusion(), (*run.errors.types, NONE)
+    return names, [[confusion[gold, predicted] for predicted in names] for gold in names]
 
 
-def _legend_shape(names: Iterable[str]) -> tuple[int, int]:
-    """Columns and rows of a legend that is no wider than a figure of ten inches."""
-    lengths = [len(_printable(name)) for name in dict.fromkeys(names)]
-    column_inches = 0.6 + 0.085 * max(lengths)
-    n_columns = max(1, min(3, len(lengths), int(10 / column_inches)))
-    return n_columns, -(-len(lengths) // n_columns)
+def _f1_bars(comparison: Comparison) -> Figure:
+    runs, shown = comparison.runs[:_MOST_BARS], comparison.measures[:_MOST_BARS]
+    panels = {
+        label: [_bar(row[key]) if key in row else Bar(0.0) for row in shown]
+        for key, label in zip(comparison.keys, comparison.labels, strict=True)
+        if "f1" in key
+    }
+    n_runs = len(comparison.runs)
+    of_all = f" of the first {_MOST_BARS} of {n_runs} runs" if n_runs > _MOST_BARS else ""
+    names = [f"#{n} {run.name}" for n, run in enumerate(runs, start=1)]
+    return bars(panels, names, caption=f"F1 by type{of_all}, with 95 % intervals.")
 
 
-def scatter(points: Sequence[Point], *, x_label: str, y_label: str, caption: str) -> Figure:
-    """Labelled points; the horizontal axis is logarithmic where they lie far apart."""
+def _f1_against_shots(shots: Sequence[float | None], comparison: Comparison) -> Figure:
+    """One line for each setting of the other options.
 
-    def paint(canvas: Canvas, ink: str) -> None:
-        ax = canvas.subplots()
-        xs = [p.x for p in points]
-        ax.scatter(xs, [100 * p.bar.value for p in points], color=_BAR, s=30, zorder=3)
-        for point in points:
-            _whisker(ax, point.bar, _BAR, vertical_at=point.x)
-            ax.annotate(
-                _printable(point.label),
-                (point.x, 100 * point.bar.value),
-                xytext=(6, 4),
-                textcoords="offset points",
-                color=ink,
-            )
-        if min(xs) > 0 and max(xs) > 10 * min(xs):
-            ax.set_xscale("log")
-        else:
-            ax.set_xlim(left=0)
-        ax.set(xlabel=x_label, ylabel=y_label)
-        ax.grid(alpha=0.25)
+    A run with 0 shots has no examples to select, so it starts every line that differs from it only in how
+    examples were selected.
+    """
+    others = {name: values for name, values in comparison.varying.items() if name != "shots"}
+    settings = [tuple(values[n] for values in others.values()) for n in range(len(shots))]
+    of_examples = [name.startswith(_EXAMPLE_OPTIONS) for name in others]
 
-    alt = "; ".join(f"{p.label}: {p.x:.3g} s, {100 * p.bar.value:.1f}" for p in points)
-    return _draw(paint, (10, 3.8), caption, alt)
+    def begins(zero: tuple[str, ...], line: tuple[str, ...]) -> bool:
+        return all(a == b or skip for a, b, skip in zip(zero, line, of_examples, strict=True))
 
-
-def matrix(
-    counts: Sequence[Sequence[int]], rows: Sequence[str], columns: Sequence[str], *, caption: str
-) -> Figure:
-    """Counts with a shade for their share of the row. rows: gold. columns: predicted."""
-
-    def paint(canvas: Canvas, ink: str) -> None:
-        ax = canvas.subplots()
-        shares = [[n / sum(row) if sum(row) else 0.0 for n in row] for row in counts]
-        for i, row in enumerate(counts):
-            for j, n in enumerate(row):
-                ax.add_patch(_cell(j, i, shares[i][j]))
-                strong = shares[i][j] > 0.55
-                ax.text(j, i, str(n), ha="center", va="center", color="white" if strong else ink)
-        ax.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5), aspect="equal")
-        ax.set_xticks(range(len(columns)), [_printable(c) for c in columns])
-        ax.set_yticks(range(len(rows)), [_printable(r) for r in rows])
-        ax.set(xlabel="predicted", ylabel="gold")
-        ax.tick_params(length=0)
-        ax.spines[["left", "bottom"]].set_visible(False)
-
-    alt = "; ".join(
-        f"gold {row}: " + ", ".join(f"{n} {column}" for n, column in zip(line, columns, strict=True))
-        for row, line in zip(rows, counts, strict=True)
-    )
-    side = 1.2 + 0.62 * max(len(rows), len(columns))
-    return _draw(paint, (side + 0.6, side), caption, alt)
+    panels: dict[str, dict[str, list[Point]]] = {"micro F1": {}, "macro F1": {}}
+    placed = sorted((at, n) for n, at in enumerate(shots) if at is not None)
+    for setting in sorted({settings[n] for at, n in placed if at}):
+        on_line = [
+            (at, comparison.measures[n])
+            for at, n in placed
+            if settings[n] == setting or (at == 0 and begins(settings[n], setting))
+        ]
+        name = ", ".join(setting) or "all runs"
+        panels["micro F1"][name] = [Point(at, _bar(row["micro_f1"])) for at, row in on_line]
+        panels["macro F1"][name] = [Point(at, _bar(row["macro_f1"])) for at, row in on_line]
+    caption = "F1 against the number of examples in the prompt."
+    return lines(panels, x_label="examples in the prompt", y_label="F1", caption=caption)
 
 
-def _draw(
-    paint: Callable[[Canvas, str], None], size_inches: tuple[float, float], caption: str, alt: str
-) -> Figure:
-    svg = _svg(paint, size_inches)
-    light, dark = (_data_uri(svg.replace(_INK, ink)) for ink in ("#1f2328", "#d7dae0"))
-    return Figure(caption, alt, light, dark)
+def _bar(measure: Measure) -> Bar:
+    return Bar(measure.value or 0.0, measure.low, measure.high)
 
 
-def _data_uri(svg: str) -> str:
-    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
-
-
-def _svg(paint: Callable[[Canvas, str], None], size_inches: tuple[float, float]) -> str:
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure as Canvas
-    except ImportError:
-        raise MissingExtraError("matplotlib", "report") from None
-    inks: tuple[Any, ...] = (
-        "text.color",
-        "axes.labelcolor",
-        "axes.edgecolor",
-        "xtick.color",
-        "ytick.color",
-        "grid.color",
-    )
-    buffer = io.BytesIO()
-    with matplotlib.rc_context({**_SETTINGS, **dict.fromkeys(inks, _INK)}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph")  # a name in a script that the font lacks
-        canvas = Canvas(figsize=size_inches, layout="constrained")
-        paint(canvas, _INK)
-        canvas.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return buffer.getvalue().decode()
-
-
-def _whisker(
-    ax: Axes, bar: Bar, colour: str, *, horizontal_at: float | None = None, vertical_at: float | None = None
-) -> None:
-    if bar.low is None or bar.high is None:
-        return
-    ends = (100 * bar.low, 100 * bar.high)
-    if horizontal_at is not None:
-        ax.hlines(horizontal_at, *ends, color=colour, linewidth=1.1)
-    if vertical_at is not None:
-        ax.vlines(vertical_at, *ends, color=colour, linewidth=1.1, alpha=0.7)
-
-
-def _cell(column: int, row: int, share: float):  # type: ignore[no-untyped-def]
-    from matplotlib.patches import Rectangle
-
-    return Rectangle((column - 0.47, row - 0.47), 0.94, 0.94, color=_SERIES[0], alpha=share, linewidth=0)
-
-
-def _printable(text: str) -> str:
-    """The text without what an SVG or a label cannot hold, and not too long for one."""
-    shown = "".join(c if c.isprintable() else "\ufffd" for c in text)
-    return shown if len(shown) <= 48 else f"{shown[:30]}…{shown[-17:]}"
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None

@@ -1,6 +1,6 @@
-"""The report as HTML and as Markdown, from one set of tables and figures.
+"""The page of a report, as HTML and as Markdown, from the same tables and figures.
 
-Names and texts come from records and corpora: the HTML escapes all of it, and the Markdown too.
+Names and texts come from records and corpora, so both escape everything.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from ...errors import MissingExtraError
 from ..comparison import EXPLANATION, Comparison, shared_options
 from ..scored_run import ScoredRun
 from ..table import Table, markdown_text
-from .figures import Figure
-from .plots import comparison_figures, confusion_figure, confusion_table
+from .drawing import Figure
+from .figures import comparison_figures, confusion_figure, confusion_table
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -25,7 +25,7 @@ _MOST_NOTES = 20
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """One run by itself. notes: the first sentences that failed or had problems, and why."""
+    """One run. notes: the first sentences that failed or had problems, each with the reason."""
 
     number: int
     run: ScoredRun
@@ -47,14 +47,14 @@ class Details:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """All that the page shows, best micro F1 first."""
+class ReportPage:
+    """Everything that the page shows, best micro F1 first."""
 
     comparison: Comparison
 
     @classmethod
-    def of(cls, runs: Sequence[ScoredRun]) -> Report:
-        """Compare runs; differences are to the best one."""
+    def of(cls, runs: Sequence[ScoredRun]) -> ReportPage:
+        """Compare runs with the best of them."""
         return cls(Comparison.of(sorted(runs, key=lambda run: (-run.evaluation.micro.f1, run.name))))
 
     @property
@@ -63,10 +63,10 @@ class Report:
 
     @property
     def data(self) -> str:
-        """What the runs were scored on, in a sentence."""
+        """One sentence about what the runs were scored on."""
         sizes = {(len(run.gold), sum(len(s.mentions) for s in run.gold)) for run in self.runs}
         if len(sizes) > 1:
-            return "The runs annotated different sentences: their figures cannot be compared with each other."
+            return "The runs annotated different sentences, so their figures cannot be compared."
         ((n_sentences, n_mentions),) = sizes
         return f"{n_sentences} sentences with {n_mentions} mentions."
 
@@ -77,7 +77,7 @@ class Report:
 
     @property
     def shared(self) -> dict[str, str]:
-        """What was chosen alike in all runs."""
+        """The options that are the same in all runs."""
         return shared_options([run.record for run in self.runs])
 
     @property
@@ -85,15 +85,15 @@ class Report:
         return (Details.of(n, run) for n, run in enumerate(self.runs, start=1))
 
     def figures(self) -> list[Figure]:
-        """The figures that compare. Raises MissingExtraError without matplotlib."""
+        """The figures that compare runs. Raises MissingExtraError without matplotlib."""
         return list(comparison_figures(self.comparison))
 
     def html(self) -> str:
-        """One self-contained page. Raises MissingExtraError without matplotlib or Jinja."""
+        """The self-contained page. Raises MissingExtraError without matplotlib or Jinja."""
         return str(_environment(autoescape=True).get_template("page.html").render(report=self))
 
     def markdown(self) -> str:
-        """The same figures as text, without the pictures. Raises MissingExtraError without Jinja."""
+        """The same tables as Markdown, without pictures. Raises MissingExtraError without Jinja."""
         environment = _environment(autoescape=False)
         environment.filters["md"] = lambda value: markdown_text(str(value))
         return str(environment.get_template("page.md").render(report=self))

@@ -1,4 +1,4 @@
-"""Runs as runs of an experiment in MLflow, where that is installed. Where they go is MLflow's own setting."""
+"""Logs runs to an MLflow experiment. MLflow's own settings say where it stores them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ..comparison import shared_options
 from ..measures import measures_of
 from ..scored_run import ScoredRun
 
-_LONGEST_PARAMETER = 500  # what every version of MLflow stores
+_LONGEST_PARAMETER = 500  # every version of MLflow stores this many characters
 
 
 def require_mlflow() -> Any:
-    """The module. Raises MissingExtraError without MLflow."""
+    """The MLflow module. Raises MissingExtraError without it."""
     try:
         import mlflow
     except ImportError:
@@ -23,9 +23,9 @@ def require_mlflow() -> Any:
 
 
 def log_to_mlflow(runs: Sequence[ScoredRun], experiment: str = "constrained-ner") -> None:
-    """Log each run with its options as parameters, its figures as metrics and its record as an artifact.
+    """Log each run: options as parameters, figures as metrics, the record as an artifact.
 
-    Raises MissingExtraError without MLflow, and OutputError where it cannot store the runs.
+    Raises MissingExtraError without MLflow, and OutputError if MLflow cannot store the runs.
     """
     mlflow = require_mlflow()
     try:

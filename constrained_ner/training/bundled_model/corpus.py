@@ -22,8 +22,9 @@ import numpy as np
 from ...annotation.lexicon import Lexicon, key_of
 from ...data import Mention, Sentence, Span
 from ...errors import InputError
+from ...files import read_lines
 from ...formats.ddi import read_ddi
-from ...formats.name_lines import read_lines, read_names
+from ...formats.name_lines import read_names
 from .names import build_lexicon, lower_case_counts
 from .swapping import Swapper, names_by_type
 from .texts import sentences

@@ -15,8 +15,7 @@ import numpy as np
 from ...annotation.annotator import Annotator
 from ...data import Mention, Sentence, Span
 from ...errors import InputError
-from ...files import write_atomically
-from ...formats.name_lines import read_lines
+from ...files import read_lines, write_atomically
 
 LISTED_WHOLE = ("drug", "brand")
 """Types whose names a lexicon lists one by one; of the others it knows too few to say more than the model."""

@@ -1,4 +1,4 @@
-"""What confidences are worth, as figures: a reliability plot, and precision against recall."""
+"""What confidences are worth: a reliability plot, and precision against recall."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _BLUE = "#4c78a8"
 
 
 def require_plot(path: Path) -> None:
-    """Raise before any work what would be raised after it: MissingExtraError, OutputError."""
+    """Check before any work that a figure can be drawn. Raises MissingExtraError, OutputError."""
     _figure(1)
     if path.suffix.lower() not in _FORMATS:
-        raise OutputError(f"{path}: a figure's name ends in {', '.join(_FORMATS)}")
+        raise OutputError(f"{path}: not a figure's name; it ends in {', '.join(_FORMATS)}")
 
 
 def save_confidence_figure(path: Path, reliability: Reliability | None, curves: Curves | None) -> None:
-    """Draw what there is side by side into a file; its suffix is the format.
+    """Draw what is given, side by side, into a file in the format of its suffix.
 
     Raises OutputError, and MissingExtraError without matplotlib.
     """
@@ -40,7 +40,7 @@ def save_confidence_figure(path: Path, reliability: Reliability | None, curves: 
 
 
 def _draw_reliability(axes: Axes, reliability: Reliability) -> None:
-    """Share right against confidence, a bar each bin with its number of mentions; the diagonal is ideal."""
+    """Share right against confidence: a bar for each bin, with its size. The diagonal is ideal."""
     filled = [b for b in reliability.bins if b.n]
     shares = [b.share_right or 0.0 for b in filled]
     axes.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1)
@@ -62,7 +62,7 @@ def _draw_reliability(axes: Axes, reliability: Reliability) -> None:
 
 
 def _draw_curves(axes: Axes, curves: Curves) -> None:
-    """A curve each type, with its average precision in the legend."""
+    """A curve for each type, with its average precision in the legend."""
     for name, curve in (*curves.by_type.items(), ("all", curves.all)):
         style: dict[str, Any] = {"color": "black", "linewidth": 2} if name == "all" else {}
         label = f"{name} ({curve.average_precision:.2f})"
@@ -72,7 +72,7 @@ def _draw_curves(axes: Axes, curves: Curves) -> None:
 
 
 def _figure(n_panels: int) -> Any:
-    """An empty figure with square panels in a row. No window and no global state: nothing of pyplot."""
+    """An empty figure with square panels in a row. Without pyplot: no window, no global state."""
     try:
         from matplotlib.figure import Figure
     except ImportError:

@@ -1,0 +1,248 @@
+"""Draws bars, lines, points and matrices with matplotlib, each as one SVG for light and one for dark pages.
+
+An SVG in an `<img>` loads and runs nothing, whatever the names of models and types contain.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ...errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
+
+_SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito 2008
+_INK = "#010203"  # placeholder for the colour of text and lines, replaced once the SVG is there
+_BAR = "#4a9bd1"
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # seven, so that a repeated colour gets another marker
+_SETTINGS: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.axisbelow": True,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "text.parse_math": False,  # names may contain dollar signs
+    "svg.fonttype": "none",  # keep text as text: small, sharp, any script
+    "svg.hashsalt": "constrained-ner",  # the same bytes on every run
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One picture. alt: its content in words. light, dark: data URIs."""
+
+    caption: str
+    alt: str
+    light: str
+    dark: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A value in [0, 1], with or without an interval."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A point of a plot. label: the text beside it."""
+
+    x: float
+    bar: Bar
+    label: str = ""
+
+
+def bars(panels: Mapping[str, Sequence[Bar]], names: Sequence[str], *, caption: str) -> Figure:
+    """A panel of horizontal bars for each measure, one bar a name, the first on top."""
+
+    def paint(canvas: Canvas, ink: str) -> None:
+        axes = canvas.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        rows = list(range(len(names)))
+        for ax, (title, values) in zip(axes, panels.items(), strict=True):
+            ax.barh(rows, [100 * bar.value for bar in values], color=_BAR, height=0.68)
+            for row, bar in zip(rows, values, strict=True):
+                _whisker(ax, bar, ink, horizontal_at=row)
+                end = 100 * max(bar.value, bar.high or 0.0)
+                ax.text(end + 2, row, f"{100 * bar.value:.1f}", va="center", color=ink, size=8)
+            ax.set(title=_printable(title), xlim=(0, 118), xticks=(0, 50, 100))
+            ax.grid(axis="x", alpha=0.25)
+            ax.tick_params(left=False)
+            ax.spines["left"].set_visible(False)
+        axes[0].set(yticks=rows, yticklabels=[_printable(name) for name in names])
+        axes[0].invert_yaxis()
+
+    alt = "; ".join(
+        f"{title}: " + ", ".join(f"{n} {100 * bar.value:.1f}" for n, bar in zip(names, values, strict=True))
+        for title, values in panels.items()
+    )
+    return _draw(paint, (10, 0.8 + 0.26 * len(names)), caption, alt)
+
+
+def lines(
+    panels: Mapping[str, Mapping[str, Sequence[Point]]], *, x_label: str, y_label: str, caption: str
+) -> Figure:
+    """A panel for each measure, with a line for each series through its points, from left to right."""
+
+    def paint(canvas: Canvas, ink: str) -> None:
+        axes = canvas.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        for ax, (title, series) in zip(axes, panels.items(), strict=True):
+            places = sorted({p.x for points in series.values() for p in points})
+            for n, (name, points) in enumerate(series.items()):
+                colour, marker = _SERIES[n % len(_SERIES)], _MARKERS[n % len(_MARKERS)]
+                # Shifted a little, so that whiskers do not cover each other.
+                shift = (n - (len(series) - 1) / 2) * 0.008 * (places[-1] - places[0])
+                xs, ys = [p.x + shift for p in points], [100 * p.bar.value for p in points]
+                ax.plot(xs, ys, color=colour, marker=marker, markersize=5, label=_printable(name))
+                for x, point in zip(xs, points, strict=True):
+                    _whisker(ax, point.bar, colour, vertical_at=x)
+            ax.set(title=_printable(title), xlabel=x_label, xticks=places)
+            ax.grid(axis="y", alpha=0.25)
+        axes[0].set_ylabel(y_label)
+        axes[0].set_ylim(bottom=0)
+        n_series = max(map(len, panels.values()))
+        if n_series > 1:
+            handles, labels = axes[0].get_legend_handles_labels()
+            canvas.legend(handles, labels, loc="outside lower center", ncols=n_columns)
+
+    alt = "; ".join(
+        f"{title}, {name}: " + ", ".join(f"{p.x:g}: {100 * p.bar.value:.1f}" for p in points)
+        for title, series in panels.items()
+        for name, points in series.items()
+    )
+    n_columns, n_rows = _legend_shape([name for series in panels.values() for name in series])
+    return _draw(paint, (10, 3.4 + 0.2 * n_rows), caption, alt)
+
+
+def _legend_shape(names: Iterable[str]) -> tuple[int, int]:
+    """Columns and rows of a legend no wider than ten inches."""
+    lengths = [len(_printable(name)) for name in dict.fromkeys(names)]
+    column_inches = 0.6 + 0.085 * max(lengths)
+    n_columns = max(1, min(3, len(lengths), int(10 / column_inches)))
+    return n_columns, -(-len(lengths) // n_columns)
+
+
+def scatter(points: Sequence[Point], *, x_label: str, y_label: str, caption: str) -> Figure:
+    """Labelled points. The horizontal axis is logarithmic if they are far apart."""
+
+    def paint(canvas: Canvas, ink: str) -> None:
+        ax = canvas.subplots()
+        xs = [p.x for p in points]
+        ax.scatter(xs, [100 * p.bar.value for p in points], color=_BAR, s=30, zorder=3)
+        for point in points:
+            _whisker(ax, point.bar, _BAR, vertical_at=point.x)
+            ax.annotate(
+                _printable(point.label),
+                (point.x, 100 * point.bar.value),
+                xytext=(6, 4),
+                textcoords="offset points",
+                color=ink,
+            )
+        if min(xs) > 0 and max(xs) > 10 * min(xs):
+            ax.set_xscale("log")
+        else:
+            ax.set_xlim(left=0)
+        ax.set(xlabel=x_label, ylabel=y_label)
+        ax.grid(alpha=0.25)
+
+    alt = "; ".join(f"{p.label}: {p.x:.3g} s, {100 * p.bar.value:.1f}" for p in points)
+    return _draw(paint, (10, 3.8), caption, alt)
+
+
+def matrix(
+    counts: Sequence[Sequence[int]], rows: Sequence[str], columns: Sequence[str], *, caption: str
+) -> Figure:
+    """Counts, shaded by their share of the row. rows: gold. columns: predicted."""
+
+    def paint(canvas: Canvas, ink: str) -> None:
+        ax = canvas.subplots()
+        shares = [[n / sum(row) if sum(row) else 0.0 for n in row] for row in counts]
+        for i, row in enumerate(counts):
+            for j, n in enumerate(row):
+                ax.add_patch(_cell(j, i, shares[i][j]))
+                strong = shares[i][j] > 0.55
+                ax.text(j, i, str(n), ha="center", va="center", color="white" if strong else ink)
+        ax.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5), aspect="equal")
+        ax.set_xticks(range(len(columns)), [_printable(c) for c in columns])
+        ax.set_yticks(range(len(rows)), [_printable(r) for r in rows])
+        ax.set(xlabel="predicted", ylabel="gold")
+        ax.tick_params(length=0)
+        ax.spines[["left", "bottom"]].set_visible(False)
+
+    alt = "; ".join(
+        f"gold {row}: " + ", ".join(f"{n} {column}" for n, column in zip(line, columns, strict=True))
+        for row, line in zip(rows, counts, strict=True)
+    )
+    side = 1.2 + 0.62 * max(len(rows), len(columns))
+    return _draw(paint, (side + 0.6, side), caption, alt)
+
+
+def _draw(
+    paint: Callable[[Canvas, str], None], size_inches: tuple[float, float], caption: str, alt: str
+) -> Figure:
+    svg = _svg(paint, size_inches)
+    light, dark = (_data_uri(svg.replace(_INK, ink)) for ink in ("#1f2328", "#d7dae0"))
+    return Figure(caption, alt, light, dark)
+
+
+def _data_uri(svg: str) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+
+
+def _svg(paint: Callable[[Canvas, str], None], size_inches: tuple[float, float]) -> str:
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure as Canvas
+    except ImportError:
+        raise MissingExtraError("matplotlib", "report") from None
+    inks: tuple[Any, ...] = (
+        "text.color",
+        "axes.labelcolor",
+        "axes.edgecolor",
+        "xtick.color",
+        "ytick.color",
+        "grid.color",
+    )
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({**_SETTINGS, **dict.fromkeys(inks, _INK)}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # a name in a script that the font does not have
+        canvas = Canvas(figsize=size_inches, layout="constrained")
+        paint(canvas, _INK)
+        canvas.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return buffer.getvalue().decode()
+
+
+def _whisker(
+    ax: Axes, bar: Bar, colour: str, *, horizontal_at: float | None = None, vertical_at: float | None = None
+) -> None:
+    if bar.low is None or bar.high is None:
+        return
+    ends = (100 * bar.low, 100 * bar.high)
+    if horizontal_at is not None:
+        ax.hlines(horizontal_at, *ends, color=colour, linewidth=1.1)
+    if vertical_at is not None:
+        ax.vlines(vertical_at, *ends, color=colour, linewidth=1.1, alpha=0.7)
+
+
+def _cell(column: int, row: int, share: float):  # type: ignore[no-untyped-def]
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((column - 0.47, row - 0.47), 0.94, 0.94, color=_SERIES[0], alpha=share, linewidth=0)
+
+
+def _printable(text: str) -> str:
+    """The text without characters that an SVG cannot contain, shortened to the length of a label."""
+    shown = "".join(c if c.isprintable() else "\ufffd" for c in text)
+    return shown if len(shown) <= 48 else f"{shown[:30]}…{shown[-17:]}"

@@ -1,0 +1,91 @@
+"""Evaluator lines: one mention a line, `sentence|offsets|name|type`, as the DDI evaluator reads them.
+
+    d1.s0|0-6|Aspirin|drug
+    d1.s0|12-15;20-26|iron tablets|group
+
+The offsets are those of the DDI corpus: code points, the last one included, and the pieces of a
+discontinuous name separated by semicolons. Here and in `ddi` they become half-open, and only here.
+Source of the format: SemEval-2013 task 9.1 (Segura-Bedmar et al. 2013).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from ..data import Mention, Sentence, Span, single_line
+from ..errors import InputError
+from ..files import read_lines
+
+# Nine digits are enough for any text, and Python refuses to convert numbers that are too long.
+_OFFSETS = re.compile(r"[0-9]{1,9}-[0-9]{1,9}(;[0-9]{1,9}-[0-9]{1,9})*")
+
+
+def write_evaluator_lines(sentences: Iterable[tuple[str, Sentence]]) -> Iterator[str]:
+    """The text of an evaluator file. sentences: with the ids of their documents, which the format omits."""
+    for _, sentence in sentences:
+        for line in evaluator_lines(sentence):
+            yield f"{line}\n"
+
+
+def evaluator_lines(sentence: Sentence) -> Iterator[str]:
+    """The mentions of one sentence, sorted by offset, without line ends."""
+    for mention in sorted(sentence.mentions, key=lambda m: (m.spans, m.type)):
+        yield format_line(sentence.id, mention)
+
+
+def format_line(sentence_id: str, mention: Mention) -> str:
+    """One mention as a line, without the line end.
+
+    A line break in the name becomes a space, because the format cannot quote.
+
+    Example: format_line("d1.s0", Mention((Span(0, 7),), "drug", "Aspirin")) -> "d1.s0|0-6|Aspirin|drug"
+    """
+    return f"{sentence_id}|{format_offsets(mention.spans)}|{single_line(mention.text)}|{mention.type}"
+
+
+def format_offsets(spans: Iterable[Span]) -> str:
+    """Spans with inclusive ends. Example: (Span(0, 6), Span(10, 14)) -> "0-5;10-13"."""
+    return ";".join(f"{span.start}-{span.end - 1}" for span in spans)
+
+
+def parse_offsets(value: str) -> tuple[Span, ...]:
+    """The inverse of `format_offsets`, sorted. Raises ValueError for anything else."""
+    if not _OFFSETS.fullmatch(value):
+        raise ValueError(f"offsets {value!r:.80} are not of the form start-end or start-end;start-end")
+    spans = []
+    for piece in value.split(";"):
+        first, last = map(int, piece.split("-"))
+        if last < first:
+            raise ValueError(f"offsets {value!r:.80} end before they start")
+        spans.append(Span(first, last + 1))
+    return tuple(sorted(spans))
+
+
+def read_predictions(path: str | Path) -> list[tuple[str, Mention]]:
+    """The mentions of an evaluator file with their sentence ids, in order; repeated lines are kept.
+
+    A name may contain `|`: id and offsets are split off from the left, the type from the right.
+    Blank lines are skipped. Raises InputError for any other line that does not fit.
+    """
+    return [
+        _parse_line(line.strip(), f"{path}: line {number}")
+        for number, line in enumerate(read_lines(path), start=1)
+        if line.strip()
+    ]
+
+
+def _parse_line(line: str, place: str) -> tuple[str, Mention]:
+    try:
+        sentence_id, offsets, rest = line.split("|", 2)
+        text, type_name = rest.rsplit("|", 1)
+    except ValueError:
+        raise InputError(f"{place}: not of the form sentence|start-end|text|type: {line!r:.120}") from None
+    if not sentence_id or not type_name:
+        raise InputError(f"{place}: the {'type' if sentence_id else 'sentence id'} is missing: {line!r:.120}")
+    try:
+        spans = parse_offsets(offsets)
+    except ValueError as error:
+        raise InputError(f"{place}: {error}: {line!r:.120}") from None
+    return sentence_id, Mention(spans, type_name, text)

@@ -1,0 +1,85 @@
+"""Evaluator lines: inclusive ends, one mention a line, and one line about what is wrong in a bad one."""
+
+import contextlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from constrained_ner.data import Mention, Sentence, Span
+from constrained_ner.errors import InputError
+from constrained_ner.formats.evaluator_lines import (
+    evaluator_lines,
+    format_line,
+    format_offsets,
+    parse_offsets,
+    read_predictions,
+)
+
+
+def write(folder: Path, content: str | bytes) -> Path:
+    path = folder / "out"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def test_lines_are_sorted_with_inclusive_ends() -> None:
+    mentions = (
+        Mention((Span(12, 16),), "drug", "iron"),
+        Mention((Span(0, 7), Span(12, 16)), "group", "Aspirin iron"),
+    )
+    assert list(evaluator_lines(Sentence("s", "Aspirin and iron.", mentions))) == [
+        "s|0-6;12-15|Aspirin iron|group",
+        "s|12-15|iron|drug",
+    ]
+
+
+def test_a_line_stays_one_line() -> None:
+    assert format_line("s", Mention((Span(0, 4),), "drug", "a\r\nb")) == "s|0-3|a  b|drug"
+
+
+def test_a_name_may_hold_the_separator(tmp_path: Path) -> None:
+    mention = Mention((Span(0, 5),), "drug", "a|b|c")
+    path = write(tmp_path, format_line("s", mention) + "\n")
+    assert read_predictions(path) == [("s", mention)]
+
+
+def test_predictions_with_bom_crlf_and_empty_lines(tmp_path: Path) -> None:
+    path = write(tmp_path, "\ufeffs|0-3|iron|drug\r\n\r\ns|0-3|iron|drug\r\n")
+    assert read_predictions(path) == [("s", Mention((Span(0, 4),), "drug", "iron"))] * 2
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["s|0-3|iron", "iron", "s|0-3", "|0-3|iron|drug", "s|0-3|iron|", "s|3|iron|drug", "s|3-0|iron|drug"],
+)
+def test_a_malformed_prediction_is_named(tmp_path: Path, line: str) -> None:
+    path = write(tmp_path, f"s|0-3|iron|drug\n{line}\n")
+    with pytest.raises(InputError) as caught:
+        read_predictions(path)
+    assert str(caught.value).startswith(f"{path}: line 2: ")
+    assert repr(line) in str(caught.value)
+
+
+def test_predictions_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nothing: cannot be read: No such file"):
+        read_predictions(tmp_path / "nothing")
+    with pytest.raises(InputError, match="not UTF-8 text: byte 3"):
+        read_predictions(write(tmp_path, b"abc\xff"))
+
+
+spans_lists = st.lists(
+    st.tuples(st.integers(0, 10**6), st.integers(1, 50)).map(lambda p: Span(p[0], p[0] + p[1])), min_size=1
+)
+
+
+@given(spans_lists)
+def test_offsets_round_trip(spans: list[Span]) -> None:
+    assert parse_offsets(format_offsets(spans)) == tuple(sorted(spans))
+
+
+@given(st.text())
+def test_parse_offsets_raises_nothing_but_value_error(value: str) -> None:
+    with contextlib.suppress(ValueError):
+        assert parse_offsets(value)

@@ -1,0 +1,117 @@
+"""The table of formats: what is written is read back, one sentence at a time."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from constrained_ner.data import Document, Mention, Sentence, Span
+from constrained_ner.errors import InputError
+from constrained_ner.formats import FORMATS
+from constrained_ner.formats.mentions import MentionRecord
+from constrained_ner.formats.name_lines import read_names
+from constrained_ner.formats.protocol import sentences_of
+
+WRITERS = {name: format.write for name, format in FORMATS.items() if format.write}
+DOCUMENTS = [
+    Document(
+        "d1",
+        (
+            Sentence("d1.s0", "Aspirin and iron.", (Mention((Span(0, 7),), "drug", "Aspirin"),)),
+            Sentence("d1.s1", "Nothing.", ()),
+        ),
+    ),
+    Document(
+        "d2",
+        (
+            Sentence(
+                "d2.s0",
+                "salts and zinc",
+                (
+                    Mention((Span(0, 5), Span(10, 14)), "group", "salts zinc"),
+                    Mention((Span(10, 14),), "drug", "zinc"),
+                ),
+            ),
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_what_is_written_is_read_back(tmp_path: Path, name: str) -> None:
+    chosen, path = FORMATS[name], tmp_path / "out"
+    assert chosen.write is not None
+    path.write_text("".join(chosen.write(sentences_of(DOCUMENTS))), encoding="utf-8")
+    if chosen.read:
+        assert list(chosen.read(path)) == DOCUMENTS
+    elif chosen.read_mentions:
+        assert chosen.read_mentions(path) == [
+            (s.id, mention) for _, s in sentences_of(DOCUMENTS) for mention in s.mentions
+        ]
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_writer_reads_no_further_than_it_writes(name: str) -> None:
+    taken = []
+
+    def source() -> Iterator[tuple[str, Sentence]]:
+        for document_id, sentence in sentences_of(DOCUMENTS):
+            taken.append(sentence.id)
+            yield document_id, sentence
+
+    write = FORMATS[name].write
+    assert write is not None
+    next(write(source()))
+    assert taken == ["d1.s0"]
+
+
+def test_every_format_can_do_something() -> None:
+    assert all(format.read or format.read_mentions or format.write for format in FORMATS.values())
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("", "line 2: line: Invalid JSON"),
+        ("{}", "line 2: sentence: Field required"),
+        (
+            '{"sentence": "s", "start": 4, "end": 4, "text": "", "type": "x", "provenance": "exact"}',
+            "line 2: span 4-4 is empty",
+        ),
+    ],
+)
+def test_a_malformed_mention_is_named(tmp_path: Path, line: str, message: str) -> None:
+    path = tmp_path / "out.mentions.jsonl"
+    good = MentionRecord.of("s", Mention((Span(0, 4),), "drug", "iron")).line()
+    path.write_text(f"{good}\n{line}\n")
+    with pytest.raises(InputError) as caught:
+        FORMATS["mentions"].read_mentions(path)  # type: ignore[misc]
+    assert str(caught.value).startswith(f"{path}: {message}")
+
+
+# Lists of names
+
+
+def test_names_are_read_plain_and_gzipped(tmp_path: Path) -> None:
+    text = "aspirin|drug\n\n1|2-dione|drug_n\n"
+    (tmp_path / "names").write_text(text)
+    (tmp_path / "names.gz").write_bytes(gzip.compress(text.encode()))
+    for name in ("names", "names.gz"):
+        assert read_names(tmp_path / name) == [("aspirin", "drug"), ("1|2-dione", "drug_n")]
+
+
+@pytest.mark.parametrize("line", ["aspirin", "aspirin|", "|drug"])
+def test_a_name_without_a_type_is_named(tmp_path: Path, line: str) -> None:
+    (tmp_path / "names").write_text(f"iron|drug\n{line}\n")
+    with pytest.raises(InputError) as caught:
+        read_names(tmp_path / "names")
+    assert str(caught.value) == f"{tmp_path / 'names'}: line 2: {line!r} is not of the form name|type"
+
+
+def test_half_a_gzip_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "names.gz").write_bytes(gzip.compress(b"aspirin|drug\n" * 1000)[:-20])
+    with pytest.raises(InputError, match=r"names\.gz: cannot be read: "):
+        read_names(tmp_path / "names.gz")
