@@ -35,8 +35,8 @@ from ..decoding.stepwise import stepwise
 from ..decoding.unconstrained import unconstrained
 from ..errors import ContextOverflowError, ModelError, SentenceError, UserError
 from ..prompting.budget import FittedPrompt
-from ..prompting.encoder import Instructions, PromptFile, Prompts
-from ..prompting.examples import Chooser
+from ..prompting.messages import Chooser, Instructions, Prompts
+from ..prompting.wording import PromptFile
 from ..schema import DDI, Schema
 from ..text.windows import cut_near_middle
 from .by_text import TextAnnotation

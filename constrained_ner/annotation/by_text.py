@@ -21,7 +21,7 @@ from ..constraint.edges import OPEN, Boundary
 from ..constraint.grammars import are_pieces, join_pieces, render, split_pieces
 from ..data import Sentence
 from ..errors import ContextOverflowError, ModelError, SentenceError
-from ..prompting.encoder import Message, Prompts
+from ..prompting.messages import Message, Prompts
 from ..text.windows import cut_near_middle
 from .free_answer import read_answer
 from .result import Annotated, Effort

@@ -19,8 +19,10 @@ from ..errors import UserError
 from ..experiments.comparison import EXPLANATION
 from ..experiments.grid import Arm, Backend, grid, run_grid
 from ..formats.ddi import read_ddi
-from ..prompting.examples import Shots, SimilarExamples
+from ..prompting.examples.by_similarity import SimilarExamples
+from ..prompting.examples.request import ExampleRequest
 from ..prompting.wording import PromptFile
+from ..runs.examples import chosen_examples
 from ..runs.progress import Progress
 from ..schema import DDI, Schema
 from .options import (
@@ -127,15 +129,15 @@ def ablate(
         shots=[_number(text) for text in _values("--shots", shots)],
         selects=_values("--select", select),
     )
-    wanted = {arm: Shots.wanted(arm.shots, examples, arm.select or "", seed) for arm in chosen}
+    wanted = {arm: ExampleRequest.wanted(arm.shots, examples, arm.select or "", seed) for arm in chosen}
     progress = Progress(quiet=quiet)
     chosen_schema = Schema.load(schema) if schema else None
     card = AdapterCard.load(adapter) if adapter else None
     shown_schema = chosen_schema or (card.entity_schema if card else DDI)
 
     @cache  # constrained and unconstrained arms are shown the same
-    def choose(shots: Shots) -> Sequence[Sentence] | SimilarExamples:
-        return shots.choose(read_ddi(input), input, shown_schema, boundary.value)
+    def choose(shots: ExampleRequest) -> Sequence[Sentence] | SimilarExamples:
+        return chosen_examples(shots, read_ddi(input), input, shown_schema, boundary.value)
 
     def open_arm(arm: Arm, backend: Backend | None) -> Annotator:
         shots = wanted[arm]

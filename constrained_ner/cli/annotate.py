@@ -15,8 +15,10 @@ from ..constraint.bias import parse_bias
 from ..data import Sentence
 from ..formats.ddi import read_ddi
 from ..formats.name_lines import read_names
-from ..prompting.encoder import PromptFile
-from ..prompting.examples import Shots, SimilarExamples
+from ..prompting.examples.by_similarity import SimilarExamples
+from ..prompting.examples.request import ExampleRequest
+from ..prompting.wording import PromptFile
+from ..runs.examples import chosen_examples
 from ..runs.job import annotate_file
 from ..runs.progress import Progress
 from ..schema import DDI, Schema
@@ -137,7 +139,7 @@ def annotate(
     decoder_name: DecoderName | None = decoder.value if decoder else None
 
     progress = Progress(quiet=quiet)
-    wanted = Shots.wanted(shots, examples, select, seed)
+    wanted = ExampleRequest.wanted(shots, examples, select, seed)
 
     def load() -> Annotator:
         chosen_prompt = PromptFile.named(prompt) if prompt else None
@@ -146,7 +148,7 @@ def annotate(
         if wanted:
             card = AdapterCard.load(adapter) if adapter else None
             shown_schema = chosen_schema or (card.entity_schema if card else DDI)
-            shown = wanted.choose(list(read_ddi(input)), input, shown_schema, boundary.value)
+            shown = chosen_examples(wanted, read_ddi(input), input, shown_schema, boundary.value)
             n_tokens = wanted.n_tokens(shown)
             if model and (note := cache_note(model, n_tokens, on_cpu=device != Device.cuda)):
                 progress.say(note)

@@ -18,7 +18,7 @@ from ..errors import InputError, OutputError
 from ..files import require_writable
 from ..formats.ddi import evaluator_lines, read_ddi
 from ..formats.mentions import mentions_path
-from ..prompting.examples import examples_hash
+from ..prompting.examples.pool import examples_hash
 from .journal import Journal, SentenceResult, Settle, fingerprint, journal_path
 from .progress import Progress
 from .record import RunRecord, record_path
