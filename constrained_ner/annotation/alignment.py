@@ -1,45 +1,47 @@
-"""From a free answer back to the sentence: where do the names that a model wrote stand in the text?
+"""From a free answer back to the text: find the place of each name that a model wrote.
 
-An unconstrained answer is a copy of the sentence with tags, more or less. The whole copy is aligned with the
-sentence, so each name lands where the words around it say, and a repeated name on its own occurrence:
+An unconstrained answer is a copy of the text with tags, more or less. The whole copy is aligned with the
+text, so each name lands where the words around it say, and a repeated name lands on its own occurrence:
 
     text    Give aspirin, not iron; aspirin helps.
     answer  Give aspirin, not iron; Asprin helps.     with the second one tagged
     result  the second aspirin, fuzzy, score 0.86
 
-1. Both are split into words and punctuation, and the longest common subsequence of these anchors them.
-2. A name whose words are all anchored to neighbouring words is carried over: `exact`, or `normalised` where
-   case or white space differ.
-3. Any other name is compared with every run of whole words between the anchors around it. The most similar is
-   taken if it is similar enough, and the shorter the names, the more similar they have to be: one letter
-   makes another drug of a short name. Otherwise the name stays unaligned, with the reason.
+1. Both are split into words and punctuation. The longest common subsequence of these gives the anchors.
+2. A name whose words are all anchored to adjacent words is carried over: `exact`, or `normalised` if case
+   or white space differ.
+3. Any other name is compared with every run of whole words between the anchors around it. The most similar
+   run is taken if it is similar enough. Short names must be more similar than long ones, because one letter
+   makes a short name another drug. If no run is similar enough, the name stays unaligned, with the reason.
 
-White space never counts: everything but the final offsets is done on the characters that leave ink.
+White space never counts: everything except the final offsets is computed on the other characters, the ink.
+
+An answer to a text of 100,000 characters takes 0.2 s; 8 s if it has no word in common with the text.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from itertools import accumulate
 
+import numpy as np
 from rapidfuzz.distance import Indel, Levenshtein
-from rapidfuzz.process import extract_iter
+from rapidfuzz.process import cdist
 
 from ..constraint.edges import CLOSE, OPEN, edges
 from ..data import Mention, Provenance, Span
-
-# A combining accent belongs to its word: "e" + U+0301 is one letter.
-_TOKEN = re.compile(r"[\w\u0300-\u036f]+|\S")
+from .inked import Inked
 
 _LOWEST_SIMILARITY = 0.7
 
 
 def minimum_similarity(length: int) -> float:
-    """How similar two names must be, by the length of the longer one.
+    """How similar two names must be, given the length of the longer one.
 
-    Up to 6 characters they must be the same; one edit is allowed from 7, two from 10, five in 20.
+    Up to 6 characters they must be equal; one edit is allowed from 7, two from 10, five at 20.
 
     Examples: 5 -> 0.9 (one edit leaves 0.8), 7 -> 0.843 (one edit leaves 0.857), 20 -> 0.75
     """
@@ -48,7 +50,7 @@ def minimum_similarity(length: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Unaligned:
-    """A name in the answer for which the text has no place, and why."""
+    """A name in the answer that has no place in the text, and the reason."""
 
     type: str
     text: str
@@ -64,41 +66,25 @@ class Alignment:
 
 
 def align(answer: str, answer_mentions: Iterable[tuple[str, Span]], text: str) -> Alignment:
-    """The mentions of an answer (type and span in the answer's plain text) as mentions of the text.
+    """Turn the mentions of an answer (type and span in the answer's plain text) into mentions of the text.
 
-    Order is kept and results never overlap. Raises nothing for any pair of strings: mentions that overlap
-    or lie outside the answer come back unaligned.
+    Mentions keep their order and never overlap. Never raises: mentions that overlap or lie outside the answer
+    come back unaligned.
 
     Example: align("On Aspirin", [("drug", Span(3, 10))], "on aspirin") -> drug 3-10, normalised
     """
-    source, copy = _Inked.of(text), _Inked.of(answer)
-    anchors = _anchors(copy.tokens, source.tokens)
-    unaligned: list[Unaligned] = []
-    names: list[_Name] = []
-    for type_name, span in sorted(answer_mentions, key=lambda pair: pair[1]):
-        start, end = copy.rank(span.start), copy.rank(span.end)
-        if start == end:
-            reason = "it is only white space, or outside the answer"
-        elif names and start < names[-1].end:
-            reason = "it overlaps the mention before it"
-        else:
-            names.append(_Name(type_name, answer[span.start : span.end].strip(), start, end))
-            continue
-        unaligned.append(Unaligned(type_name, answer[span.start : span.end], reason))
-
-    carried = [_carry_over(name, copy, source, anchors) for name in names]
-    # For each name, the start of the next one carried over: the place that it may not reach.
+    source, copy = Inked.of(text), Inked.of(answer)
+    anchors = _Anchors(copy, source)
+    names, unaligned = _names(answer, answer_mentions, copy)
+    carried = [anchors.carry_over(name) for name in names]
+    # For each name, the start of the next one that is carried over: it must end before that.
     ceilings = list(accumulate(reversed(carried), _ceiling, initial=len(source.ink)))[-2::-1]
-    places = edges(text) if None in carried else b""
+    search = _Search(copy, source)
     mentions: list[Mention] = []
     floor = 0
     for name, place, ceiling in zip(names, carried, ceilings, strict=True):
         found: tuple[int, int, float] | str
-        if place:
-            found = (*place, 1.0)
-        else:
-            gap = _surroundings(name, copy, source, anchors, floor, ceiling)
-            found = _search(name, copy, source, gap, places)
+        found = (*place, 1.0) if place else search.find(name, anchors.gap_around(name, floor, ceiling))
         if isinstance(found, str):
             unaligned.append(Unaligned(name.type, name.text, found))
         else:
@@ -117,78 +103,28 @@ class _Name:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
-    text: str
-    start: int  # in inked characters, as is end
-    end: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Inked:
-    """A text without its white space and case, and the way back."""
-
-    text: str
-    ink: str
-    positions: Sequence[int]  # of each inked character in the text
-    ranks: Sequence[int]  # number of inked characters before each position of the text, and in all of it
-    tokens: Sequence[_Token]
-
-    @classmethod
-    def of(cls, text: str) -> _Inked:
-        folded = text.casefold()
-        if len(folded) != len(text):  # some characters fold to several: these stay as they are
-            folded = "".join(f if len(f := c.casefold()) == 1 else c for c in text)
-        positions = [i for i, c in enumerate(text) if not c.isspace()]
-        ranks = [0, *accumulate(not c.isspace() for c in text)]
-        tokens = [
-            _Token(folded[m.start() : m.end()], ranks[m.start()], ranks[m.end()])
-            for m in _TOKEN.finditer(text)
-        ]
-        return cls(text, "".join(folded.split()), positions, ranks, tokens)
-
-    def rank(self, position: int) -> int:
-        return self.ranks[min(position, len(self.text))]
-
-    def span(self, start: int, end: int) -> Span:
-        """The span of the text under these inked characters: no white space at its ends."""
-        return Span(self.positions[start], self.positions[end - 1] + 1)
-
-
-def _anchors(copy: Sequence[_Token], source: Sequence[_Token]) -> dict[int, int]:
-    """Copy token -> source token, by the longest common subsequence, increasing on both sides."""
-    opcodes = Indel.opcodes([t.text for t in copy], [t.text for t in source])
-    return {
-        op.src_start + i: op.dest_start + i
-        for op in opcodes
-        if op.tag == "equal"
-        for i in range(op.src_end - op.src_start)
-    }
-
-
-def _tokens_under(name: _Name, tokens: Sequence[_Token]) -> range:
-    """The indices of the tokens that share a character with the name."""
-    under = [i for i, t in enumerate(tokens) if t.start < name.end and t.end > name.start]
-    return range(under[0], under[-1] + 1)
-
-
-def _carry_over(name: _Name, copy: _Inked, source: _Inked, anchors: dict[int, int]) -> tuple[int, int] | None:
-    """The name's place in the source if all its tokens are anchored to neighbours, otherwise None."""
-    under = _tokens_under(name, copy.tokens)
-    first = anchors.get(under[0])
-    if first is None or any(anchors.get(t) != first + t - under[0] for t in under):
-        return None
-    start = source.tokens[first].start + name.start - copy.tokens[under[0]].start
-    return start, start + name.end - name.start
-
-
-def _ceiling(later: int, place: tuple[int, int] | None) -> int:
-    return place[0] if place else later
+def _names(
+    answer: str, answer_mentions: Iterable[tuple[str, Span]], copy: Inked
+) -> tuple[list[_Name], list[Unaligned]]:
+    """The names of an answer in order, without those that are empty or overlap the one before."""
+    names: list[_Name] = []
+    refused: list[Unaligned] = []
+    for type_name, span in sorted(answer_mentions, key=lambda pair: pair[1]):
+        start, end = copy.rank(span.start), copy.rank(span.end)
+        if start == end:
+            reason = "it is only white space, or outside the answer"
+        elif names and start < names[-1].end:
+            reason = "it overlaps the mention before it"
+        else:
+            names.append(_Name(type_name, answer[span.start : span.end].strip(), start, end))
+            continue
+        refused.append(Unaligned(type_name, answer[span.start : span.end], reason))
+    return names, refused
 
 
 @dataclass(frozen=True, slots=True)
 class _Gap:
-    """Where to search: a stretch of the source, and the stretch of the copy that stands for it."""
+    """Where to search: a stretch of the source, and the stretch of the copy that corresponds to it."""
 
     start: int
     end: int
@@ -196,74 +132,143 @@ class _Gap:
     copy_end: int
 
 
-def _surroundings(
-    name: _Name, copy: _Inked, source: _Inked, anchors: dict[int, int], floor: int, ceiling: int
-) -> _Gap:
-    """The gap between the last anchor before the name and the first one after it."""
-    under = _tokens_under(name, copy.tokens)
-    before = next((t for t in reversed(range(under[0])) if t in anchors), None)
-    after = next((t for t in range(under[-1] + 1, len(copy.tokens)) if t in anchors), None)
-    return _Gap(
-        start=max(floor, 0 if before is None else source.tokens[anchors[before]].end),
-        end=min(ceiling, len(source.ink) if after is None else source.tokens[anchors[after]].start),
-        copy_start=0 if before is None else copy.tokens[before].end,
-        copy_end=len(copy.ink) if after is None else copy.tokens[after].start,
-    )
+class _Anchors:
+    """Copy token -> source token, by the longest common subsequence, increasing on both sides."""
+
+    def __init__(self, copy: Inked, source: Inked) -> None:
+        self._copy, self._source = copy, source
+        self._source_token: dict[int, int] = {}
+        for op in Indel.opcodes([t.text for t in copy.tokens], [t.text for t in source.tokens]):
+            if op.tag == "equal":
+                pairs = zip(range(op.src_start, op.src_end), range(op.dest_start, op.dest_end), strict=True)
+                self._source_token.update(pairs)
+        self._anchored = list(self._source_token)  # in order
+
+    def carry_over(self, name: _Name) -> tuple[int, int] | None:
+        """The name's place in the source, or None unless all its tokens are anchored to adjacent ones."""
+        under = self._copy.tokens_under(name.start, name.end)
+        first = self._source_token.get(under[0])
+        if first is None or any(self._source_token.get(t) != first + t - under[0] for t in under):
+            return None
+        start = self._source.tokens[first].start + name.start - self._copy.tokens[under[0]].start
+        return start, start + name.end - name.start
+
+    def gap_around(self, name: _Name, floor: int, ceiling: int) -> _Gap:
+        """The gap between the last anchor before the name and the first one after it.
+
+        floor, ceiling: limits in the source, set by the names that have their places already.
+        """
+        under = self._copy.tokens_under(name.start, name.end)
+        n_before = bisect_left(self._anchored, under.start)
+        n_until = bisect_left(self._anchored, under.stop)
+        start = copy_start = 0
+        end, copy_end = len(self._source.ink), len(self._copy.ink)
+        if n_before:
+            token = self._anchored[n_before - 1]
+            start, copy_start = (
+                self._source.tokens[self._source_token[token]].end,
+                self._copy.tokens[token].end,
+            )
+        if n_until < len(self._anchored):
+            token = self._anchored[n_until]
+            end, copy_end = (
+                self._source.tokens[self._source_token[token]].start,
+                self._copy.tokens[token].start,
+            )
+        return _Gap(max(floor, start), min(ceiling, end), copy_start, copy_end)
 
 
-def _search(
-    name: _Name, copy: _Inked, source: _Inked, gap: _Gap, places: bytes
-) -> tuple[int, int, float] | str:
-    """Start, end and similarity of the run of whole words in the gap that is most like the name, or the
-    reason why there is none. Of equals, the one nearest to the place that the characters around suggest."""
-    wanted = copy.ink[name.start : name.end]
-    windows = _windows(source, gap, places, len(wanted))
-    if not windows:
-        return "the text has nothing in its place"
-    hint = _suggested_start(name, copy, source, gap)
-    similarities = extract_iter(
-        wanted, [source.ink[start:end] for start, end in windows], scorer=Levenshtein.normalized_similarity
-    )
-    score, _, (start, end) = max(
-        (similarity, -abs(windows[i][0] - hint), windows[i]) for _, similarity, i in similarities
-    )
-    needed = minimum_similarity(max(len(wanted), end - start))
-    if score < needed - 1e-9:
-        span = source.span(start, end)
-        there = source.text[span.start : span.end]
-        return f"nothing in its place is similar enough: {there!r} has {score:.2f}, needed {needed:.2f}"
-    return start, end, score
+def _ceiling(later: int, place: tuple[int, int] | None) -> int:
+    return place[0] if place else later
 
 
-def _windows(source: _Inked, gap: _Gap, places: bytes, length: int) -> list[tuple[int, int]]:
-    """The runs of whole words inside the gap whose length could be similar enough."""
-    inked = range(gap.start, gap.end)
-    starts = [i for i in inked if places[source.positions[i]] & OPEN]
-    ends = [i + 1 for i in inked if places[source.positions[i] + 1] & CLOSE]
-    shortest, longest = int(length * _LOWEST_SIMILARITY), int(length / _LOWEST_SIMILARITY) + 1
-    windows: list[tuple[int, int]] = []
-    first = 0  # the first end that is far enough from the start
-    for start in starts:
-        while first < len(ends) and ends[first] < start + max(shortest, 1):
-            first += 1
-        for end in ends[first:]:
-            if end > start + longest:
-                break
-            windows.append((start, end))
-    return windows
+class _Search:
+    """Finds the run of whole words in a gap that is most similar to a name.
+
+    Many names may share one gap, and one name may recur in it, so what was computed last is kept.
+    """
+
+    def __init__(self, copy: Inked, source: Inked) -> None:
+        self._copy, self._source = copy, source
+        self._runs = lru_cache(maxsize=16)(self._find_runs)
+        self._most_similar = lru_cache(maxsize=256)(self._find_most_similar)
+        self._opcodes = lru_cache(maxsize=1)(self._align_gap)
+
+    def find(self, name: _Name, gap: _Gap) -> tuple[int, int, float] | str:
+        """Start, end and similarity, or the reason why there is none.
+
+        Of equally similar runs, the one nearest to the place that the characters around the name suggest.
+        """
+        wanted = self._copy.ink[name.start : name.end]
+        runs, score = self._most_similar(wanted, gap.start, gap.end)
+        if not runs:
+            return "the text has nothing in its place"
+        start, end = runs[0]
+        if len(runs) > 1:
+            hint = self._suggested_start(name, gap)
+            start, end = max(runs, key=lambda run: (-abs(run[0] - hint), run))
+        needed = minimum_similarity(max(len(wanted), end - start))
+        if score < needed - 1e-9:
+            span = self._source.span(start, end)
+            there = self._source.text[span.start : span.end]
+            return f"nothing in its place is similar enough: {there!r} has {score:.2f}, needed {needed:.2f}"
+        return start, end, score
+
+    def _find_most_similar(self, wanted: str, start: int, end: int) -> tuple[list[tuple[int, int]], float]:
+        """The runs between start and end that are most similar to a name, and how similar they are."""
+        runs, texts = self._runs(start, end, len(wanted))
+        if not runs:
+            return [], 0.0
+        [row] = cdist([wanted], texts, scorer=Levenshtein.normalized_similarity, dtype=np.float64)
+        score = row.max()
+        return [runs[i] for i in np.flatnonzero(row == score)], float(score)
+
+    def _find_runs(self, start: int, end: int, length: int) -> tuple[list[tuple[int, int]], list[str]]:
+        """The runs of whole words between start and end whose length could be similar enough; their texts."""
+        starts = self._starts[bisect_left(self._starts, start) : bisect_left(self._starts, end)]
+        ends = self._ends[bisect_right(self._ends, start) : bisect_right(self._ends, end)]
+        shortest, longest = int(length * _LOWEST_SIMILARITY), int(length / _LOWEST_SIMILARITY) + 1
+        runs = [
+            (a, b)
+            for a in starts
+            for b in ends[bisect_left(ends, a + max(shortest, 1)) : bisect_right(ends, a + longest)]
+        ]
+        return runs, [self._source.ink[a:b] for a, b in runs]
+
+    @cached_property
+    def _edges(self) -> bytes:
+        return edges(self._source.text)
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        """The inked characters that words start with."""
+        return [i for i, position in enumerate(self._source.positions) if self._edges[position] & OPEN]
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        """The inked characters before which words end."""
+        return [
+            i + 1 for i, position in enumerate(self._source.positions) if self._edges[position + 1] & CLOSE
+        ]
+
+    def _suggested_start(self, name: _Name, gap: _Gap) -> int:
+        """Where the name's first character lands when the gap is aligned character by character."""
+        wanted = name.start - gap.copy_start
+        opcodes = self._opcodes(gap)
+        at = bisect_right(opcodes, wanted, key=lambda op: op[0])
+        if at == len(opcodes):
+            return gap.start
+        _, src_start, dest_start, dest_end = opcodes[at]
+        return gap.start + min(dest_start + wanted - src_start, dest_end)
+
+    def _align_gap(self, gap: _Gap) -> list[tuple[int, int, int, int]]:
+        """Edit operations as (end in the copy, start in the copy, start and end in the source), in order."""
+        copied = self._copy.ink[gap.copy_start : gap.copy_end]
+        opcodes = Levenshtein.opcodes(copied, self._source.ink[gap.start : gap.end])
+        return [(op.src_end, op.src_start, op.dest_start, op.dest_end) for op in opcodes]
 
 
-def _suggested_start(name: _Name, copy: _Inked, source: _Inked, gap: _Gap) -> int:
-    """Where the name's first character lands when the gap is aligned character by character."""
-    wanted = name.start - gap.copy_start
-    opcodes = Levenshtein.opcodes(copy.ink[gap.copy_start : gap.copy_end], source.ink[gap.start : gap.end])
-    for op in opcodes:
-        if op.src_start <= wanted < op.src_end:
-            return gap.start + int(min(op.dest_start + wanted - op.src_start, op.dest_end))
-    return gap.start
-
-
-def _mention(name: _Name, source: _Inked, start: int, end: int, score: float) -> Mention:
+def _mention(name: _Name, source: Inked, start: int, end: int, score: float) -> Mention:
     span = source.span(start, end)
     there = source.text[span.start : span.end]
     if score < 1.0:

@@ -25,8 +25,8 @@ from ..data import Mention, Sentence
 from ..decoding.confidence import least_confidence
 from ..errors import ModelError, SentenceError, UserError
 from ..formats.name_lines import read_names
-from ..prompting.encoder import Prompts
-from ..prompting.examples import Chooser, examples_hash
+from ..prompting.examples.pool import examples_hash
+from ..prompting.messages import Chooser, Prompts
 from ..prompting.wording import PromptFile
 from ..schema import DDI, Schema
 from .by_logits import ByLogits

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from ..backends.protocol import LogitsBackend
 from ..constraint.automaton import Constraint, TaggedSpan, TagMachine
 from ..constraint.bias import TypeBias
-from ..constraint.legal import LegalTokens, Rule, TagTokens
+from ..constraint.legal import LegalTokens, TokenRule
+from ..constraint.tag_tokens import TagTokens
 from ..data import Mention, Sentence
 from ..decoding.answer import Answer, Decoder
 from ..decoding.confidence import confidence
@@ -22,7 +23,7 @@ from ..decoding.stepwise import stepwise
 from ..decoding.unconstrained import unconstrained
 from ..errors import SentenceError
 from ..prompting.budget import FittedPrompt
-from ..prompting.encoder import Prompts
+from ..prompting.messages import Prompts
 from ..text.windows import windows
 from .free_answer import read_answer
 from .result import Annotated, Effort
@@ -169,7 +170,7 @@ class _DecodedWindow:
         self.ticket.cancel()
 
 
-def _decoder_and_rule(settings: Settings) -> tuple[str, Rule]:
+def _decoder_and_rule(settings: Settings) -> tuple[str, TokenRule]:
     """As they were chosen, or as they go with the engine."""
     if settings.engine != "native":
         return "stepwise", "any"

@@ -19,8 +19,7 @@ from ..constraint.edges import OPEN
 from ..constraint.grammars import are_pieces, join_pieces, render, split_pieces
 from ..data import Mention, Sentence
 from ..errors import ContextOverflowError, UserError
-from ..prompting.chat_template import Message
-from ..prompting.encoder import Prompts
+from ..prompting.messages import Message, Prompts
 from ..text.windows import windows
 from .free_answer import read_answer
 from .result import Annotated, Effort

@@ -1,13 +1,13 @@
-"""What a document says of a name: what the model finds at one place counts at the others.
+"""One type for each name in a document: what the model finds in one sentence counts in the others.
 
-A sentence alone often does not tell what a name is; the sentences around it do. In DDI train, 99 of 100 names
-that come back in a document have one type there, and 98 of 100 of their other occurrences are annotated as
-well. So each name gets one type in a document, and is a mention everywhere in it or nowhere:
+One sentence often does not tell what a name is; the sentences around it do. In DDI train, 99 % of the names
+that recur in a document have one type there, and 98 % of their other occurrences are annotated, too. So each
+name gets one type in a document, and is a mention everywhere in it or nowhere:
 
-    type         that with the largest sum of confidences
-    confidence   the mean over all places where the name stands and no other mention does; where the model
-                 left it unmarked, it was less than half sure, which counts as a quarter
-    marked       everywhere where it stands, if it is worth keeping (see `confidence`), else nowhere
+    type         the one with the largest sum of confidences
+    confidence   the mean over all occurrences that no other mention overlaps; an occurrence that the model
+                 left unmarked counts as a quarter, because the model was less than half sure of it
+    marked       at every occurrence if it is worth keeping (see `confidence`), otherwise nowhere
 
 Sources of the idea: Gale et al. 1992, "One sense per discourse"; Krishnan and Manning 2006, "An effective
 two-stage model for exploiting non-local dependencies in named entity recognition".
@@ -24,15 +24,15 @@ from ..decoding.confidence import WORTH_KEEPING
 from .lexicon import Key, Lexicon, key_of
 
 UNMARKED = 0.25
-"""The confidence that a place counts with where the model left the name unmarked: midway below half."""
+"""What an occurrence that the model left unmarked counts as: the middle between 0 and one half."""
 
 Fits = Callable[[Sentence], Iterable[Mention]]
-"""Those mentions of a sentence that a tagged text can express."""
+"""The mentions of a sentence that tags can express."""
 
 
 @dataclass
 class _Name:
-    """What the sentences of a document say of one name."""
+    """What the sentences of a document say about one name."""
 
     by_type: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     n_marked: int = 0
@@ -40,8 +40,8 @@ class _Name:
 
     @property
     def type(self) -> str:
-        """Of types that are equally sure, the first in the alphabet."""
-        return min(self.by_type, key=lambda kind: (-self.by_type[kind], kind))
+        """The most confident type; of equals, the first in the alphabet."""
+        return min(self.by_type, key=lambda name: (-self.by_type[name], name))
 
     @property
     def confidence(self) -> float:
@@ -50,16 +50,17 @@ class _Name:
 
     @property
     def stays(self) -> bool:
-        """A name that is marked wherever it stands is not for the document to judge."""
+        """Whether it is worth keeping. A name that is marked at every occurrence stays."""
         return not self.n_unmarked or self.confidence >= WORTH_KEEPING
 
 
 def consistent(sentences: Sequence[Sentence], fits: Fits, *, min_confidence: float = 0.0) -> list[Sentence]:
-    """The sentences of one document, each name marked everywhere with one type, or nowhere.
+    """The sentences of one document, with each name marked everywhere with one type, or nowhere.
 
-    sentences: with all that the model found, however unsure; a mention without confidence counts as certain.
-    min_confidence: leave out names that the document is less sure of.
-    Mentions that are added have the provenance `repeated`. Discontinuous mentions stay as they are.
+    sentences: with every mention that the model found, however unsure. A mention without confidence counts as
+        certain.
+    min_confidence: drop names whose confidence in the document is lower.
+    Added mentions have the provenance `repeated`. Discontinuous mentions stay as they are.
     """
     names: defaultdict[Key, _Name] = defaultdict(_Name)
     for sentence in sentences:
@@ -73,7 +74,7 @@ def consistent(sentences: Sequence[Sentence], fits: Fits, *, min_confidence: flo
         for mention in places:
             names[key_of(mention.text)].n_unmarked += 1
 
-    def settled(mentions: Iterable[Mention]) -> Iterable[Mention]:
+    def settle(mentions: Iterable[Mention]) -> Iterable[Mention]:
         for mention in mentions:
             if not _counts(mention):
                 yield mention
@@ -83,7 +84,7 @@ def consistent(sentences: Sequence[Sentence], fits: Fits, *, min_confidence: flo
                 yield replace(mention, type=name.type, confidence=name.confidence)
 
     return [
-        sentence.with_mentions(settled((*sentence.mentions, *places)))
+        sentence.with_mentions(settle((*sentence.mentions, *places)))
         for sentence, places in zip(sentences, unmarked, strict=True)
     ]
 
@@ -93,7 +94,7 @@ def _counts(mention: Mention) -> bool:
 
 
 def _unmarked(sentence: Sentence, lexicon: Lexicon, fits: Fits) -> list[Mention]:
-    """Where names of the document stand in a sentence unmarked."""
+    """The unmarked occurrences in a sentence of the names of the document."""
     free = [
         replace(found, provenance="repeated")
         for found in lexicon.tag(sentence.text)

@@ -1,4 +1,4 @@
-"""From what a model wrote to mentions: read by the constraint if it is legal, aligned if it is not."""
+"""From a free answer to mentions: read by the constraint if the answer is legal, aligned if it is not."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ def read_answer(
     finished: bool,
     provenance: Provenance = "exact",
 ) -> Annotated:
-    """The mentions of an answer that may be anything. provenance: of those of a legal one."""
+    """The mentions of an answer, which may be any bytes.
+
+    provenance: of the mentions, if the answer is legal.
+    """
     text = constraint.text
     problems: tuple[str, ...] = () if finished else ("the answer is unfinished",)
     tagged = constraint.read(written)

@@ -1,7 +1,7 @@
 """Names with their types, found in text by longest match.
 
-A model is never told of them. They tag running text for training, and tell a decoder which tags to guess in
-its drafts, which the model then confirms or not.
+The model never sees them. A lexicon tags running text for training, and tells a decoder which tags to guess
+in its drafts; the model then confirms or rejects them.
 """
 
 from __future__ import annotations
@@ -18,16 +18,19 @@ Key = tuple[str, ...]
 
 
 def key_of(name: str) -> Key:
-    """The words in lower case, which are compared. Example: "Beta-blockers" -> ("beta", "-", "blockers")."""
+    """The words in lower case, which is how names are compared.
+
+    Example: "Beta-blockers" -> ("beta", "-", "blockers")
+    """
     return tuple(_WORD.findall(name.lower()))
 
 
 class Lexicon:
-    """names: key -> entity type, "" for a name that was forgotten. Matching ignores case and white space."""
+    """names: key -> entity type, "" for a forgotten name. Matching ignores case and white space."""
 
     def __init__(self, names: Mapping[Key, str] | None = None) -> None:
         self.names: MutableMapping[Key, str] = {}
-        # First word -> words of the longest name that begins with it.
+        # first word -> number of words of the longest name that begins with it
         self._n_words: MutableMapping[str, int] = {}
         for key, entity_type in (names or {}).items():
             self.add(key, entity_type)
@@ -39,12 +42,12 @@ class Lexicon:
         return branch
 
     def add(self, key: Key, entity_type: str) -> None:
-        """Know one more name, or another type for it."""
+        """Add a name, or change its type."""
         self.names[key] = entity_type
         self._n_words[key[0]] = max(len(key), self._n_words.get(key[0], 0))
 
     def learn(self, sentence: Sentence) -> None:
-        """Know the names that are marked in a sentence, and forget those that stand in it unmarked."""
+        """Add the names that are marked in a sentence; forget those that occur in it unmarked."""
         marked = {(m.start, m.end) for m in sentence.mentions}
         for found in self.tag(sentence.text):
             if (found.start, found.end) not in marked:
@@ -55,7 +58,7 @@ class Lexicon:
                 self.add(key, mention.type)
 
     def tag(self, text: str) -> list[Mention]:
-        """The longest names in the text, from left to right, disjoint."""
+        """The longest names in the text, from left to right and disjoint, as mentions."""
         words = [(m.start(), m.end()) for m in _WORD.finditer(text)]
         keys = [text[a:b].lower() for a, b in words]
         found: list[Mention] = []

@@ -20,12 +20,11 @@ from pydantic import BeforeValidator, Field, SkipValidation, TypeAdapter, Valida
 
 from ..constraint.bias import parse_bias
 from ..constraint.edges import Boundary
-from ..constraint.legal import Rule
+from ..constraint.legal import TokenRule
 from ..data import Sentence
 from ..decoding.engines import EngineName
 from ..errors import UserError
-from ..prompting.encoder import Instructions
-from ..prompting.examples import Chooser
+from ..prompting.messages import Chooser, Instructions
 from ..prompting.wording import PromptFile
 from ..schema import Schema
 
@@ -153,7 +152,7 @@ class Settings:
         Option("How to find the constrained answer. Default: copy-draft.", "Decoding", decides=True),
     ] = None
     rule: Annotated[
-        Rule | None,
+        TokenRule | None,
         Option("Which tokenizations of an answer are legal. Default: canonical.", "Decoding", decides=True),
     ] = None
     engine: Annotated[

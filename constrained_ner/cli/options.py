@@ -92,8 +92,8 @@ def _parameters() -> Iterator[inspect.Parameter]:
             help=option.help,
             rich_help_panel=option.panel,
             metavar=option.metavar,
-            min=next((bound.ge for bound in bounds if isinstance(bound, Ge)), None),
-            max=next((bound.le for bound in bounds if isinstance(bound, Le)), None),
+            min=next((_number(bound.ge) for bound in bounds if isinstance(bound, Ge)), None),
+            max=next((_number(bound.le) for bound in bounds if isinstance(bound, Le)), None),
             show_default=default is not None and kind is not bool,
         )
         yield inspect.Parameter(
@@ -111,3 +111,9 @@ def _spelled(name: str, kind: Any, default: Any, off: str | None) -> str:
     if is_switch and default is not False:
         return f"--{option}/{off or f'--no-{option}'}"
     return f"--{option}"
+
+
+def _number(bound: Any) -> float:
+    """A bound as typer takes it; whole numbers stay whole."""
+    number: float = bound
+    return number

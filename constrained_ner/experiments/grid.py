@@ -154,7 +154,7 @@ class Outcome:
         content = {"input": self.input.name, "arms": rows, "failed": failed}
         texts = {
             "md": self.comparison.table(options=False).markdown(),
-            "csv": csv_text(_flat(row) for row in rows),
+            "csv": _csv(rows),
             "json": json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n",
         }
         for suffix, text in texts.items():
@@ -253,8 +253,14 @@ def _unexpected(error: Exception, path: Path) -> str:
     return f"unexpected {type(error).__name__}: {' '.join(str(error).split()):.200} (see {path.name})"
 
 
+def _csv(rows: Sequence[dict[str, Any]]) -> str:
+    """A line for each arm: what it chose, then each figure, with its interval in columns of their own."""
+    flat = [_flat(row) for row in rows]
+    header = list(dict.fromkeys(name for row in flat for name in row))
+    return csv_text(header, [[row.get(name) for name in header] for row in flat])
+
+
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
-    """An arm for the table: what it chose, then each figure, with its interval in columns of their own."""
     figures = {
         key if part == "value" else f"{key}_{part}": number
         for key, figure in row["measures"].items()

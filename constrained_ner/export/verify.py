@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..backends.llamacpp.model import LlamaModel, vocabulary_of_llama
 from ..errors import ModelError
-from ..prompting.chat_template import ChatTemplate, Message
+from ..prompting.chat_template import ChatTemplate
 from ..vocabulary import Vocabulary
 
 TEXTS = (
@@ -72,7 +72,7 @@ def _differences(
 def _template_texts(chat_template: str | None, vocabulary: Vocabulary) -> list[tuple[str, bool]]:
     """What the template itself writes around messages, and whether a message stands before it."""
     roles = ("system", "user", "assistant", "user")
-    pieces = ChatTemplate(chat_template, vocabulary).render([Message(role, "x") for role in roles])
+    pieces = ChatTemplate(chat_template, vocabulary).render(roles)
     return [(piece, n > 0) for n, piece in enumerate(pieces) if isinstance(piece, str) and piece]
 
 

@@ -1,37 +1,38 @@
-"""The prompt of one model: the wording, and as many examples as there is room for.
+"""The prompt of one model: the wording, and as many examples as fit its context.
 
-Examples are dropped, the text of a sentence never is: a sentence that does not fit is cut in windows by the
-annotator, each of which is asked for.
+Examples are dropped; the text of a sentence never is. If a sentence does not fit, the annotator cuts it into
+windows and asks about each.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from ..data import Sentence
 from ..errors import ModelError, PromptError
 from ..vocabulary import Vocabulary
-from .encoder import ExamplesFor, PromptEncoder, Prompts
-from .examples.fitting import most_that_fit
+from .encoder import PromptEncoder
+from .messages import Chooser, Prompts
 
 _LEAST_ROOM = 32  # tokens for a sentence and its answer; longer ones are split
-_USUAL_ROOM = 1024  # what is kept free for them, in a context of at least four times as many
-_ANSWER = 3  # a sentence and its answer, with tags, have at most three times the sentence's tokens, as a rule
+_USUAL_ROOM = 1024  # tokens that are kept free for them, if the context has at least four times as many
+_ANSWER = 3  # a sentence and its answer, with tags, rarely have more than three times the sentence's tokens
 
 
 class FittedPrompt:
     """The ids that ask a model for the names in a text.
 
-    prompts: with the examples that are wanted. Where they do not fit, the least useful ones are left out;
-        `notify` is told of it once.
+    prompts: with the examples that are wanted. The least useful of those that do not fit are left out; this
+        is reported once, through `notify`.
     context_length: of the model. A quarter of it, but no more than 1024 tokens, is kept free for the sentence
         and its answer.
-    max_tokens: the most that instructions and examples may take, the question's own text not counted.
-    prefix_ids: what all prompts begin with. room: tokens that are left after it. room_for_text: tokens that a
-        question's text and its answer may have together.
-    examples: those that every question gets; None where they depend on it.
+    max_tokens: upper limit for instructions and examples, without the question's text.
+    prefix_ids: what all prompts begin with. room: tokens left after it. room_for_text: tokens that the text
+        of a question and its answer may have together.
+    examples: those that every question gets; None if each question gets its own.
 
-    Raises ModelError where the instructions alone leave no room, PromptError where they exceed max_tokens.
+    Raises ModelError if the instructions alone leave no room, PromptError if they exceed max_tokens.
     """
 
     def __init__(
@@ -49,11 +50,14 @@ class FittedPrompt:
         self._context_length = context_length
         self._max_tokens = max_tokens
         self._notify: Callable[[str], None] | None = notify
-        self._choose: ExamplesFor | None = None
+        self._choose: Chooser | None = None
         self.examples: tuple[Sentence, ...] | None = None
         n_bare = self._encoder.n_tokens([])
         if max_tokens is not None and n_bare > max_tokens:
-            raise PromptError(f"the prompt has {n_bare} tokens without any example, more than {max_tokens}")
+            raise PromptError(
+                f"the prompt has {n_bare} tokens without any example, more than {max_tokens}: shorten it or "
+                "raise --max-prompt-tokens"
+            )
         if callable(prompts.examples):
             self._choose = prompts.examples
         else:
@@ -72,9 +76,9 @@ class FittedPrompt:
             )
 
     def ids(self, text: str, question: str | None = None) -> list[int]:
-        """What follows the prefix for a text.
+        """The ids that follow the prefix for a text.
 
-        question: the sentence that the text is a window of, which its examples are chosen for.
+        question: the sentence that the text is a window of; the examples are chosen for the whole sentence.
         """
         if self._choose is None:
             return self._encoder.ids(text)
@@ -83,7 +87,7 @@ class FittedPrompt:
         return self._encoder.ids(text, self._fitting(chosen, limit, best_last=True))
 
     def _limit(self, n_text: int) -> int:
-        """The most tokens that a prompt may have, its question of n_text tokens not counted."""
+        """The most tokens that a prompt may have, without its question of n_text tokens."""
         reserved = max(min(_USUAL_ROOM, self._context_length // 4), _ANSWER * n_text + _LEAST_ROOM)
         limit = self._context_length - reserved
         return limit if self._max_tokens is None else min(limit, self._max_tokens)
@@ -94,7 +98,7 @@ class FittedPrompt:
         if not self._encoder.shows_examples:
             kept: tuple[Sentence, ...] = ()
         else:
-            kept = most_that_fit(examples, lambda e: self._encoder.n_tokens(e) <= limit, best_last=best_last)
+            kept = _most_that_fit(examples, lambda e: self._encoder.n_tokens(e) <= limit, best_last=best_last)
         if len(kept) < len(examples) and self._notify is not None:
             self._notify(self._message(len(kept), len(examples), limit))
             self._notify = None
@@ -102,10 +106,31 @@ class FittedPrompt:
 
     def _message(self, n_kept: int, n_wanted: int, limit: int) -> str:
         if not self._encoder.shows_examples:
-            return "the model's chat template shows the question alone: no examples are given"
+            return "the model's chat template shows only the question: no examples are given"
         if self._choose is None:
-            return f"{n_kept} of {n_wanted} examples are given: more do not fit {limit} tokens of prompt"
+            return f"only {n_kept} of {n_wanted} examples fit the prompt, which is limited to {limit} tokens"
         return (
-            f"a sentence gets {n_kept} of {n_wanted} examples, as more do not fit {limit} tokens of prompt; "
-            "others may get fewer, too"
+            f"only {n_kept} of {n_wanted} examples fit the prompt of a sentence, which is limited to {limit} "
+            "tokens; other sentences may get fewer, too"
         )
+
+
+def _most_that_fit(
+    examples: Sequence[Sentence], fits: Callable[[Sequence[Sentence]], bool], *, best_last: bool
+) -> tuple[Sentence, ...]:
+    """The examples, in order, without as many of the least useful as it takes for the rest to fit.
+
+    The last ones go first (with best_last, the first ones). But an example that is the only one to show some
+    type is dropped only when there are no others.
+    """
+    kept = list(reversed(examples)) if best_last else list(examples)
+    while kept and not fits(kept[::-1] if best_last else kept):
+        del kept[_least_useful(kept)]
+    return tuple(kept[::-1] if best_last else kept)
+
+
+def _least_useful(examples: Sequence[Sentence]) -> int:
+    types = [{mention.type for mention in example.mentions} for example in examples]
+    shown = Counter(name for names in types for name in names)
+    spare = (at for at in reversed(range(len(examples))) if all(shown[name] > 1 for name in types[at]))
+    return next(spare, len(examples) - 1)

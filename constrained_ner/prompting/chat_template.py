@@ -1,60 +1,44 @@
-"""A model's chat template, rendered around numbered slots instead of texts.
+"""A model's chat template, rendered around numbered slots instead of texts; every quirk of templates.
 
-What a template writes does not depend on the texts that it is given here, for it never sees them: it gets a
-slot per message, and its own words come back cut at the slots. So they can be tokenised with control tokens
-on, and the texts, which go in between, with control tokens off.
+A template never sees the texts: it gets a slot for each message, and what it writes itself comes back cut at
+the slots. So the template's text can be tokenised with control tokens on, and the messages, which go in
+between, with control tokens off.
 
-Thinking is turned off, for the answer is forced to begin at once. In this order:
+Thinking is turned off, because the answer has to begin at once. In this order:
 
-1. A template with a switch gets `enable_thinking=False` (and `thinking=False`, as some call it).
-2. Where its last words open a thought (`<think>`), the thought is closed, empty.
-3. Where it writes more before the answers of the past than before the one that is asked for, the rest is
-   written too (`<|channel|>final<|message|>`).
-4. A template without a switch that speaks of `</think>` gets an empty thought.
+1. A template with a switch gets `enable_thinking=False` (and `thinking=False`, the other common name).
+2. If the template's last words open a thought (`<think>`), the thought is closed, empty.
+3. If it writes more before past answers than before the one asked for, the rest is written too
+   (`<|channel|>final<|message|>`).
+4. A template without a switch that mentions `</think>` gets an empty thought.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
 from typing import Any
 
-from ..data import Sentence
 from ..errors import MissingExtraError, PromptError
 from ..vocabulary import Vocabulary
 
 PLAIN_TEMPLATE = "{% for message in messages %}{{ message['content'] }}\n{% endfor %}"
-"""For models without a chat template: one message after the other."""
+"""For models without a chat template: the messages, each followed by a line break."""
 
 EMPTY_THOUGHT = "<think>\n\n</think>\n\n"
 
 _SLOT = re.compile("\ue000([0-9]+)\ue001")  # private-use characters: no template writes them
 _SWITCH = re.compile(r"\b(enable_)?thinking\b")
 _OPEN_THOUGHT = re.compile(r"<think>\s*\Z")
-_DAY = date(2024, 7, 26)  # what Llama 3.2 writes where nobody tells it the day
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One turn.
-
-    sentence: set on an assistant's turn: the example whose tagged text it is.
-    n_fixed: so many characters of a user's turn are the same whatever the sentence is.
-    """
-
-    role: str
-    content: str
-    sentence: Sentence | None = None
-    n_fixed: int = 0
+_DAY = date(2024, 7, 26)  # what Llama 3.2 writes unless it is given a date
 
 
 class ChatTemplate:
-    """A chat template in Jinja, None for `PLAIN_TEMPLATE`, of the model with this vocabulary.
+    """The chat template of the model with this vocabulary.
 
-    Raises PromptError where it is no Jinja, and on rendering where it refuses the messages.
+    source: Jinja; None for `PLAIN_TEMPLATE`. Raises PromptError if it is not valid Jinja.
     """
 
     def __init__(self, source: str | None, vocabulary: Vocabulary) -> None:
@@ -69,7 +53,7 @@ class ChatTemplate:
             "documents": None,
         }
         self._has_switch = bool(_SWITCH.search(source))
-        self._speaks_of_thoughts = "</think>" in source
+        self._mentions_thoughts = "</think>" in source
         environment, self._error = _environment()
         try:
             self._template = environment.from_string(source)
@@ -77,13 +61,14 @@ class ChatTemplate:
             raise PromptError(f"the chat template is not valid Jinja: {error}") from None
         self._render_roles = lru_cache(maxsize=256)(self._render)
 
-    def render(self, messages: Sequence[Message]) -> tuple[str | int, ...]:
-        """The template's own texts, and between them the numbers of the messages that stand there.
+    def render(self, roles: Sequence[str]) -> tuple[str | int, ...]:
+        """The template's own texts, and between them the numbers of the messages that go there.
 
-        The last message is the user's; the last text opens the answer. Texts and numbers alternate.
-        Example: one message of the user's -> ("<|user|>\\n", 0, "<|end|>\\n<|assistant|>\\n")
+        The last message is the user's; the last text opens the answer. Texts and numbers alternate. Raises
+        PromptError if the template refuses the messages.
+        Example: ["user"] -> ("<|user|>\\n", 0, "<|end|>\\n<|assistant|>\\n")
         """
-        return self._render_roles(tuple(message.role for message in messages))
+        return self._render_roles(tuple(roles))
 
     def _render(self, roles: tuple[str, ...]) -> tuple[str | int, ...]:
         *pieces, opening = self._pieces(roles)
@@ -95,16 +80,16 @@ class ChatTemplate:
         past = self._opening_of_the_past(roles)
         if past.startswith(opening) and past[len(opening) :].strip():
             return past
-        if self._speaks_of_thoughts and not self._has_switch and "</think>" not in opening:
+        if self._mentions_thoughts and not self._has_switch and "</think>" not in opening:
             return opening + EMPTY_THOUGHT
         return opening
 
     def _opening_of_the_past(self, roles: tuple[str, ...]) -> str:
-        """What the template writes before an answer that has been given."""
+        """What the template writes before an answer of the past."""
         n_messages = len(roles)
         pieces = self._pieces((*roles, "assistant", "user"))
         if n_messages not in pieces or n_messages - 1 not in pieces:
-            return ""  # it shows the last message alone
+            return ""  # it writes only the last message
         at = pieces.index(n_messages)
         return str(pieces[at - 1]) if pieces[at - 2 : at - 1] == [n_messages - 1] else ""
 
@@ -112,15 +97,15 @@ class ChatTemplate:
         slots = [{"role": role, "content": f"\ue000{n}\ue001"} for n, role in enumerate(roles)]
         try:
             rendered = self._rendered(slots)
-        except self._error:
-            # Some templates know no system role: the instructions go into the first user turn.
+        except self._error as error:
+            # Some templates have no system role: the instructions go into the first user turn.
             if roles[0] != "system" or len(slots) < 2:
-                raise PromptError("the chat template refuses the messages") from None
+                raise PromptError(f"the chat template refuses the messages: {error}") from None
             merged = {"role": "user", "content": f"{slots[0]['content']}\n\n{slots[1]['content']}"}
             try:
                 rendered = self._rendered([merged, *slots[2:]])
-            except self._error as error:
-                raise PromptError(f"the chat template refuses the messages: {error}") from None
+            except self._error as second_error:
+                raise PromptError(f"the chat template refuses the messages: {second_error}") from None
         pieces = _SLOT.split(rendered)
         return [int(piece) if n % 2 else piece for n, piece in enumerate(pieces)]
 
@@ -133,7 +118,7 @@ def _spelling(vocabulary: Vocabulary, token_id: int | None) -> str:
 
 
 def _environment() -> tuple[Any, type[Exception]]:
-    """Jinja as transformers sets it up, but for the day, which must not change a prompt; and its error."""
+    """Jinja as transformers sets it up, and its error; with a fixed date, so that prompts do not change."""
     try:
         import jinja2
         import jinja2.ext
@@ -145,7 +130,7 @@ def _environment() -> tuple[Any, type[Exception]]:
         raise jinja2.TemplateError(message)
 
     class Generation(jinja2.ext.Extension):
-        """`{% generation %}` marks answers for training, and writes nothing."""
+        """`{% generation %}` marks answers for training and writes nothing."""
 
         tags = {"generation"}  # noqa: RUF012 - as Jinja declares it
 

@@ -1,8 +1,8 @@
-"""The wording of a prompt: a JSON file, or one of those that ship with the package.
+"""The wording of a prompt: a JSON file, the user's or one that ships with the package.
 
     {"sysprompt": ["Mark the names.", "{tags}", "{types}"], "usrprompt": ["{sentence}"]}
 
-{tags}, {types} and {guide} come from the schema, so that a new schema needs no new prompt.
+{tags}, {types} and {guide} are filled in from the schema, so a new schema needs no new prompt.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _BUILT_IN = resources.files("constrained_ner") / "templates" / "prompts"
 
 
 class PromptFile(BaseModel):
-    """The wording: instructions, and what is said for each sentence."""
+    """The instructions, and the request for each sentence; both as lists of lines."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -34,7 +34,7 @@ class PromptFile(BaseModel):
 
     @classmethod
     def load(cls, path: str | Path) -> PromptFile:
-        """Read a prompt file; PromptError says what does not fit."""
+        """Read a prompt file. Raises PromptError."""
         path = Path(path)
         content = read_text(path, PromptError)
         try:
@@ -49,12 +49,12 @@ class PromptFile(BaseModel):
 
     @classmethod
     def built_in(cls, name: str = "plain") -> PromptFile:
-        """A prompt that ships with the package, from `prompts/NAME.json`."""
+        """A prompt that ships with the package: `prompts/NAME.json`."""
         return cls.model_validate_json((_BUILT_IN / f"{name}.json").read_text(encoding="utf-8"))
 
     @classmethod
     def named(cls, name: str) -> PromptFile:
-        """A prompt by its name, if it is one that ships with the package, else by its path."""
+        """A prompt by name if it ships with the package, otherwise by path. Raises PromptError."""
         names = built_in_prompts()
         if name in names:
             return cls.built_in(name)
@@ -64,25 +64,26 @@ class PromptFile(BaseModel):
 
     @property
     def name(self) -> str:
-        """Of the shipped prompt with this wording; "custom" for any other."""
+        """The name of the shipped prompt with this wording; "custom" for any other."""
         return next((name for name in built_in_prompts() if self.built_in(name) == self), "custom")
 
     def check(self, place: str) -> None:
-        """PromptError for a placeholder that means nothing, or a user prompt without the sentence.
+        """Raise PromptError for an unknown placeholder, or if {sentence} is missing or misplaced.
 
-        Capitals in braces are text, unless it is a placeholder that they spell.
+        A word in braces that has capitals is text, unless it spells a placeholder ({TYPES}).
+        place: named in the error; usually the file.
         """
         for name in _PLACEHOLDER.findall("\n".join((*self.sysprompt, *self.usrprompt))):
             if name not in _KNOWN and (name.islower() or name.lower() in _KNOWN):
                 known = ", ".join(f"{{{name}}}" for name in _KNOWN)
-                raise PromptError(f"{place}: unknown placeholder {{{name}}}; known are {known}")
+                raise PromptError(f"{place}: unknown placeholder {{{name}}}; use one of {known}")
         if "{sentence}" in "\n".join(self.sysprompt):
-            raise PromptError(f"{place}: sysprompt has {{sentence}}, which belongs into usrprompt")
+            raise PromptError(f"{place}: {{sentence}} belongs in usrprompt, not in sysprompt")
         if "{sentence}" not in "\n".join(self.usrprompt):
-            raise PromptError(f"{place}: usrprompt has no {{sentence}}")
+            raise PromptError(f"{place}: usrprompt has no {{sentence}}: add it where the sentence goes")
 
     def hash(self) -> str:
-        """SHA-256 over the content, for records and adapters."""
+        """SHA-256 of the content, for run records and adapters."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
 
@@ -92,9 +93,9 @@ def built_in_prompts() -> tuple[str, ...]:
 
 
 def fill(lines: Iterable[str], values: Mapping[str, str]) -> str:
-    """Put the values in for the placeholders, in one pass: a sentence that holds "{types}" keeps it.
+    """Replace the placeholders by their values, in one pass: a sentence that contains "{types}" keeps it.
 
-    A line that is a placeholder alone goes where its value is empty (a schema without a guide).
+    A line that is only a placeholder is dropped if its value is empty (a schema without a guide).
     """
     filled = ((line, _PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), line)) for line in lines)
     return "\n".join(text for line, text in filled if text or not _PLACEHOLDER.fullmatch(line))

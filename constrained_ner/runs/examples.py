@@ -1,1 +1,63 @@
-"""From settings that name a file of examples to settings that hold the examples, apart from what is annotated."""
+"""The examples that a run shows: read from their file, kept apart from what is evaluated, and chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ..adapters import AdapterCard
+from ..annotation.annotator import read_schema
+from ..annotation.settings import Settings
+from ..backends.cache_size import cache_note
+from ..constraint.edges import Boundary
+from ..data import Document, Sentence
+from ..formats.ddi import read_ddi
+from ..prompting.examples.by_similarity import SimilarExamples
+from ..prompting.examples.request import ExampleRequest
+from ..schema import DDI, Schema
+from .splits import keep_apart
+
+
+def with_examples(
+    settings: Settings, evaluated: Sequence[Document], evaluated_path: Path, say: Callable[[str], None]
+) -> Settings:
+    """The settings with the examples themselves instead of the file that they come from.
+
+    say: told if the examples need a lot of memory. Raises UserError for a request that makes no sense.
+    """
+    if settings.examples is not None and not isinstance(settings.examples, Path):
+        return settings
+    request = ExampleRequest.wanted(settings.shots, settings.examples, settings.select, settings.seed)
+    if request is None:
+        return replace(settings, examples=None)
+    card = AdapterCard.load(settings.adapter) if settings.adapter else None
+    schema = read_schema(settings) or (card.entity_schema if card else DDI)
+    chosen = chosen_examples(request, evaluated, evaluated_path, schema, settings.boundary)
+    if settings.model:
+        note = cache_note(settings.model, request.n_tokens(chosen), on_cpu=settings.device != "cuda")
+        if note:
+            say(note)
+    return replace(settings, examples=chosen)
+
+
+def chosen_examples(
+    request: ExampleRequest,
+    evaluated: Sequence[Document],
+    evaluated_path: Path,
+    schema: Schema,
+    boundary: Boundary = "word",
+) -> list[Sentence] | SimilarExamples:
+    """Read the examples file of a request and choose from it what is not evaluated.
+
+    Raises InputError if the file contains what is evaluated, or cannot give what is requested.
+    """
+    documents = read_ddi(request.examples)
+    usable = keep_apart(
+        [sentence for document in documents for sentence in document],
+        (sentence for document in evaluated for sentence in document),
+        used_path=request.examples,
+        evaluated_path=evaluated_path,
+        purpose="examples",
+    )
+    return request.choose(documents, {sentence.id for sentence in usable}, evaluated, schema, boundary)

@@ -228,3 +228,25 @@ def test_a_long_sentence_takes_milliseconds() -> None:
         align(answer, mentions, text)
         best = min(best, time.perf_counter() - start)
     assert best < 0.05  # 2 ms on an idle machine
+
+
+@pytest.mark.parametrize("answer", ["miscopied", "names", "unrelated", "looping"])
+def test_a_long_text_takes_no_minutes(answer: str) -> None:
+    """30,000 characters: an answer without one word of the text used to take minutes."""
+    draw = random.Random(2)
+    words = ["".join(draw.choices("abcdefghijklm", k=draw.randrange(2, 11))) for _ in range(2000)]
+    text = " ".join(draw.choices(words, k=4500))
+    copies = {
+        "miscopied": " ".join(word[1:] if draw.random() < 0.2 else word for word in text.split()),
+        "names": ", ".join(text.split()[::8]),
+        "unrelated": text.translate(str.maketrans("abcdefghijklm", "nopqrstuvwxyz")),
+        "looping": "aspirin and " * 2500,
+    }
+    mentions = [("drug", Span(m.start(), m.end())) for m in re.finditer(r"\w+", copies[answer])][::8]
+    start = time.perf_counter()
+    alignment = align(copies[answer], mentions, text)
+    assert time.perf_counter() - start < 20  # a second or less on an idle machine
+    assert len(alignment.mentions) + len(alignment.unaligned) == len(mentions)
+    if answer == "names":
+        assert [m.text for m in alignment.mentions] == text.split()[::64]
+    assert bool(alignment.mentions) == (answer in ("miscopied", "names"))

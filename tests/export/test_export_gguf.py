@@ -57,7 +57,7 @@ from constrained_ner.export.families import FAMILIES  # noqa: E402
 from constrained_ner.export.tokenizer import add_tokenizer  # noqa: E402
 from constrained_ner.export.verify import TEXTS  # noqa: E402
 from constrained_ner.files import file_hash  # noqa: E402
-from constrained_ner.prompting.encoder import PromptFile  # noqa: E402
+from constrained_ner.prompting.wording import PromptFile  # noqa: E402
 from constrained_ner.schema import DDI  # noqa: E402
 from constrained_ner.training.bundled_model.tokenizer import CHEMICAL  # noqa: E402
 

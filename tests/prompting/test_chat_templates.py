@@ -18,14 +18,16 @@ from constrained_ner.constraint.markup import Markup
 from constrained_ner.constraint.tag_tokens import TagTokens
 from constrained_ner.data import Mention, Sentence, Span
 from constrained_ner.errors import PromptError
-from constrained_ner.prompting.chat_template import EMPTY_THOUGHT, PLAIN_TEMPLATE, ChatTemplate, Message
-from constrained_ner.prompting.encoder import PromptEncoder, PromptFile, Prompts
+from constrained_ner.prompting.chat_template import EMPTY_THOUGHT, PLAIN_TEMPLATE, ChatTemplate
+from constrained_ner.prompting.encoder import PromptEncoder
+from constrained_ner.prompting.messages import Prompts
+from constrained_ner.prompting.wording import PromptFile
 from constrained_ner.schema import DDI
 from constrained_ner.vocabulary import Vocabulary
 
 MARKUP = Markup(DDI)
 MACHINE = TagMachine(MARKUP)
-CONVERSATION = [Message(role, "") for role in ("system", "user", "assistant", "user")]
+CONVERSATION = ("system", "user", "assistant", "user")
 
 VOCABULARIES = {
     "HuggingFaceTB-SmolLM3-3B": "qwen2",  # not its own, but one with its control tokens
@@ -134,7 +136,7 @@ TURNS = (
 )
 def test_thinking_is_turned_off(past: str, opening: str, written: str) -> None:
     template = TURNS.replace("PAST", past) + "{% if add_generation_prompt %}" + opening + "{% endif %}"
-    pieces = ChatTemplate(template, byte_vocabulary()).render([Message("user", "")])
+    pieces = ChatTemplate(template, byte_vocabulary()).render(["user"])
     assert pieces[-1] == "\n" + written
 
 
@@ -145,7 +147,7 @@ def test_the_texts_are_where_transformers_puts_them(name: str, source: Source) -
 
     vocabulary = marked_vocabulary()
     texts = ["SYSTEM", "on aspirin", "on <drug>aspirin</drug>", "Why?"]
-    messages = [{"role": m.role, "content": t} for m, t in zip(CONVERSATION, texts, strict=True)]
+    messages = [{"role": role, "content": t} for role, t in zip(CONVERSATION, texts, strict=True)]
     if "gemma-2" in name:  # knows no system role
         messages = [{"role": "user", "content": "SYSTEM\n\non aspirin"}, *messages[2:]]
     (expected,), _ = render_jinja_template(
@@ -178,13 +180,13 @@ def test_templates_may_ask_the_day_and_mark_generations() -> None:
         "{{ strftime_now('%d %b %Y') }}{% for m in messages %}"
         "{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}|"
     )
-    assert ChatTemplate(template, byte_vocabulary()).render([Message("user", "")]) == ("26 Jul 2024", 0, "|")
+    assert ChatTemplate(template, byte_vocabulary()).render(["user"]) == ("26 Jul 2024", 0, "|")
 
 
 def test_a_template_cannot_reach_outside() -> None:
     template = "{{ messages.__class__.__mro__ }}{{ messages[0].content }}"
     with pytest.raises(PromptError, match="refuses the messages"):
-        ChatTemplate(template, byte_vocabulary()).render([Message("user", "")])
+        ChatTemplate(template, byte_vocabulary()).render(["user"])
 
 
 # ---- ids

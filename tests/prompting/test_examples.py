@@ -20,10 +20,12 @@ from constrained_ner.constraint.markup import Markup
 from constrained_ner.data import Document, Mention, Sentence, Span
 from constrained_ner.errors import InputError, UserError
 from constrained_ner.formats.ddi import read_ddi
-from constrained_ner.prompting.examples import Shots, SimilarExamples, examples_hash
+from constrained_ner.prompting.examples.by_similarity import SimilarExamples
 from constrained_ner.prompting.examples.fixed import diverse, first, quota, random
-from constrained_ner.prompting.examples.pool import Pool
+from constrained_ner.prompting.examples.pool import Pool, examples_hash
+from constrained_ner.prompting.examples.request import ExampleRequest
 from constrained_ner.prompting.wording import PromptFile
+from constrained_ner.runs.examples import chosen_examples
 from constrained_ner.runs.job import options_of
 from constrained_ner.runs.splits import (
     data_hash,
@@ -223,7 +225,7 @@ def write(path: Path, sentences: Sequence[Sentence]) -> Path:
 
 
 def ask(examples: Path, n: int | None, select: str = "diverse") -> list[Sentence]:
-    chosen = Shots(examples, n, select).choose(read_ddi(SAMPLE), SAMPLE, DDI)
+    chosen = chosen_examples(ExampleRequest(examples, n, select), read_ddi(SAMPLE), SAMPLE, DDI)
     assert isinstance(chosen, list)
     return chosen
 
@@ -242,20 +244,20 @@ def test_hand_picked_sentences_come_in_their_order(tmp_path: Path) -> None:
 def test_what_cannot_be_given_is_named(tmp_path: Path) -> None:
     listed = tmp_path / "ids"
     with pytest.raises(
-        InputError, match="20 examples are asked for, but only 15 of its 15 sentences can be one"
+        InputError, match="--shots asks for 20 examples, but only 15 of the file's 15 sentences can be one"
     ):
         ask(SHOTS, 20)
-    with pytest.raises(InputError, match="say how many examples, with --shots"):
+    with pytest.raises(InputError, match="say how many examples you want, with --shots"):
         ask(SHOTS, None)
-    with pytest.raises(InputError, match=r"best: no such way to select: .* first, random, diverse, similar"):
+    with pytest.raises(InputError, match=r"--select best: no such file: .* first, random, diverse, similar"):
         ask(SHOTS, 2, "best")
     listed.write_text("shots.toxins.s0\nnobody\n")
     with pytest.raises(InputError, match=r"ids: line 2: sentence nobody is not in .*shots\.xml"):
         ask(SHOTS, None, str(listed))
     listed.write_text("shots.toxins.s0\nshots.toxins.s0\n")
-    with pytest.raises(InputError, match=r"line 2: sentence shots\.toxins\.s0 stands twice"):
+    with pytest.raises(InputError, match=r"line 2: sentence shots\.toxins\.s0 is listed twice"):
         ask(SHOTS, None, str(listed))
-    with pytest.raises(InputError, match="lists 2 sentences, but 3 are asked for"):
+    with pytest.raises(InputError, match="lists 2 sentences, but --shots asks for 3"):
         ask(SHOTS, 3, str(listed))
     with pytest.raises(InputError, match="no sentence has entities"):
         ask(write(tmp_path / "bare.xml", [Sentence("x", "No name.")]), 1)
@@ -264,16 +266,16 @@ def test_what_cannot_be_given_is_named(tmp_path: Path) -> None:
         ask(write(tmp_path / "other.xml", [other, Sentence("y", "plain")]), 1)
     listed.write_text("x\n")
     both = write(tmp_path / "both.xml", [other, sentence(["aspirin"], "y")])
-    with pytest.raises(InputError, match="line 1: sentence x cannot be an example: it has no text, one that"):
+    with pytest.raises(InputError, match="line 1: sentence x cannot be an example: it is empty, its text is"):
         ask(both, None, str(listed))
 
 
 def test_a_command_line_without_examples_asks_for_none() -> None:
-    assert Shots.wanted(None, None, "diverse", 0) is None
-    assert Shots.wanted(0, SHOTS, "similar", 0) is None
-    assert Shots.wanted(3, SHOTS, "similar", 1) == Shots(SHOTS, 3, "similar", 1)
-    with pytest.raises(UserError, match="name a file with --examples"):
-        Shots.wanted(3, None, "diverse", 0)
+    assert ExampleRequest.wanted(None, None, "diverse", 0) is None
+    assert ExampleRequest.wanted(0, SHOTS, "similar", 0) is None
+    assert ExampleRequest.wanted(3, SHOTS, "similar", 1) == ExampleRequest(SHOTS, 3, "similar", 1)
+    with pytest.raises(UserError, match="name one with --examples"):
+        ExampleRequest.wanted(3, None, "diverse", 0)
 
 
 # ---- what is evaluated is not learnt from
@@ -408,7 +410,7 @@ def test_one_line_says_how_many_examples_were_kept(
         said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note:")]
         assert len(said) == 1
         assert "of 12 examples" in said[0]
-        assert "do not fit 900 tokens of prompt" in said[0]
+        assert "limited to 900 tokens" in said[0]
 
 
 def test_the_bundled_model_says_that_it_is_given_none(
@@ -416,7 +418,7 @@ def test_the_bundled_model_says_that_it_is_given_none(
 ) -> None:
     arguments = ("--model", bundled_model(), "--examples", SHOTS, "--shots", 2)
     assert run(tmp_path / "out", *arguments) == 0
-    assert capsys.readouterr().err.count("shows the question alone: no examples are given") == 1
+    assert capsys.readouterr().err.count("shows only the question: no examples are given") == 1
     assert run(tmp_path / "bare", "--model", bundled_model()) == 0
     assert (tmp_path / "out").read_bytes() == (tmp_path / "bare").read_bytes()
 
@@ -424,11 +426,11 @@ def test_the_bundled_model_says_that_it_is_given_none(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--shots", 2), "name a file with --examples"),
+        (("--shots", 2), "name one with --examples"),
         (("--examples", SHOTS), "say how many examples"),
         (("--shots", 2, "--examples", SAMPLE), "may not serve as examples"),
-        (("--shots", 99, "--examples", SHOTS), "99 examples are asked for"),
-        (("--shots", 2, "--examples", SHOTS, "--select", "nearest"), "nearest: no such way to select"),
+        (("--shots", 99, "--examples", SHOTS), "--shots asks for 99 examples"),
+        (("--shots", 2, "--examples", SHOTS, "--select", "nearest"), "--select nearest: no such file"),
         (("--prompt", "clever"), "neither a file nor one of guide, plain, strict"),
         (("--max-prompt-tokens", 3), "without any example, more than 3"),
     ],

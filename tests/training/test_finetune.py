@@ -38,7 +38,7 @@ from constrained_ner.errors import (
 )
 from constrained_ner.evaluation import Evaluation, evaluate
 from constrained_ner.formats.ddi import read_ddi
-from constrained_ner.prompting.encoder import PromptFile
+from constrained_ner.prompting.wording import PromptFile
 from constrained_ner.schema import DDI
 from constrained_ner.training.finetune.adapter import Lora, load_for_training
 from constrained_ner.training.finetune.chat_targets import ChatTargets

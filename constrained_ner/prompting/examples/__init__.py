@@ -1,15 +1,9 @@
-"""Choosing the examples that a prompt shows: the same ones for every sentence, or the most similar to each.
+"""Choosing the examples that a prompt shows: the same for every sentence, or the most similar to each.
 
-pool.py     the sentences that may be shown
-choosing.py first, random, diverse, and hand-picked ones
-similar.py  the nearest ones to each question
-fitting.py  what is dropped where not all of them fit
-shots.py    what was asked for -> examples
+pool.py           the sentences that may be shown
+fixed.py          first, random, diverse and hand-picked ones
+by_similarity.py  the nearest ones to each question
+request.py        what was asked for -> examples; SELECTIONS lists the ways to select
+
+To add a way to select, write one function and add one line to SELECTIONS.
 """
-
-from .by_similarity import SimilarExamples
-from .fitting import most_that_fit
-from .pool import examples_hash
-from .request import SELECTIONS, Chooser, Shots
-
-__all__ = ["SELECTIONS", "Chooser", "Shots", "SimilarExamples", "examples_hash", "most_that_fit"]

@@ -20,16 +20,16 @@ def first(pool: Pool, n: int) -> list[Sentence]:
 
 
 def random(pool: Pool, n: int, seed: int) -> list[Sentence]:
-    """Drawn at random. Fewer with the same seed are the first of more."""
+    """Drawn at random. With the same seed, fewer examples are the first ones of more."""
     return [candidate.sentence for candidate in shuffled(pool.candidates, seed)[:n]]
 
 
 def diverse(pool: Pool, n: int, seed: int) -> list[Sentence]:
-    """Every type in its quota of sentences, the rarest first, then at random.
+    """A quota of sentences for every type, the rarest type first, then sentences at random.
 
-    The quotas take about half of the n sentences, evenly over the types, so that the other half shows how
-    frequent they are. Where n is too small for a sentence of each type, those come first that show most of
-    them. No two are of one document as long as there are others.
+    The quotas take about half of the n sentences, evenly over the types, so the other half shows how frequent
+    the types are. If n is too small for a sentence of each type, sentences that show most types come first.
+    No two sentences are from one document as long as there are other documents.
     """
     left = shuffled(pool.candidates, seed)
     needed = Counter(dict.fromkeys(pool.types, quota(n, len(pool.types))))
@@ -38,7 +38,7 @@ def diverse(pool: Pool, n: int, seed: int) -> list[Sentence]:
         wanted = next((name for name in pool.types if needed[name] > 0), None)
         missing = {name for name in pool.types if not any(name in c.types for c in chosen)}
         fitting = [c for c in left if wanted is None or wanted in c.types]
-        if not fitting:  # no more sentences of this type
+        if not fitting:  # no sentence of this type is left
             needed[str(wanted)] = 0
             continue
         documents = {c.document for c in chosen}
@@ -56,41 +56,43 @@ def _showing_most(candidates: Sequence[Candidate], types: set[str]) -> Candidate
 
 
 def quota(n: int, n_types: int) -> int:
-    """In how many of n examples each type shall be. Example: quota(15, 4) -> 2"""
+    """How many of n examples should show each type. Example: quota(15, 4) -> 2"""
     return math.ceil(n / (2 * n_types)) if n_types else 0
 
 
 def shuffled(candidates: Iterable[Candidate], seed: int) -> list[Candidate]:
-    """In an order that depends on the seed and the sentences' ids alone: the same on every machine."""
+    """In an order that depends only on the seed and the sentence ids: the same on every machine."""
     return sorted(candidates, key=lambda c: hashlib.sha256(f"{seed}\0{c.sentence.id}".encode()).digest())
 
 
 def read_picked(path: Path) -> list[tuple[int, str]]:
-    """Sentence ids with their line numbers, one a line; empty lines and what follows a # do not count."""
+    """Line numbers and sentence ids, one id a line; empty lines and comments after # are skipped."""
     lines = read_text(path, InputError).splitlines()
     ids = [(number, line.split("#")[0].strip()) for number, line in enumerate(lines, start=1)]
     return [(number, sentence_id) for number, sentence_id in ids if sentence_id]
 
 
-def picked(path: Path, pool: Pool, every: Iterable[Sentence], examples_path: Path) -> list[Sentence]:
-    """The sentences whose ids a file lists, in its order.
+def find_picked(
+    listed: Iterable[tuple[int, str]], pool: Pool, every: Iterable[Sentence], path: Path, examples_path: Path
+) -> list[Sentence]:
+    """The sentences of a list of ids (see `read_picked`), in its order.
 
-    every: all sentences of the examples file. Raises InputError for an id that is not among them, that stands
-    twice, or whose sentence cannot be shown.
+    every: all sentences of the examples file. path: of the list.
+    Raises InputError for an id that is unknown or duplicate, or whose sentence cannot be shown.
     """
     usable = {candidate.sentence.id: candidate.sentence for candidate in pool.candidates}
     known = {sentence.id for sentence in every}
     chosen: dict[str, Sentence] = {}
-    for number, sentence_id in read_picked(path):
+    for number, sentence_id in listed:
         place = f"{path}: line {number}: sentence {sentence_id}"
         if sentence_id not in known:
             raise InputError(f"{place} is not in {examples_path}")
         if sentence_id not in usable:
             raise InputError(
-                f"{place} cannot be an example: it has no text, one that is evaluated, or mentions that tags "
-                "cannot express"
+                f"{place} cannot be an example: it is empty, its text is also evaluated, or it has mentions "
+                "that tags cannot express"
             )
         if sentence_id in chosen:
-            raise InputError(f"{place} stands twice")
+            raise InputError(f"{place} is listed twice")
         chosen[sentence_id] = usable[sentence_id]
     return list(chosen.values())

@@ -1,4 +1,4 @@
-"""The sentences that may be shown as examples: with text, and with gold that tags can express."""
+"""The sentences that may be shown as examples: not empty, and with mentions that tags can express."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ...data import Document, Sentence
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A sentence that may be shown. document: the id of the one that it stands in."""
+    """A sentence that may be shown, and the id of its document."""
 
     sentence: Sentence
     document: str
@@ -34,7 +34,7 @@ class Pool:
 
     @classmethod
     def of(cls, documents: Iterable[Document], markup: Markup, boundary: Boundary = "word") -> Pool:
-        """The sentences of the documents that have text, and no mention that the tags cannot express."""
+        """The sentences of the documents that are not empty and have no mention that tags cannot express."""
         return cls(
             Candidate(sentence, document.id)
             for document in documents
@@ -51,7 +51,7 @@ class Pool:
 
     @cached_property
     def n_mentions(self) -> Counter[str]:
-        """Mentions by type."""
+        """The number of mentions of each type."""
         return Counter(mention.type for c in self.candidates for mention in c.sentence.mentions)
 
     @cached_property
@@ -61,17 +61,17 @@ class Pool:
 
     @cached_property
     def rare_types(self) -> tuple[str, ...]:
-        """Those with less than half of the mentions that they would have if all were equally frequent."""
+        """The types with less than half of the mentions that they would have if all were equally frequent."""
         even = sum(self.n_mentions.values()) / max(1, len(self.types))
         return tuple(name for name in self.types if self.n_mentions[name] < even / 2)
 
     def hash(self) -> str:
-        """Of all candidates, in order."""
+        """`examples_hash` of all candidates."""
         return examples_hash(candidate.sentence for candidate in self.candidates)
 
 
 def examples_hash(sentences: Iterable[Sentence]) -> str:
-    """SHA-256 over ids, texts and mentions, in order."""
+    """SHA-256 of ids, texts and mentions, in order."""
     digest = hashlib.sha256()
     for sentence in sentences:
         mentions = [[m.type, m.start, m.end] for m in sentence.mentions]

@@ -15,8 +15,10 @@ from ...constraint.legal import LegalTokens
 from ...constraint.markup import Markup
 from ...constraint.tag_tokens import TagTokens
 from ...data import Mention, Sentence
-from ...prompting.chat_template import ChatTemplate, Message
-from ...prompting.encoder import PromptEncoder, PromptFile, Prompts
+from ...prompting.chat_template import ChatTemplate
+from ...prompting.encoder import PromptEncoder
+from ...prompting.messages import Prompts
+from ...prompting.wording import PromptFile
 from ...schema import Schema
 from ...vocabulary import Vocabulary
 from ..batches import Example
@@ -96,8 +98,7 @@ class ChatTargets:
 
 def end_of_answer(vocabulary: Vocabulary, chat_template: str | None) -> int:
     """The stop token that the chat template writes after an answer; else the tokenizer's own."""
-    turns = [Message("user", ""), Message("assistant", ""), Message("user", "")]
-    pieces = ChatTemplate(chat_template, vocabulary).render(turns)
+    pieces = ChatTemplate(chat_template, vocabulary).render(["user", "assistant", "user"])
     after = str(pieces[pieces.index(1) + 1]) if 1 in pieces else ""  # some show the last message alone
     written = vocabulary.encode_template(after) if after else []
     for token_id in (*written[:1], vocabulary.eos_id):

@@ -36,7 +36,7 @@ from ...data import Mention, Sentence
 from ...errors import OutOfMemoryError, OutputError
 from ...evaluation import Evaluation, evaluate
 from ...files import write_atomically
-from ...prompting.encoder import PromptFile
+from ...prompting.wording import PromptFile
 from ...runs.record import installed_versions
 from ...runs.splits import keep_apart
 from ...schema import DDI, Schema

@@ -1,0 +1,126 @@
+"""Wording + schema + examples -> the messages that ask for the names in a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, Protocol
+
+from ..constraint.edges import Boundary
+from ..constraint.markup import Markup
+from ..data import Sentence
+from .wording import PromptFile, fill
+
+Instructions = Literal["once", "each"]
+"""Where the instructions go: once, in the system message, or at the start of each user turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn.
+
+    sentence: for an assistant turn, the example whose tagged text it is.
+    n_fixed: for a user turn, how many of its first characters do not depend on the sentence.
+    """
+
+    role: str
+    content: str
+    sentence: Sentence | None = None
+    n_fixed: int = 0
+
+
+class Chooser(Protocol):
+    """Chooses examples for the text of a question, the most useful last."""
+
+    def __call__(self, question: str) -> Sequence[Sentence]: ...
+
+    def hash(self) -> str:
+        """SHA-256 of everything that decides which examples are chosen, for the run record."""
+
+
+class Prompts:
+    """The messages that ask for the names in a sentence.
+
+    examples: sentences with their mentions, shown before the question as turns of user and assistant; or a
+        Chooser, which gives each question its own.
+    instructions: where the prompt's instructions go.
+    """
+
+    def __init__(
+        self,
+        file: PromptFile,
+        markup: Markup,
+        examples: Sequence[Sentence] | Chooser = (),
+        *,
+        instructions: Instructions = "once",
+        boundary: Boundary = "word",
+    ) -> None:
+        self.file = file
+        self.markup = markup
+        self.examples = examples
+        self.instructions: Instructions = instructions
+        self._boundary: Boundary = boundary
+
+    def showing(self, examples: Sequence[Sentence]) -> Prompts:
+        """The same prompts with other examples."""
+        return Prompts(
+            self.file, self.markup, examples, instructions=self.instructions, boundary=self._boundary
+        )
+
+    def prepare_messages(
+        self, question: str, answer: Sentence | None = None, *, examples: Sequence[Sentence] | None = None
+    ) -> list[Message]:
+        """Instructions, examples, the question, and the answer if one is given (for training).
+
+        User and assistant turns alternate strictly.
+        examples: replaces the examples of these prompts.
+        """
+        if examples is None:
+            examples = self.examples(question) if callable(self.examples) else self.examples
+        messages = [Message("system", self._system)] if self.instructions == "once" and self._system else []
+        for example in examples:
+            messages += self._turns(example.text, example)
+        return messages + self._turns(question, answer)
+
+    def _turns(self, text: str, answer: Sentence | None) -> list[Message]:
+        before, rest = self._user
+        content = before + fill([rest], {**self._schema_texts, "sentence": text})
+        turns = [Message("user", content, n_fixed=len(before))]
+        if answer is not None:
+            kept, _ = self.markup.expressible(answer, self._boundary)
+            turns.append(Message("assistant", self.markup.write(answer.text, kept), answer))
+        return turns
+
+    @cached_property
+    def _system(self) -> str:
+        return fill(self.file.sysprompt, self._schema_texts)
+
+    @cached_property
+    def _user(self) -> tuple[str, str]:
+        """A user turn in two parts: up to the sentence, filled, and from there on, not yet filled.
+
+        Blanks before the sentence belong to the second part: tokens begin with blanks, they do not end with
+        them.
+        """
+        lines = "\n".join(self.file.usrprompt)
+        at = lines.index("{sentence}")
+        start = len(lines[:at].rstrip(" "))
+        before = fill([lines[:start]], self._schema_texts) if start else ""
+        if self.instructions == "each" and self._system:
+            before = f"{self._system}\n\n{before}"
+        return before, lines[start:]
+
+    @cached_property
+    def _schema_texts(self) -> dict[str, str]:
+        """What the placeholders {tags}, {types} and {guide} stand for."""
+        markup = self.markup
+        numbered = [f"{n}. {rule}" for n, rule in enumerate(markup.schema.guide, start=1)]
+        return {
+            "tags": "\n".join(f"{markup.open_tag(t)}...{markup.close_tag(t)}" for t in markup.types),
+            "types": "\n".join(
+                f"{t.name}: {t.description}" + (f" ({', '.join(t.examples)})" if t.examples else "")
+                for t in markup.schema.types
+            ),
+            "guide": "\n".join(("How to decide:", *numbered)) if numbered else "",
+        }
