@@ -18,8 +18,7 @@ from typing import Any, Literal
 
 from ..adapters import AdapterCard, BaseModelIdentity
 from ..backends import load_backend
-from ..backends.protocol import LogitsBackend, Scores
-from ..backends.text_protocol import TextBackend
+from ..backends.protocol import LogitsBackend, Scores, TextBackend
 from ..constraint.automaton import Constraint, TaggedSpan, TagMachine
 from ..constraint.bias import TypeBias
 from ..constraint.edges import Boundary
@@ -112,21 +111,21 @@ class Annotator:
         self.markup = Markup(schema)
         self.names = Lexicon({key_of(name): kind for name, kind in names if kind in self.markup.types})
         self.bias = dict(bias or {})
-        judge = None if decoder == "unconstrained" or isinstance(backend, TextBackend) else backend
+        judge = None if decoder == "unconstrained" or not backend.shows_logits else backend
         self.knows_confidence = judge is not None
         if (min_confidence or bias) and not judge:
             raise UserError("a least confidence and a bias need a constrained decoder on this machine")
         if bias and engine != "native":  # the states of other engines do not say which type a tag has
             raise UserError(f"the engine {engine} takes no bias: use the native one")
         if min_confidence is None:
-            min_confidence = least_confidence(judge.temperature) if judge else 0.0
+            min_confidence = least_confidence(judge.temperature or 1.0) if judge else 0.0
         if not 0 <= min_confidence <= 1:
             raise UserError(f"a least confidence of {min_confidence}, which is not between 0 and 1")
         self.min_confidence = min_confidence
         self._machine = TagMachine(self.markup)
         prompts = Prompts(self.prompt, self.markup, examples, instructions=instructions, boundary=boundary)
         self._by_text: TextAnnotation | None = None
-        if isinstance(backend, TextBackend):
+        if not backend.shows_logits:
             if engine != "native":
                 raise UserError(f"the engine {engine} needs a model on this machine; a server has its own")
             if max_prompt_tokens is not None:
@@ -195,11 +194,11 @@ class Annotator:
         name = str(model or bundled_model())
         if backend is None:
             backend = load_backend(name, **backend_options)
-        written = getattr(backend, "adapter_card", None)  # a GGUF file brings the card in its metadata
+        written = backend.adapter_card  # a GGUF file brings the card in its metadata
         if written is not None:
             card = AdapterCard.parse(written, backend_options.get("lora") or name)
-        base = getattr(backend, "base_model", None)
-        made_of = base and BaseModelIdentity.parse(base, name).model_dump(exclude_none=True)
+        base = backend.base_model
+        made_of = BaseModelIdentity.parse(base, name).model_dump(exclude_none=True) if base else None
         schema = schema or (card.entity_schema if card else DDI)
         prompt = prompt or (card.prompt if card else PromptFile.built_in())
         trained = adapter or backend_options.get("lora") or name
@@ -208,7 +207,7 @@ class Annotator:
                 f"{trained}: trained with --loss legal, which leaves copying to the constraint, so it cannot "
                 "write freely; --loss completion teaches both"
             )
-        if card and not force and not isinstance(backend, TextBackend):
+        if card and not force and backend.shows_logits:
             card.require(
                 trained,
                 schema=schema,
@@ -355,7 +354,7 @@ class Annotator:
             start, end = end, end + len(self._vocabulary.token_bytes[token_id])
             if choice is not None and end > tagged.opens_at_byte and start < tagged.closes_at_byte:
                 margins.append(choice.margins)
-        sure = confidence(margins, self._model.temperature)
+        sure = confidence(margins, self._model.temperature or 1.0)
         return replace(tagged.mention(text), confidence=sure, margins=tuple(margins))
 
     def _read_free_answer(self, constraint: Constraint, answer: Answer, effort: Effort) -> Annotated:

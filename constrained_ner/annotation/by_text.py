@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
-from ..backends.text_protocol import TextAnswer, TextBackend, TextRequest
+from ..backends.protocol import TextAnswer, TextBackend, TextRequest
 from ..constraint.automaton import Constraint, TagMachine
 from ..constraint.edges import OPEN, Boundary
 from ..constraint.grammars import are_pieces, join_pieces, render, split_pieces

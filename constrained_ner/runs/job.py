@@ -162,7 +162,7 @@ def options_of(annotator: Annotator) -> dict[str, Any]:
         "boundary": annotator.boundary,
         "min_confidence": annotator.min_confidence,
         "bias": annotator.bias,
-        "temperature": getattr(annotator.backend, "temperature", None),  # a server's model has none
+        "temperature": annotator.backend.temperature,
         "context_length": annotator.backend.context_length,
     }
 
