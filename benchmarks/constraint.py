@@ -21,7 +21,8 @@ from pathlib import Path
 from statistics import median
 from time import process_time
 
-from constrained_ner.backends.llamacpp.model import LlamaModel, vocabulary_of_llama
+from constrained_ner.backends.llamacpp.model import LlamaModel
+from constrained_ner.backends.llamacpp.vocabulary import vocabulary_of_llama
 from constrained_ner.constraint.automaton import Constraint, TagMachine
 from constrained_ner.constraint.grammars import render
 from constrained_ner.constraint.legal import END, LegalTokens, TokenRule

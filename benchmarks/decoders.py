@@ -36,7 +36,7 @@ def main() -> None:
     options = parser.parse_args()
     sentences = [s for document in read_ddi(options.xml) for s in document if s.text.strip()][: options.limit]
     model = str(options.model or bundled_model())
-    backend = load_backend(model, n_threads=options.threads, max_sequences=options.batch)
+    backend = load_backend(model, threads=options.threads, batch=options.batch)
     report(*race(backend, sentences))
     backend.close()
     if options.model is None:

@@ -68,7 +68,7 @@ def main() -> None:
     sentences = every[: options.limit]
     with tempfile.TemporaryDirectory() as folder:
         n_parameters = write_random_llama(Path(folder), options.width, options.layers)
-        backend = GoldDecisions(folder, max_sequences=1)
+        backend = GoldDecisions(folder, batch=1)
         names = gold_names(options.names) if options.names else ()
         race(backend, sentences, every[-3:], names, n_parameters)
 

@@ -87,12 +87,12 @@ def backends(folder: Path, n_threads: int | None) -> Iterator[tuple[str, Callabl
     model = make_tiny_instruct(folder / "model", **sizes)
     gguf = folder / "model.gguf"
     export_model(str(model), gguf, type="f32")
-    yield "llama.cpp", lambda: LlamaCppBackend(gguf, context_length=CONTEXT, n_threads=n_threads)
+    yield "llama.cpp", lambda: LlamaCppBackend(gguf, context=CONTEXT, threads=n_threads)
     if n_threads:
         import torch
 
         torch.set_num_threads(n_threads)
-    yield "transformers", lambda: TransformersBackend(str(model), device="cpu", max_sequences=1)
+    yield "transformers", lambda: TransformersBackend(str(model), device="cpu", batch=1)
 
 
 @dataclass

@@ -67,7 +67,7 @@ TEXTS = st.lists(
 @lru_cache
 def real_vocabulary(folder: Path, name: str) -> Vocabulary:
     pytest.importorskip("llama_cpp")
-    from constrained_ner.backends.llamacpp.backend import load_vocabulary
+    from constrained_ner.backends.llamacpp.vocabulary import load_vocabulary
 
     path = folder / "vocab" / f"ggml-vocab-{name}.gguf"
     if not path.exists():
@@ -142,7 +142,7 @@ def sentencepiece(tmp_path_factory: pytest.TempPathFactory) -> Vocabulary:
     pytest.importorskip("llama_cpp")
     from tiny_models import write_sentencepiece_gguf
 
-    from constrained_ner.backends.llamacpp.backend import load_vocabulary
+    from constrained_ner.backends.llamacpp.vocabulary import load_vocabulary
 
     return load_vocabulary(write_sentencepiece_gguf(tmp_path_factory.mktemp("vocabulary") / "spm.gguf"))
 

@@ -1,35 +1,44 @@
-"""Models behind one protocol (`base.py`); each back end is imported only when one of its models is loaded."""
+"""What runs a model, behind one protocol (`protocol.py`). Each back end is imported only when needed."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..errors import ModelError
-from .protocol import LogitsBackend, Scores, Step
-from .servers import is_remote, load_remote
-from .text_protocol import TextBackend
+from .protocol import Backend, LogitsBackend, Scores, Step, TextBackend
+from .servers import connect, is_on_server
 
-__all__ = ["LogitsBackend", "Scores", "Step", "TextBackend", "is_gguf", "load_backend"]
+__all__ = [
+    "Backend",
+    "LogitsBackend",
+    "ModelKind",
+    "Scores",
+    "Step",
+    "TextBackend",
+    "load_backend",
+    "model_kind",
+]
+
+ModelKind = Literal["server", "gguf", "transformers"]
 
 
 def load_backend(model: str | Path, **options: Any) -> LogitsBackend | TextBackend:
-    """Open a model: a GGUF file through llama.cpp, a folder or a hub id through transformers, and on a server
-    `ollama:NAME` or `openai:NAME`.
+    """Open a model: a GGUF file with llama.cpp, a folder or a hub id with transformers, and `ollama:NAME` or
+    `openai:NAME` on a server.
 
-    options go to LlamaCppBackend, TransformersBackend or load_remote; None means the default.
-    Raises ModelError where the model cannot be loaded or does not take one of the options.
+    options: those of LlamaCppBackend, TransformersBackend or `servers.connect`; None means the default.
+    Raises ModelError if the model cannot be loaded or does not take one of the options.
     """
-    if is_remote(str(model)):
-        return load_remote(str(model), **_accepted(load_remote, model, "a model on a server", options))
-    if is_gguf(model):
+    kind = model_kind(model)
+    if kind == "server":
+        return connect(str(model), **_accepted(connect, model, "a model on a server", options))
+    if kind == "gguf":
         from .llamacpp.backend import LlamaCppBackend
 
         return LlamaCppBackend(model, **_accepted(LlamaCppBackend, model, "a GGUF model", options))
-    if not Path(model).exists() and _looks_like_path(str(model)):
-        raise ModelError(f"{model}: no such model file or folder")
     from .transformers.backend import TransformersBackend
 
     return TransformersBackend(
@@ -37,13 +46,25 @@ def load_backend(model: str | Path, **options: Any) -> LogitsBackend | TextBacke
     )
 
 
-def is_gguf(model: str | Path) -> bool:
-    """Whether this names a GGUF file: by its suffix, whether it exists or not, or by its first bytes."""
-    path = Path(model)
-    if path.suffix.lower() == ".gguf":
-        return not path.is_dir()
-    if not path.is_file():
-        return False
+def model_kind(model: str | Path) -> ModelKind:
+    """What kind of model a name means.
+
+    A GGUF file is recognised by its suffix, whether it exists or not, or by its first bytes.
+    Raises ModelError for a path to nothing, and for a file that cannot be read.
+    """
+    name, path = str(model), Path(model)
+    if is_on_server(name):
+        return "server"
+    if path.suffix.lower() == ".gguf" and not path.is_dir():
+        return "gguf"
+    if path.is_file() and _begins_as_gguf(path):
+        return "gguf"
+    if not path.exists() and _looks_like_path(name):
+        raise ModelError(f"{model}: no such model file or folder")
+    return "transformers"
+
+
+def _begins_as_gguf(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             return file.read(4) == b"GGUF"
@@ -52,14 +73,14 @@ def is_gguf(model: str | Path) -> bool:
 
 
 def _looks_like_path(model: str) -> bool:
-    """A hub id is `name` or `organisation/name`; everything else is meant as a path."""
+    """A hub id is `name` or `organisation/name`; everything else is a path."""
     return model.startswith(("/", ".", "~")) or model.endswith("/") or "\\" in model or model.count("/") > 1
 
 
 def _accepted(
     backend: Callable[..., Any], model: str | Path, kind: str, options: dict[str, Any]
 ) -> dict[str, Any]:
-    """The options that are set, after refusing those that the back end does not know."""
+    """The options that are set. Raises ModelError for one that the back end does not have."""
     known = inspect.signature(backend).parameters
     given = {name: value for name, value in options.items() if value is not None}
     for name in given:

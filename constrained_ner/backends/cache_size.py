@@ -1,4 +1,4 @@
-"""How much memory a model's cache will take, told from its metadata before its weights are loaded."""
+"""How much memory a model's cache will take, from its metadata, before its weights are loaded."""
 
 from __future__ import annotations
 
@@ -6,37 +6,41 @@ import json
 from pathlib import Path
 from typing import Any
 
-from . import is_gguf
+from ..errors import ModelError
+from . import model_kind
 
 _HALF = ("float16", "bfloat16")
 
 WORTH_A_NOTE = 512 << 20
-"""Bytes of cache below which nothing is said."""
+"""Bytes of cache; below that, the user is told nothing."""
 
 
 def cache_note(model: str | Path, n_tokens: int, *, on_cpu: bool = True) -> str | None:
-    """A line about the cache of a prompt of n_tokens, if it is large; None if it is not, or is not known."""
+    """A line for the user if the cache of a prompt of n_tokens is large; None if it is small or not known."""
     per_token = cache_bytes_per_token(model, on_cpu=on_cpu)
     if per_token is None or per_token * n_tokens < WORTH_A_NOTE:
         return None
     return (
         f"note: {n_tokens} tokens of examples take about {per_token * n_tokens / (1 << 30):.1f} GiB of cache "
-        f"({per_token / 1024:.0f} KiB a token) besides the model; --max-prompt-tokens bounds it"
+        f"({per_token / 1024:.0f} KiB a token) besides the model; --max-prompt-tokens limits it"
     )
 
 
 def cache_bytes_per_token(model: str | Path, *, on_cpu: bool = True) -> int | None:
-    """Bytes of keys and values per token, in all layers; None where the model's shape is not known here.
+    """Bytes of keys and values per token, in all layers; None if the model's shape cannot be told.
 
-    Sliding windows, which some layers have, make it less. on_cpu: where a folder's model will run; there,
-    transformers computes in float32.
+    An upper bound: layers with a sliding window need less. on_cpu: whether a folder's model will run on the
+    processor, where transformers computes in float32.
     """
-    if is_gguf(model):
-        return _of_gguf(Path(model))
+    try:
+        if model_kind(model) == "gguf":
+            return _of_gguf(Path(model))
+    except ModelError:  # loading will report it
+        return None
     config_path = Path(model) / "config.json"
     try:
         config = json.loads(config_path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # a hub's id, a server's model, or something that loading will complain of
+    except (OSError, ValueError):  # a hub id, a model on a server, or an error that loading will report
         return None
     return _of_config(config.get("text_config", config), on_cpu)
 

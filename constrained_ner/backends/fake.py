@@ -1,25 +1,27 @@
-"""A model made of a function: the back end that drives the decoders' tests.
+"""A model made from a function: the back end for testing decoders.
 
-It keeps the tokens of every slot for real, so a decoder that keeps one token too many gets other scores, as
-it would from a cache. It is not fast: every position's scores are computed over the whole vocabulary.
+It really keeps the tokens of every slot, so a decoder that keeps one token too many gets different scores, as
+it would from a cache. It is not fast: the scores of every position are computed over the whole vocabulary.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..vocabulary import Vocabulary
-from .protocol import Scores, Step, check_prefix, check_steps, score_rows
+from .protocol import Scores, Step
+from .scoring import check_prefix, check_steps, score_rows
 
 Score = Callable[[tuple[int, ...]], NDArray[np.float32]]
 """All tokens so far, prefix included -> float32 logits, shape (vocabulary,)."""
 
 
 def seeded_score(n_vocabulary: int, *, seed: int = 0, n_context: int = 4, scale: float = 4.0) -> Score:
-    """Random logits that depend on nothing but the seed and the last `n_context` ids."""
+    """Random logits that depend only on the seed and the last `n_context` ids."""
 
     def score(ids: tuple[int, ...]) -> NDArray[np.float32]:
         generator = np.random.default_rng([seed, *ids[-n_context:]])
@@ -32,9 +34,14 @@ def seeded_score(n_vocabulary: int, *, seed: int = 0, n_context: int = 4, scale:
 class FakeBackend:
     """A LogitsBackend whose logits are `score(all tokens so far)`.
 
-    n_passes, n_tokens: forward passes and tokens that they appended, since the beginning; n_prefilled: tokens
-        of prefixes. passes: per forward pass, its steps, for tests that look closely.
+    n_passes, n_tokens: forward passes so far, and the tokens that they appended. n_prefilled: tokens of
+        prefixes. passes: the steps of every forward pass, for tests that look closely.
     """
+
+    shows_logits: Literal[True] = True
+    thread_safe = False
+    adapter_card: str | None = None
+    base_model: str | None = None
 
     def __init__(
         self,
@@ -44,14 +51,15 @@ class FakeBackend:
         context_length: int = 4096,
         max_sequences: int = 4,
         chat_template: str | None = None,
-        temperature: float = 1.0,
+        temperature: float | None = None,
     ) -> None:
         self.vocabulary = vocabulary
         self.context_length = context_length
         self.max_sequences = max_sequences
         self.chat_template = chat_template
         self.temperature = temperature
-        self.description = {"name": "fake", "backend": "fake"}
+        self.identity = {"backend": "fake"}
+        self.description = {"name": "fake", **self.identity}
         self.score = score or seeded_score(len(vocabulary))
         self.passes: list[list[Step]] = []
         self.n_tokens = self.n_prefilled = 0

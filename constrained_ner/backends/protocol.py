@@ -1,23 +1,76 @@
-"""The seam between decoding and models: what a decoder may ask of a model whose logits we see.
+"""What runs a model, as the rest of the package sees it: one protocol for all back ends, and its two kinds.
 
-A back end knows tokens and logits. It knows neither sentences nor schemas nor tags.
+    Backend             what every back end says about itself
+    ├── LogitsBackend   a local model, whose logits we see
+    └── TextBackend     a model on a server, which takes messages and returns text
+
+`backend.shows_logits` tells the kinds apart; mypy narrows the union by it. A back end knows neither sentences
+nor schemas nor tags.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
-from itertools import chain
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ModelError
 from ..vocabulary import Vocabulary
 
-NOT_NUMBERS = "the model's logits are not numbers: its weights are damaged, or overflow"
-_CACHED_NUMBERS = 1 << 17  # 512 KiB of float32
+GrammarDialect = Literal["gbnf", "json-schema"]
+
+
+class Backend(Protocol):
+    """What every back end says about itself."""
+
+    @property
+    def shows_logits(self) -> bool:
+        """True for a LogitsBackend, False for a TextBackend."""
+
+    @property
+    def thread_safe(self) -> bool:
+        """Whether several threads may call its methods at the same time."""
+
+    @property
+    def max_sequences(self) -> int:
+        """Sequences, or requests to a server, that are processed at once."""
+
+    @property
+    def context_length(self) -> int | None:
+        """The most tokens that prompt and answer may have together; None if a server does not say."""
+
+    @property
+    def chat_template(self) -> str | None:
+        """The model's own (Jinja); None if it has none, or if a server applies it."""
+
+    @property
+    def temperature(self) -> float | None:
+        """The divisor of logits that calibrates confidences; None if none was stored with the model."""
+
+    @property
+    def adapter_card(self) -> str | None:
+        """What the adapter in the model file was trained for (JSON); None if the file does not say."""
+
+    @property
+    def base_model(self) -> str | None:
+        """The model that the LoRA was trained on (JSON); None without a LoRA, or if its base is not known."""
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What decides the answers: kind of back end, hashes of model and adapters, precision, device kind.
+
+        Not paths, thread counts, batch sizes or library versions: a run may be resumed with others.
+        """
+
+    @property
+    def description(self) -> dict[str, str]:
+        """The identity for people to read: some of it in more detail, and with name, path and version."""
+
+    def close(self) -> None:
+        """Free the model's memory, or hang up. May be called again; any other use is then an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +78,11 @@ class Step:
     """One sequence's share of a forward pass.
 
     sequence: slot number, 0 <= sequence < max_sequences.
-    keep: how many of the tokens that this slot holds after the shared prefix stay in the cache; the rest
-        is dropped first. 0 begins a new sequence.
+    keep: how many of the tokens that this slot holds after the shared prefix stay in the cache; the others
+        are dropped first. 0 begins a new sequence.
     token_ids: what to append; at least one.
-    watch: per appended token, the ids whose logits are wanted for the position after it, or None where
-        nothing is. An empty sequence asks for the whole vocabulary's summary alone.
+    watch: per appended token, the ids whose logits are wanted for the position after it, or None to skip
+        the position. An empty sequence asks only for the summary over the whole vocabulary.
     """
 
     sequence: int
@@ -40,11 +93,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What the model says of the token after one position.
+    """The model's prediction of the token after one position.
 
     logits: float32, shape (number of watched ids,), in their order.
     logsumexp: over the whole vocabulary, so exp(logits - logsumexp) are probabilities.
-    best: the id with the highest logit of the whole vocabulary (the lowest such id).
+    best: the id with the highest logit of the whole vocabulary; the lowest such id if there are several.
     """
 
     logits: NDArray[np.float32]
@@ -52,114 +105,85 @@ class Scores:
     best: int
 
 
-class LogitsBackend(Protocol):
-    """A model on this machine.
+class LogitsBackend(Backend, Protocol):
+    """A local model. Its methods must not be called from several threads at once."""
 
-    context_length: the most tokens that a slot may hold, shared prefix included.
-    chat_template: the model's own (Jinja), None if it has none.
-    """
+    @property
+    def shows_logits(self) -> Literal[True]: ...
+
+    @property
+    def context_length(self) -> int:
+        """The most tokens that a slot may hold, shared prefix included."""
 
     @property
     def vocabulary(self) -> Vocabulary: ...
 
-    @property
-    def context_length(self) -> int: ...
-
-    @property
-    def max_sequences(self) -> int: ...
-
-    @property
-    def chat_template(self) -> str | None: ...
-
-    @property
-    def temperature(self) -> float:
-        """What to divide logits by so that probabilities are true; 1 where none is stored with the model."""
-
-    @property
-    def description(self) -> dict[str, str]:
-        """What a run's record says of the model: name, hash, precision, device, library version."""
-
     def prefill(self, prefix_ids: Sequence[int]) -> None:
-        """Compute the prefix that all sequences share, once; every slot is empty after it.
+        """Compute the prefix that all sequences share, once, and empty every slot.
 
         May be called again. What the new prefix has in common with the old one need not be computed again.
         """
 
     def forward(self, steps: Sequence[Step]) -> list[list[Scores | None]]:
-        """One forward pass over at most max_sequences steps, each of another slot.
+        """Run one forward pass over at most max_sequences steps, each for a different slot.
 
         Returns, per step and per appended token, the scores that were asked for.
         """
 
-    def close(self) -> None:
-        """Give back the memory."""
 
+@dataclass(frozen=True, slots=True)
+class TextRequest:
+    """One question to a server.
 
-def score_rows(rows: NDArray[np.float32], watches: Sequence[Sequence[int]]) -> list[Scores]:
-    """The scores of some positions. rows: logits over the whole vocabulary, shape (positions, vocabulary).
-
-    Raises ModelError where they are not numbers.
+    messages: pairs of role (system, user, assistant) and content, the question last.
+    max_tokens: limit for the answer.
+    grammar: the language of legal answers, in the back end's dialect; None for no constraint.
     """
-    best = rows.argmax(axis=1)
-    peaks = rows[np.arange(len(rows)), best]
-    with np.errstate(invalid="ignore"):  # infinite logits: told of below
-        logsumexps = peaks + np.log(_sums_of_exponentials(rows, peaks))
-    if not np.isfinite(logsumexps).all():
-        raise ModelError(NOT_NUMBERS)
-    lengths = [len(watch) for watch in watches]
-    columns = np.fromiter(chain.from_iterable(watches), dtype=np.intp, count=sum(lengths))
-    logits = rows[np.repeat(np.arange(len(rows)), lengths), columns]
-    scores = []
-    end = 0
-    for n_ids, logsumexp, top in zip(lengths, logsumexps.tolist(), best.tolist(), strict=True):
-        scores.append(Scores(logits[end : end + n_ids], logsumexp, top))
-        end += n_ids
-    return scores
+
+    messages: tuple[tuple[str, str], ...]
+    max_tokens: int
+    grammar: str | None = None
+
+    @property
+    def n_bytes(self) -> int:
+        return sum(len(content.encode(errors="replace")) for _, content in self.messages)
 
 
-def _sums_of_exponentials(rows: NDArray[np.float32], peaks: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Per row, the sum of exp(logit - peak)."""
-    sums = np.empty(len(rows), dtype=np.float32)
-    n_block = max(1, _CACHED_NUMBERS // rows.shape[1])  # the scratch array stays in the processor's cache
-    for start in range(0, len(rows), n_block):
-        block = rows[start : start + n_block] - peaks[start : start + n_block, None]
-        np.exp(block, out=block)
-        block.sum(axis=1, out=sums[start : start + n_block])  # numpy sums pairwise: exact to about 1e-6
-    return sums
+@dataclass(frozen=True, slots=True)
+class TextAnswer:
+    """A server's answer.
 
-
-def common_length(first: Sequence[int], second: Sequence[int]) -> int:
-    """How many ids two sequences have in common from their start."""
-    length = 0
-    for one, other in zip(first, second, strict=False):
-        if one != other:
-            break
-        length += 1
-    return length
-
-
-def check_prefix(prefix_ids: Sequence[int], context_length: int) -> None:
-    """Refuse a prefix that leaves no room for a token after it: ValueError, a fault of the caller."""
-    if len(prefix_ids) >= context_length:
-        raise ValueError(f"a prefix of {len(prefix_ids)} tokens in a context of {context_length}")
-
-
-def check_steps(
-    steps: Sequence[Step], lengths: Sequence[int], prefix_length: int, context_length: int
-) -> None:
-    """Refuse steps that no back end could carry out: ValueError, a fault of the caller.
-
-    lengths: per slot, the tokens that it holds after the prefix.
+    finished: False if the answer was cut off, by `max_tokens` or by the end of the context.
+    n_prompt_tokens, n_tokens: length of the prompt and of the answer; 0 if the server does not say.
     """
-    slots = [step.sequence for step in steps]
-    if len(set(slots)) < len(slots):
-        raise ValueError(f"two steps for one slot in {slots}")
-    for step in steps:
-        if not 0 <= step.sequence < len(lengths):
-            raise ValueError(f"slot {step.sequence} of {len(lengths)}")
-        if not 0 <= step.keep <= lengths[step.sequence]:
-            raise ValueError(f"slot {step.sequence}: keep {step.keep} of {lengths[step.sequence]} tokens")
-        if not step.token_ids or len(step.token_ids) != len(step.watch):
-            raise ValueError(f"slot {step.sequence}: {len(step.token_ids)} tokens, {len(step.watch)} watches")
-        if prefix_length + step.keep + len(step.token_ids) > context_length:
-            raise ValueError(f"slot {step.sequence}: more than {context_length} tokens")
+
+    text: str
+    finished: bool
+    n_prompt_tokens: int
+    n_tokens: int
+
+
+class TextBackend(Backend, Protocol):
+    """A model on a server."""
+
+    @property
+    def shows_logits(self) -> Literal[False]: ...
+
+    @property
+    def dialect(self) -> GrammarDialect:
+        """The language that grammars must be written in."""
+
+    @property
+    def grammar_field(self) -> str:
+        """Server, address and field of the request that takes the grammar, for messages to the user."""
+
+    @property
+    def grammar_advice(self) -> str:
+        """What the user can do if the server ignores the grammar."""
+
+    def submit(self, request: TextRequest) -> Future[TextAnswer]:
+        """Send a request; the answer is decoded greedily. Cancelling the future cancels the request.
+
+        The future raises SentenceError if this request failed (ContextOverflowError if it did not fit), and
+        UserError if every other request would fail too: the server is gone, or rejects the key.
+        """

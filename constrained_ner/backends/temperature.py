@@ -1,7 +1,7 @@
-"""The temperature that is stored with a model, so that whoever loads it has true confidences.
+"""The temperature stored with a model, so that everyone who loads it gets calibrated confidences.
 
 A GGUF file has it in its metadata, as `constrained_ner.temperature` (float32). A folder of transformers, or
-of an adapter, has a file `calibration.json`: {"temperature": 1.3}. Without either it is 1.
+of an adapter, has a file `calibration.json`: {"temperature": 1.3}. A model without either is not calibrated.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CALIBRATION_FILE = "calibration.json"
 
 
 def checked_temperature(value: object, place: str | Path) -> float:
-    """The value as a temperature. Raises ModelError, naming the place, where it is none."""
+    """The value as a temperature. Raises ModelError, naming the place, if it is not a number above 0."""
     try:
         temperature = float(str(value))
     except ValueError:
@@ -30,8 +30,8 @@ def checked_temperature(value: object, place: str | Path) -> float:
     return temperature
 
 
-def stored_temperature(*folders: str | Path | None) -> float:
-    """The temperature in the first of the folders that has one, 1 where none has. Raises ModelError."""
+def stored_temperature(*folders: str | Path | None) -> float | None:
+    """The temperature in the first of the folders that has one, None if none has. Raises ModelError."""
     for folder in folders:
         path = Path(folder or "") / CALIBRATION_FILE
         if folder is None or not path.is_file():
@@ -41,14 +41,14 @@ def stored_temperature(*folders: str | Path | None) -> float:
         except (OSError, ValueError) as error:
             raise ModelError(f"{path}: cannot be read: {reason(error)}") from None
         return checked_temperature(content.get("temperature") if isinstance(content, dict) else content, path)
-    return 1.0
+    return None
 
 
 def store_temperature(model: str | Path, temperature: float) -> Path:
-    """Store it with a GGUF file, or in a folder of transformers or of an adapter; returns the file it is in.
+    """Store a temperature in a GGUF file, or in a folder of transformers or of an adapter; returns the file.
 
-    A GGUF file is written anew beside itself and put in its place when it is whole. Raises ModelError,
-    OutputError, and MissingExtraError where that needs the package gguf.
+    A GGUF file is written to a new file, which replaces the old one when it is complete. Raises ModelError,
+    OutputError, and MissingExtraError if that needs the package gguf.
     """
     path = Path(model)
     checked_temperature(temperature, path)
@@ -65,7 +65,7 @@ def store_temperature(model: str | Path, temperature: float) -> Path:
 
 
 def _rewrite_gguf(path: Path, temperature: float) -> None:
-    """After gguf's own `gguf_new_metadata.py`: every key and tensor is copied as it is, but this one key."""
+    """Copy every other key and all tensors unchanged, as gguf's own `gguf_new_metadata.py` does."""
     try:
         import gguf
     except ImportError:
@@ -97,7 +97,7 @@ def _copy(reader: Any, writer: Any, temperature: float) -> None:
     if alignment is not None:
         writer.data_alignment = alignment.contents()
     for field in reader.fields.values():
-        # The architecture is the writer's own business, and so is the file's header.
+        # The writer itself writes the architecture and the header.
         if field.name in (gguf.Keys.General.ARCHITECTURE, TEMPERATURE_KEY) or field.name.startswith("GGUF."):
             continue
         inner = field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None

@@ -11,13 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backends.transformers.model import (
-    check_architecture,
-    check_folder,
-    explained,
-    hash_of_folder,
-    quiet,
-)
+from ..backends.transformers.messages import explained, quiet
+from ..backends.transformers.model import check_architecture, check_folder, hash_of_folder
 from ..errors import MissingExtraError, ModelError
 
 try:

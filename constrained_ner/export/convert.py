@@ -154,7 +154,7 @@ def _add_training(writer: GGUFWriter, lora: LoraAdapter | None, base: Checkpoint
     if card is not None:
         writer.add_string(ADAPTER_KEY, card.model_dump_json())
     temperature = stored_temperature(*(part.folder for part in (lora, base) if part))
-    if temperature != 1:
+    if temperature is not None:
         writer.add_float32(TEMPERATURE_KEY, temperature)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..adapters import AdapterCard
-from ..backends.transformers.model import check_adapter
+from ..backends.transformers.adapter import check_adapter
 from ..errors import ModelError
 from ..files import reason
 from .checkpoint import SafetensorsReader, fetched

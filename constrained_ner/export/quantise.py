@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from ..backends.llamacpp.model import first_error, start_llama
+from ..backends.llamacpp.library import first_error, start_llama
 from ..errors import ModelError
 
 import llama_cpp  # isort: skip  (after llamacpp_model, which says how to install it)

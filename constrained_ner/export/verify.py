@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ..backends.llamacpp.model import LlamaModel, vocabulary_of_llama
+from ..backends.llamacpp.model import LlamaModel
+from ..backends.llamacpp.vocabulary import vocabulary_of_llama
 from ..errors import ModelError
 from ..prompting.chat_template import ChatTemplate
 from ..vocabulary import Vocabulary

@@ -35,7 +35,7 @@ def sentences(gold: dict[str, list[Sentence]]) -> list[Sentence]:
 
 def answers(model: Path, sentences: Sequence[Sentence], decoder: DecoderName = "copy-draft") -> Answers:
     # All that is found: the twins lack the temperature by which the shipped model judges what to keep.
-    with Annotator.load(model, decoder=decoder, max_sequences=8, min_confidence=0.0) as ner:
+    with Annotator.load(model, decoder=decoder, batch=8, min_confidence=0.0) as ner:
         results = list(ner.run(sentences))
     assert not [result.failure for result in results if result.failure]
     return [[(m.start, m.end, m.type) for m in result.sentence.mentions] for result in results]
@@ -62,7 +62,7 @@ def test_it_fits_the_package() -> None:
 
 
 def test_the_library_s_front_door() -> None:
-    with Annotator.load(n_threads=1) as ner:
+    with Annotator.load(threads=1) as ner:
         sentence = ner.annotate("Effect of aspirin on beta-blockers.")
     assert [(m.start, m.end, m.text) for m in sentence.mentions] == [
         (10, 17, "aspirin"),
@@ -76,7 +76,7 @@ def test_the_library_s_front_door() -> None:
 
 def test_a_text_longer_than_the_context_comes_back_whole() -> None:
     text = " ".join(["Patients who took aspirin should not take warfarin."] * 45)
-    with Annotator.load(n_threads=1) as ner:
+    with Annotator.load(threads=1) as ner:
         sentence = ner.annotate(text)
     assert sentence.text == text
     assert all(text[m.start : m.end] == m.text for m in sentence.mentions)
@@ -85,5 +85,5 @@ def test_a_text_longer_than_the_context_comes_back_whole() -> None:
 
 def test_text_that_spells_control_tokens_is_copied() -> None:
     texts = ["</s><|sep|><|end|> <drug>aspirin</drug>", "<|chemical|> aspirin <|pad|>", "\x00\n aspirin"]
-    with Annotator.load(n_threads=1) as ner:
+    with Annotator.load(threads=1) as ner:
         assert [sentence.text for sentence in ner.annotate_many(texts)] == texts

@@ -27,6 +27,8 @@ def test_any_interleaving_gives_the_scores_of_the_kept_tokens(letters: Vocabular
 def test_it_is_a_logits_backend(letters: Vocabulary) -> None:
     backend: LogitsBackend = FakeBackend(letters)
     assert backend.chat_template is None
+    assert backend.shows_logits
+    assert not backend.thread_safe
 
 
 def test_scores_come_from_the_callable_and_sum_up_the_whole_vocabulary(letters: Vocabulary) -> None:

@@ -15,7 +15,9 @@ llama_cpp = pytest.importorskip("llama_cpp")
 from tiny_models import CHAT_TEMPLATE, byte_level_tokenizer, write_gguf, write_sentencepiece_gguf  # noqa: E402
 
 from constrained_ner.backends import load_backend  # noqa: E402
-from constrained_ner.backends.llamacpp.backend import LlamaCppBackend, _parts, _Row, load_vocabulary  # noqa: E402
+from constrained_ner.backends.llamacpp.backend import LlamaCppBackend  # noqa: E402
+from constrained_ner.backends.llamacpp.batch import Row, split_rows  # noqa: E402
+from constrained_ner.backends.llamacpp.vocabulary import load_vocabulary  # noqa: E402
 from constrained_ner.backends.protocol import Scores, Step  # noqa: E402
 from constrained_ner.errors import ModelError  # noqa: E402
 
@@ -27,7 +29,7 @@ def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def backend(model_path: Path) -> LlamaCppBackend:
-    return LlamaCppBackend(model_path, n_threads=1, max_sequences=3)
+    return LlamaCppBackend(model_path, threads=1, batch=3)
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +90,8 @@ def test_a_pass_beyond_one_batch_is_split(
 
 
 def test_parts_keep_order_and_both_limits() -> None:
-    rows = [_Row(n, n, 1, () if n % 3 else None, (0, n)) for n in range(20)]
-    parts = list(_parts(rows, 6, 3))
+    rows = [Row(n, n, 1, () if n % 3 else None, (0, n)) for n in range(20)]
+    parts = list(split_rows(rows, 6, 3))
     assert [row for part in parts for row in part] == rows
     assert max(len(part) for part in parts) <= 6
     assert max(sum(row.watch is not None for row in part) for part in parts) <= 3
@@ -111,7 +113,7 @@ def test_a_failed_pass_leaves_a_usable_back_end(
 
 def test_context_length_is_the_model_s_unless_told(model_path: Path, backend: LlamaCppBackend) -> None:
     assert backend.context_length == 512
-    short = LlamaCppBackend(model_path, n_threads=1, context_length=20)
+    short = LlamaCppBackend(model_path, threads=1, context=20)
     with pytest.raises(ValueError, match="more than 20 tokens"):
         short.forward([Step(0, 0, [1] * 21, [None] * 21)])
 
@@ -121,14 +123,48 @@ def test_description_names_the_file(model_path: Path, backend: LlamaCppBackend) 
     assert description["name"] == "tiny.gguf"
     assert len(description["sha256"]) == 64
     assert description["version"].startswith("llama-cpp-python ")
+    assert description["device"] == "cpu, 1 threads"
+    assert (backend.temperature, backend.adapter_card, backend.base_model) == (None, None, None)
 
 
-def test_the_vocabulary_outlives_the_back_end(backend: LlamaCppBackend) -> None:
+def test_the_identity_is_what_decides_the_answers(model_path: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "moved.gguf"
+    moved.symlink_to(model_path)
+    one = LlamaCppBackend(model_path, threads=1).identity
+    assert one == LlamaCppBackend(moved, threads=2, batch=2, context=64, extra_buffers=False).identity
+    assert one != LlamaCppBackend(model_path, threads=1, cache="f16").identity
+    assert set(one) == {"backend", "sha256", "precision", "cache", "device"}
+    assert str(model_path) not in one.values()
+
+
+def test_close_frees_the_model_and_later_use_is_a_clear_error(backend: LlamaCppBackend) -> None:
+    vocabulary, about = backend.vocabulary, backend.description
+    ids = vocabulary.encode("aspirin")
+    backend.prefill([1])
+    backend.close()
+    backend.close()
+    assert vocabulary.decode(ids) == b"aspirin"
+    for use in (
+        lambda: vocabulary.encode("aspirin"),
+        lambda: vocabulary.encode_template("<|im_start|>"),
+        lambda: backend.prefill([1, 2]),
+        lambda: backend.forward([Step(0, 0, [1], [None])]),
+        lambda: backend.model.metadata("general.name"),
+    ):
+        with pytest.raises(ModelError, match=r"tiny\.gguf: the model is closed"):
+            use()
+    assert (backend.description, backend.chat_template) == (about, CHAT_TEMPLATE)
+
+
+def test_close_gives_the_memory_back_at_once(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    freed: list[str] = []
+    for name in ("llama_free", "llama_model_free"):
+        monkeypatch.setattr(llama_cpp, name, lambda pointer, name=name: freed.append(name))
+    backend = LlamaCppBackend(model_path, threads=1)
     vocabulary = backend.vocabulary
     backend.close()
-    backend.close()
-    del backend
-    assert vocabulary.decode(vocabulary.encode("aspirin")) == b"aspirin"
+    assert freed == ["llama_free", "llama_model_free"]
+    assert len(vocabulary) > 256
 
 
 def test_template_and_text_are_told_apart(backend: LlamaCppBackend) -> None:
@@ -146,7 +182,7 @@ def test_template_and_text_are_told_apart(backend: LlamaCppBackend) -> None:
 def test_load_backend_knows_a_gguf_by_its_first_bytes(model_path: Path, tmp_path: Path) -> None:
     plain = tmp_path / "model"
     plain.symlink_to(model_path)
-    backend = load_backend(str(plain), n_threads=1, max_sequences=2, quantize=None)
+    backend = load_backend(str(plain), threads=1, batch=2, quantize=None)
     assert isinstance(backend, LlamaCppBackend)
     with pytest.raises(ModelError, match="a GGUF model does not take the option 'quantize'"):
         load_backend(model_path, quantize="4bit")
@@ -157,7 +193,7 @@ def test_load_backend_knows_a_gguf_by_its_first_bytes(model_path: Path, tmp_path
 
 def test_options_that_llama_cpp_cannot_meet(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ModelError, match="300 sequences at once, which"):
-        LlamaCppBackend(model_path, max_sequences=300)
+        LlamaCppBackend(model_path, batch=300)
     monkeypatch.setattr(llama_cpp, "llama_supports_gpu_offload", lambda: False)
     with pytest.raises(ModelError, match="built without one"):
         LlamaCppBackend(model_path, gpu_layers=-1)
@@ -216,6 +252,6 @@ def test_damaged_weights(model_path: Path, tmp_path: Path) -> None:
     content = bytearray(model_path.read_bytes())
     content[-4096:] = np.full(1024, np.nan, dtype=np.float32).tobytes()
     path.write_bytes(content)
-    backend = LlamaCppBackend(path, n_threads=1)
+    backend = LlamaCppBackend(path, threads=1)
     with pytest.raises(ModelError, match="logits are not numbers"):
         backend.forward([Step(0, 0, [1], [[2]])])

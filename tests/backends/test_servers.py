@@ -36,9 +36,12 @@ from servers import (
 from constrained_ner.annotation.annotator import Annotator, bundled_model
 from constrained_ner.annotation.by_text import _CONTROLS, _QUOTES
 from constrained_ner.annotation.result import Annotated
+from constrained_ner.backends.protocol import TextRequest
+from constrained_ner.backends.servers import PRODUCTS
 from constrained_ner.backends.servers.connection import Patience, RemoteBackend
 from constrained_ner.backends.servers.ollama import OllamaServer
-from constrained_ner.backends.servers.openai_compatible import OpenAIServer, ServerKind
+from constrained_ner.backends.servers.openai_compatible import OpenAIServer
+from constrained_ner.backends.servers.product import Product
 from constrained_ner.cli import ablate
 from constrained_ner.cli import annotate as command
 from constrained_ner.constraint.automaton import Constraint, TagMachine
@@ -118,7 +121,7 @@ def address(visible: Path) -> Iterator[str]:
 def test_a_real_server_finds_what_decoding_here_finds(address: str) -> None:
     """Nearly: a grammar leaves the tokenisation free (our rule `any`) and lets an answer begin with a space,
     and a tag that the sentence itself spells is a control token to the server. No confidence comes back."""
-    with Annotator.load(n_threads=1, rule="any", min_confidence=0.0) as here:
+    with Annotator.load(threads=1, rule="any", min_confidence=0.0) as here:
         expected = list(here.run(SENTENCES))
     with Annotator.load("openai:bundled", base_url=address) as there:
         results = list(there.run(SENTENCES))
@@ -291,10 +294,10 @@ def test_an_unknown_server_gets_a_json_schema_and_a_named_one_its_grammar() -> N
             '["Give", " <drug>aspirin</drug>", " with", " food", "."]' if in_pieces else TAGGED
         )
 
-    kinds: list[ServerKind | None] = [None, "llama-server"]
+    products: list[Product | None] = [None, PRODUCTS["llama-server"]]
     with openai_stand_in(answer, "somebody") as stand_in:
-        for kind in kinds:
-            backend = RemoteBackend(OpenAIServer("tiny", f"{stand_in.url}/v1", kind), patience=QUICK)
+        for product in products:
+            backend = RemoteBackend(OpenAIServer("tiny", f"{stand_in.url}/v1", product), patience=QUICK)
             with Annotator(backend) as ner:
                 assert [m.provenance for m in ner.annotate(ASPIRIN).mentions] == ["constrained"]
         first, second = stand_in.questions
@@ -362,6 +365,24 @@ def test_an_ignored_constraint_is_told_once_and_the_answers_are_aligned() -> Non
     (warning,) = said
     assert f"vLLM at {url} (field structured_outputs) did not heed the constraint" in warning
     assert "0.12" in warning
+
+
+# ---- what the back end says of itself
+
+
+def test_a_server_shows_no_logits_and_may_be_asked_from_threads() -> None:
+    with openai_stand_in(echo) as stand_in:
+        backend = RemoteBackend(OpenAIServer("tiny", f"{stand_in.url}/v1"), patience=QUICK)
+        assert (backend.shows_logits, backend.thread_safe) == (False, True)
+        assert backend.identity == {"backend": "server", "name": "tiny", "server": "llama-server"}
+        assert backend.description == {**backend.identity, "path": f"{stand_in.url}/v1"}
+        assert (
+            backend.temperature is backend.chat_template is backend.adapter_card is backend.base_model is None
+        )
+        backend.close()
+        backend.close()
+        with pytest.raises(ModelError, match="the connection is closed"):
+            backend.submit(TextRequest((("user", ASPIRIN),), 9))
 
 
 # ---- trouble
@@ -451,7 +472,12 @@ def test_an_answer_that_does_not_come_is_a_time_out_of_that_sentence() -> None:
     patience = Patience(timeout_s=0.7, first_pause_s=0.01)
     with openai_stand_in(answer) as stand_in, openai_annotator(stand_in, patience=patience) as ner:
         results = list(ner.run([Sentence(text, text) for text in texts]))
-    assert [r.failure for r in results] == [None, "no answer within 0.7 s, 2 times (--timeout)", None, None]
+    assert [r.failure for r in results] == [
+        None,
+        "no answer within 0.7 s, 2 times: raise --timeout",
+        None,
+        None,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -475,7 +501,10 @@ def test_a_prompt_that_no_window_fits_fails_the_sentence_and_says_so() -> None:
     with openai_stand_in(lambda path, body: (400, refusal)) as stand_in, openai_annotator(stand_in) as ner:
         (result,) = ner.run([Sentence("s", text)])
         assert len(stand_in.questions) < 10
-    assert result.failure == "the server refuses it: 400 This model's maximum context length is 64 tokens."
+    assert (
+        result.failure
+        == "the server rejected the request: 400 This model's maximum context length is 64 tokens."
+    )
 
 
 def test_where_every_sentence_fails_the_server_is_to_blame(tmp_path: Path) -> None:
@@ -595,12 +624,12 @@ def test_a_server_that_is_not_there(capsys: pytest.CaptureFixture[str], tmp_path
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--model", "openai:tiny"), "needs --base-url"),
+        (("--model", "openai:tiny"), "pass --base-url"),
         (("--model", "openai:", "--base-url", "http://x"), "no model is named"),
-        (("--model", "openai:tiny", "--base-url", "localhost:8080"), "begins with http://"),
+        (("--model", "openai:tiny", "--base-url", "localhost:8080"), "must begin with http://"),
         (("--model", "openai:tiny", "--base-url", "http://x", "--context", 512), "--context is for Ollama"),
         (("--model", "ollama:tiny", "--server", "vllm"), "--server is for openai:NAME"),
-        (("--model", "ollama:tiny", "--threads", 2), "does not take the option 'n_threads'"),
+        (("--model", "ollama:tiny", "--threads", 2), "does not take the option 'threads'"),
         (("--base-url", "http://x"), "does not take the option 'base_url'"),
     ],
 )
@@ -626,7 +655,11 @@ def test_a_client_that_is_not_installed(package: str) -> None:
     ("model", "reply", "message"),
     [
         ("openai:tiny", (404, "not here"), "does --base-url end in /v1?"),
-        ("openai:tiny", (401, {"error": {"message": "wrong key"}}), "refuses the key: 401 wrong key"),
+        (
+            "openai:tiny",
+            (401, {"error": {"message": "wrong key"}}),
+            "rejects the key in OPENAI_API_KEY: 401 wrong key",
+        ),
         ("openai:tiny", (500, {"error": {"message": "on fire"}}), "500 on fire"),
         ("openai:tiny", (200, {"hello": "world"}), "has no model 'tiny'; it has none"),
         ("openai:tiny", (200, "<html>hello</html>"), "not a server that speaks OpenAI's protocol"),
@@ -651,11 +684,11 @@ def test_an_answer_that_is_none_fails_its_sentence(reply: Reply) -> None:
     with openai_stand_in(lambda path, body: reply) as stand_in, openai_annotator(stand_in) as ner:
         (result,) = ner.run([Sentence("s", ASPIRIN)])
     assert result.failure is not None
-    assert "not one of its protocol" in result.failure
+    assert "malformed server response" in result.failure
 
 
 def test_an_ollama_answer_that_is_none_fails_its_sentence() -> None:
     with ollama_stand_in(lambda path, body: (200, "<html>")) as stand_in, ollama_annotator(stand_in) as ner:
         (result,) = ner.run([Sentence("s", ASPIRIN)])
     assert result.failure is not None
-    assert "not one of its protocol" in result.failure
+    assert "malformed server response" in result.failure

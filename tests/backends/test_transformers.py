@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
+import inspect
 import json
 import shutil
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,7 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 @pytest.fixture
 def backend(folder: Callable[[str], Path]) -> TransformersBackend:
-    return TransformersBackend(str(folder("llama")), device="cpu", max_sequences=3)
+    return TransformersBackend(str(folder("llama")), device="cpu", batch=3)
 
 
 def from_scratch(path: Path) -> Row:
@@ -70,19 +73,19 @@ def test_any_interleaving_gives_the_scores_of_the_kept_tokens(
     folder: Callable[[str], Path], kind: str
 ) -> None:
     """Sliding windows and capped logits too: the cache has no holes, the head's own rules are kept."""
-    backend = TransformersBackend(str(folder(kind)), device="cpu", max_sequences=3)
+    backend = TransformersBackend(str(folder(kind)), device="cpu", batch=3)
     row = from_scratch(folder(kind))
     for seed in range(4):
         check_interleaving(backend, row, seed=seed)
 
 
 def test_long_steps_go_in_pieces(folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    from constrained_ner.backends import transformers as module
+    from constrained_ner.backends.transformers import backend as module
 
     monkeypatch.setattr(module, "_N_PIECE", 3)
     monkeypatch.setattr(module, "_N_BATCH", 8)
     monkeypatch.setattr(module, "_N_LOGITS", 1000)
-    backend = TransformersBackend(str(folder("llama")), device="cpu", max_sequences=3)
+    backend = TransformersBackend(str(folder("llama")), device="cpu", batch=3)
     for seed in range(3):
         check_interleaving(backend, from_scratch(folder("llama")), seed=seed)
 
@@ -120,7 +123,7 @@ def test_a_common_beginning_of_prefixes_is_not_computed_again(backend: Transform
 
 
 def test_score_on_device_agrees_with_numpy() -> None:
-    from constrained_ner.backends.protocol import score_rows
+    from constrained_ner.backends.scoring import score_rows
 
     rows = np.random.default_rng(0).standard_normal((5, 700)).astype(np.float32)
     rows[2, [3, 600]] = 9  # equal: the lowest id is best
@@ -141,14 +144,47 @@ def test_facts_of_the_model(backend: TransformersBackend, folder: Callable[[str]
     about = backend.description
     assert about["name"] == str(folder("llama"))
     assert (about["precision"], about["device"], len(about["sha256"])) == ("float32", "cpu", 64)
-    other = load_backend(folder("llama"), device="cpu", context_length=12, dtype="bfloat16")
+    assert backend.identity.items() < about.items()
+    assert set(backend.identity) == {"backend", "sha256", "precision", "device"}
+    assert (backend.temperature, backend.adapter_card, backend.base_model) == (None, None, None)
+    other = load_backend(folder("llama"), device="cpu", context=12, dtype="bfloat16")
     assert (other.context_length, other.description["precision"]) == (12, "bfloat16")
 
 
-def test_close_keeps_the_vocabulary(backend: TransformersBackend) -> None:
-    vocabulary = backend.vocabulary
+def test_close_frees_the_model_and_keeps_the_vocabulary(backend: TransformersBackend) -> None:
+    vocabulary, about = backend.vocabulary, backend.description
+    model = weakref.ref(backend.loaded.model)
     backend.close()
+    backend.close()
+    gc.collect()
+    assert model() is None
     assert vocabulary.decode(vocabulary.encode("aspirin")) == b"aspirin"
+    assert (backend.description, backend.chat_template) == (about, CHAT_TEMPLATE)
+    with pytest.raises(ModelError, match="the model is closed"):
+        backend.forward([Step(0, 0, [1], [None])])
+
+
+def test_the_cache_goes_by_the_name_that_the_model_gives_it(backend: TransformersBackend) -> None:
+    """`past_key_values` up to transformers 5.23, `cache` from 5.24 on; both are accepted for a while."""
+    forward, given = backend.loaded.model.forward, []
+
+    def old_forward(past_key_values: Any = None, **arguments: Any) -> Any:
+        given.append(past_key_values)
+        if "cache" in inspect.signature(forward).parameters:
+            return forward(cache=past_key_values, **arguments)
+        return forward(past_key_values=past_key_values, **arguments)
+
+    backend.prefill([1, 2])
+    [[expected]] = backend.forward([Step(0, 0, [3], [[5, 6]])])
+    backend.loaded.model.forward = old_forward
+    older = TransformersBackend.around(backend.loaded)
+    older.prefill([1, 2])
+    [[scores]] = older.forward([Step(0, 0, [3], [[5, 6]])])
+    assert len(given) == 2
+    assert None not in given
+    assert scores is not None
+    assert expected is not None
+    np.testing.assert_array_equal(scores.logits, expected.logits)
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # peft 0.21 calls what transformers 5.23 deprecates
@@ -170,6 +206,8 @@ def test_an_adapter_changes_the_scores_as_peft_says(folder: Callable[[str], Path
     plain = from_scratch(folder("llama"))((1,))[:20]
     assert np.abs(scores.logits - plain).max() > 0.01
     assert backend.description["adapter"] == str(tmp_path / "adapter")
+    assert len(backend.identity["adapter_sha256"]) == 64
+    assert "adapter" not in backend.identity
     with pytest.raises(ModelError, match="an adapter, not a model"):
         load_backend(tmp_path / "adapter")
     (tmp_path / "adapter" / "adapter_model.safetensors").unlink()
@@ -194,7 +232,7 @@ def byte_level() -> Vocabulary:
 @pytest.fixture(scope="module")
 def twin(tmp_path_factory: pytest.TempPathFactory) -> Vocabulary:
     """The same tokenizer as llama.cpp reads it."""
-    from constrained_ner.backends.llamacpp.backend import load_vocabulary
+    from constrained_ner.backends.llamacpp.vocabulary import load_vocabulary
 
     return load_vocabulary(write_gguf(tmp_path_factory.mktemp("twin") / "t.gguf", byte_level_tokenizer()))
 
@@ -374,7 +412,9 @@ def test_missing_tensors(copied: Path) -> None:
     weights = load_file(copied / "model.safetensors")
     del weights["model.layers.1.mlp.up_proj.weight"]
     save_file(weights, copied / "model.safetensors", metadata={"format": "pt"})
-    assert one_line(copied) == "the weights lack 1 tensors, model.layers.1.mlp.up_proj.weight among them"
+    assert one_line(copied) == (
+        "1 tensors are missing from the weights, for instance model.layers.1.mlp.up_proj.weight"
+    )
 
 
 def test_broken_configuration(copied: Path) -> None:

@@ -53,7 +53,7 @@ def tag_tokens(request: pytest.FixtureRequest) -> TagTokens:
     if request.param in MAKERS:
         return small(request.param)
     pytest.importorskip("llama_cpp")
-    from constrained_ner.backends.llamacpp.backend import load_vocabulary
+    from constrained_ner.backends.llamacpp.vocabulary import load_vocabulary
 
     folder: Path = request.getfixturevalue("shared") / "vocab"
     return TagTokens(MACHINE, load_vocabulary(folder / f"ggml-vocab-{request.param}.gguf"))

@@ -111,7 +111,8 @@ def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_legal_sets_of_llama_cpp_are_ours(gguf: Path, tmp_path: Path) -> None:
     """Texts that spell control tokens too: llama.cpp alone would let them be written as such."""
-    from constrained_ner.backends.llamacpp.model import LlamaModel, vocabulary_of_llama
+    from constrained_ner.backends.llamacpp.model import LlamaModel
+    from constrained_ner.backends.llamacpp.vocabulary import vocabulary_of_llama
     from constrained_ner.decoding.engines.gbnf import GbnfEngine
 
     chance = Random(21)
@@ -139,8 +140,8 @@ def backends(gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[d
 
     folder = write_transformers(tmp_path_factory.mktemp("hf"), "llama")
     found: dict[str, LogitsBackend] = {
-        "gguf": LlamaCppBackend(gguf, n_threads=1),
-        "transformers": TransformersBackend(str(folder), device="cpu", max_sequences=2),
+        "gguf": LlamaCppBackend(gguf, threads=1),
+        "transformers": TransformersBackend(str(folder), device="cpu", batch=2),
     }
     yield found
     for backend in found.values():

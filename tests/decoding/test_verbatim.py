@@ -9,7 +9,7 @@ from random import Random
 import numpy as np
 import pytest
 
-from constrained_ner.backends.llamacpp.model import load_vocabulary
+from constrained_ner.backends.llamacpp.vocabulary import load_vocabulary
 from constrained_ner.backends.protocol import Scores
 from constrained_ner.constraint.automaton import Constraint, TagMachine
 from constrained_ner.constraint.legal import LegalTokens, TokenRule

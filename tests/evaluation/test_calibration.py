@@ -176,7 +176,7 @@ def test_matplotlib_is_asked_for_by_name(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_folder_keeps_its_temperature(tmp_path: Path) -> None:
-    assert stored_temperature(None, tmp_path) == 1.0
+    assert stored_temperature(None, tmp_path) is None
     assert store_temperature(tmp_path, 1.25) == tmp_path / CALIBRATION_FILE
     assert stored_temperature(None, tmp_path) == 1.25
     adapter = tmp_path / "adapter"
@@ -203,13 +203,13 @@ def test_a_gguf_keeps_its_temperature_and_everything_else(tmp_path: Path) -> Non
     from constrained_ner.backends.llamacpp.backend import LlamaCppBackend
 
     path = write_gguf(tmp_path / "tiny.gguf", byte_level_tokenizer())
-    before = LlamaCppBackend(path, n_threads=1)
+    before = LlamaCppBackend(path, threads=1)
     ids = before.vocabulary.encode("Effect of aspirin")
     before.prefill(ids[:1])
-    assert before.temperature == 1.0
+    assert before.temperature is None
     for temperature in (1.5, 0.75):  # the second one replaces the first
         store_temperature(path, temperature)
-        after = LlamaCppBackend(path, n_threads=1)
+        after = LlamaCppBackend(path, threads=1)
         assert after.temperature == temperature
         assert after.chat_template == before.chat_template
         assert after.vocabulary.token_bytes == before.vocabulary.token_bytes

@@ -228,9 +228,7 @@ def test_an_unexpected_error_costs_its_arm_alone_and_is_kept(tmp_path: Path, mod
     def open_arm(arm: Arm, backend: Backend | None) -> Annotator:
         if arm.decoder == "stepwise":
             raise RuntimeError("out of\nluck")
-        return Annotator.load(
-            arm.model, decoder=arm.decoder, backend=backend, context_length=2048, n_threads=1
-        )
+        return Annotator.load(arm.model, decoder=arm.decoder, backend=backend, context=2048, threads=1)
 
     arms = grid(models=[str(model)], decoders=["stepwise", "copy-draft"])
     outcome: Outcome = run_grid(arms, SAMPLE, tmp_path, open_arm, limit=1)

@@ -41,8 +41,9 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 from constrained_ner.adapters import AdapterCard  # noqa: E402
 from constrained_ner.annotation.annotator import Annotator  # noqa: E402
 from constrained_ner.backends import load_backend  # noqa: E402
-from constrained_ner.backends.llamacpp.backend import LlamaCppBackend, load_vocabulary  # noqa: E402
+from constrained_ner.backends.llamacpp.backend import LlamaCppBackend  # noqa: E402
 from constrained_ner.backends.llamacpp.model import ADAPTER_KEY, LlamaModel  # noqa: E402
+from constrained_ner.backends.llamacpp.vocabulary import load_vocabulary  # noqa: E402
 from constrained_ner.backends.protocol import LogitsBackend, Scores, Step  # noqa: E402
 from constrained_ner.backends.temperature import TEMPERATURE_KEY, store_temperature  # noqa: E402
 from constrained_ner.backends.transformers.backend import TransformersBackend, vocabulary_of_tokenizer  # noqa: E402
@@ -92,7 +93,7 @@ def logits_of(backend: LogitsBackend, ids: Sequence[int] = IDS) -> NDArray[np.fl
 
 
 def gguf_logits(path: Path, **options: Any) -> NDArray[np.float32]:
-    return logits_of(LlamaCppBackend(path, n_threads=1, **options))
+    return logits_of(LlamaCppBackend(path, threads=1, **options))
 
 
 def expected_logits(folder: Path, adapter: Path | None = None) -> NDArray[np.float32]:
@@ -234,7 +235,7 @@ def test_a_window_that_llama_cpp_does_not_know_ends_the_context(tmp_path: Path) 
         "llama.cpp's llama knows no sliding window, so the context ends where the window does: "
         "48 tokens instead of 1024",
     )
-    backend = LlamaCppBackend(tmp_path / "x.gguf", n_threads=1)
+    backend = LlamaCppBackend(tmp_path / "x.gguf", threads=1)
     assert backend.context_length == 48
     assert_equal(logits_of(backend), expected_logits(base), "mistral", "f32")
 
@@ -269,7 +270,7 @@ def test_q4_k_m(tmp_path: Path) -> None:
     base = write_model(tmp_path / "base", "llama", wide=True)
     adapter = write_adapter(tmp_path / "adapter", base)
     path = tmp_path / "x.gguf"
-    written = export_model(str(base), path, type="q4_k_m", adapter=str(adapter), n_threads=1)
+    written = export_model(str(base), path, type="q4_k_m", adapter=str(adapter), threads=1)
     assert written.kinds.keys() == {"Q4_K", "Q6_K", "F32"}
     assert written.kinds["Q4_K"] > written.kinds["Q6_K"]
     reader = gguf.GGUFReader(path)
@@ -298,7 +299,7 @@ def test_mentions_and_token_ids(
     export_model(str(base), tmp_path / "merged.gguf", adapter=str(adapter))
     sentences = [s.with_mentions(()) for s in gold["devel"] if 20 < len(s.text) < 80][::14][:20]
     there = Annotator.load(str(base), adapter=str(adapter), device="cpu")
-    here = Annotator.load(tmp_path / "merged.gguf", n_threads=1)
+    here = Annotator.load(tmp_path / "merged.gguf", threads=1)
     assert here.backend.chat_template == there.backend.chat_template
     assert here._prompt.prefix_ids == there._prompt.prefix_ids
     for sentence in sentences:
@@ -586,19 +587,19 @@ def test_a_lora_s_place_is_beside_its_base(model_of: ModelOf, tmp_path: Path) ->
     export_model(str(model_of("llama")), plain)
     export_lora(str(model_of("llama")), str(adapter), lora, type="f16")
     export_lora(str(model_of("qwen2")), str(write_adapter(tmp_path / "other", model_of("qwen2"))), strange)
-    about = LlamaCppBackend(plain, n_threads=1, lora=lora).description
+    about = LlamaCppBackend(plain, threads=1, lora=lora).description
     assert about["lora"] == "lora.gguf"
     assert about["lora_sha256"] == file_hash(lora)
     with pytest.raises(ModelError, match=r"strange\.gguf: not a LoRA for .*plain\.gguf: .*arch mismatch"):
         LlamaCppBackend(plain, lora=strange)
     with pytest.raises(ModelError, match=r"plain\.gguf: not a LoRA for"):
         LlamaCppBackend(plain, lora=plain)
-    with pytest.raises(ModelError, match=r"lora\.gguf: a LoRA, not a model; give it as lora beside its base"):
+    with pytest.raises(ModelError, match=r"lora\.gguf: a LoRA, not a model; load its base model and pass"):
         LlamaCppBackend(lora)
     with pytest.raises(ModelError, match="a transformers model does not take the option 'lora'"):
         load_backend(model_of("llama"), lora=str(lora))
     # A cache that grows is a new context: the LoRA is there again.
-    backend = LlamaCppBackend(plain, n_threads=1, lora=lora)
+    backend = LlamaCppBackend(plain, threads=1, lora=lora)
     long = [*IDS] * 8
     np.testing.assert_allclose(
         logits_of(backend, long)[-1],
@@ -621,12 +622,12 @@ def test_what_an_adapter_was_trained_for_goes_with_it(model_of: ModelOf, tmp_pat
     export_model(str(model_of("llama")), tmp_path / "plain.gguf")
     for model, lora in (("merged", None), ("plain", tmp_path / "lora.gguf")):
         path = tmp_path / f"{model}.gguf"
-        ner = Annotator.load(path, lora=lora, n_threads=1)
+        ner = Annotator.load(path, lora=lora, threads=1)
         assert ner.schema == CHEMICAL
         assert ner.backend.temperature == 1.5
         with pytest.raises(ModelError, match="the schema's types were chemical, and are drug, "):
-            Annotator.load(path, lora=lora, n_threads=1, schema=DDI)
-        assert Annotator.load(path, lora=lora, n_threads=1, schema=DDI, force=True).schema == DDI
+            Annotator.load(path, lora=lora, threads=1, schema=DDI)
+        assert Annotator.load(path, lora=lora, threads=1, schema=DDI, force=True).schema == DDI
 
 
 @pytest.mark.parametrize("family", sorted(tiny_instruct.FAMILIES))
@@ -652,10 +653,10 @@ def test_an_adapter_for_another_base(model_of: ModelOf, tmp_path: Path) -> None:
     export_lora(base, adapter, lora)
     export_model(other, plain, type="q8_0")
     with pytest.raises(ModelError, match=differs.replace("adapter:", r"lora\.gguf:")):
-        Annotator.load(plain, lora=lora, n_threads=1)
-    Annotator.load(plain, lora=lora, n_threads=1, force=True).close()
-    with pytest.raises(ModelError, match=r"merged\.gguf has an adapter in it already"):
-        Annotator.load(merged, lora=lora, n_threads=1, force=True)
+        Annotator.load(plain, lora=lora, threads=1)
+    Annotator.load(plain, lora=lora, threads=1, force=True).close()
+    with pytest.raises(ModelError, match=r"merged\.gguf contains an adapter already"):
+        Annotator.load(merged, lora=lora, threads=1, force=True)
 
 
 def card_for(base: Path) -> AdapterCard:

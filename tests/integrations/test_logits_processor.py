@@ -57,7 +57,7 @@ def tokenizer(folder: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def backend(folder: Path) -> Iterator[TransformersBackend]:
-    backend = TransformersBackend(str(folder), device="cpu", max_sequences=2)
+    backend = TransformersBackend(str(folder), device="cpu", batch=2)
     yield backend
     backend.close()
 
@@ -69,7 +69,7 @@ def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def llama_backend(gguf: Path) -> Iterator[LlamaCppBackend]:
-    backend = LlamaCppBackend(gguf, n_threads=1)
+    backend = LlamaCppBackend(gguf, threads=1)
     yield backend
     backend.close()
 

@@ -54,7 +54,7 @@ def source(shared: Path) -> Source:
 @pytest.fixture(scope="module")
 def load(shared: Path) -> LoadVocabulary:
     """A vocabulary as llama.cpp reads it."""
-    from constrained_ner.backends.llamacpp.backend import load_vocabulary
+    from constrained_ner.backends.llamacpp.vocabulary import load_vocabulary
 
     @lru_cache(maxsize=6)
     def loaded(name: str) -> Vocabulary:
@@ -279,7 +279,7 @@ def test_llama_cpp_and_transformers_give_the_same_ids(
     pytest.importorskip("transformers")
     from gguf_tokenizers import tokenizer_of_gguf
 
-    from constrained_ner.backends.transformers.backend import vocabulary_of_tokenizer
+    from constrained_ner.backends.transformers.vocabulary import vocabulary_of_tokenizer
 
     ours = load(name)
     theirs = vocabulary_of_tokenizer(tokenizer_of_gguf(shared / "vocab" / f"ggml-vocab-{name}.gguf"))

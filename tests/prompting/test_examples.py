@@ -397,7 +397,7 @@ def test_the_record_names_the_prompt_that_was_used_whoever_chose_it(model: Path)
     """An adapter brings its own."""
     bare = PromptFile(sysprompt=(), usrprompt=("{sentence}",))
     for prompt, name in ((PromptFile.built_in("strict"), "strict"), (bare, "custom")):
-        with Annotator.load(model, prompt=prompt, context_length=2048, n_threads=1) as annotator:
+        with Annotator.load(model, prompt=prompt, context=2048, threads=1) as annotator:
             assert options_of(annotator)["prompt"] == name
 
 
@@ -474,7 +474,7 @@ def test_examples_of_its_own_change_what_a_sentence_costs_and_not_what_is_found(
     shown = [s for document in read_ddi(SHOTS) for s in document][:3]
     found, costs = [], []
     for examples in (shown, SameForEach()):
-        with Annotator.load(model, examples=examples, context_length=4096, n_threads=1) as annotator:
+        with Annotator.load(model, examples=examples, context=4096, threads=1) as annotator:
             results = list(annotator.run(sample()[:3]))
             found.append([result.sentence for result in results])
             costs.append([result.effort for result in results])

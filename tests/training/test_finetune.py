@@ -446,7 +446,7 @@ class TestMistakes:
             torch.empty(1 << 60)
 
         monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", load)
-        with pytest.raises(OutOfMemoryError, match=r"model: out of memory while it is loaded.*--batch 1"):
+        with pytest.raises(OutOfMemoryError, match=r"model: out of memory while loading.*--batch 1"):
             self.tune(folder, tmp_path / "a")
 
     def test_a_training_that_never_began_holds_no_folder(self, folder: Path, tmp_path: Path) -> None:

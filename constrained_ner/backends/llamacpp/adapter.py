@@ -1,4 +1,4 @@
-"""A LoRA in a GGUF file of its own, which llama.cpp adds to a model while it computes."""
+"""A LoRA in a GGUF file of its own, which llama.cpp adds to a model as it computes."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from typing import Any
 from ...errors import ModelError
 from ...files import file_hash
 from ..temperature import TEMPERATURE_KEY, checked_temperature
-from .model import LlamaModel, check_gguf, first_error, read_metadata, start_llama
-
-import llama_cpp  # isort: skip  (after llamacpp_model, which says how to install it)
+from .library import first_error, llama_cpp, start_llama
+from .model import LlamaModel, check_gguf, read_metadata
 
 
 class LlamaLora:
     """An open LoRA for one open model; llama.cpp frees it together with the model.
 
-    Raises ModelError, naming the path, where the file is no LoRA or belongs to another model.
+    Raises ModelError, naming the path, if the file is not a LoRA or belongs to another model.
     """
 
     def __init__(self, path: str | Path, model: LlamaModel) -> None:
@@ -32,6 +31,12 @@ class LlamaLora:
             reason = first_error("llama.cpp gives no reason")
             raise ModelError(f"{self.path}: not a LoRA for {model.path}: {reason}")
 
+    @property
+    def pointer(self) -> Any:
+        """For the C API. Raises ModelError after the model was closed."""
+        self._model.require_open()
+        return self._pointer
+
     @cached_property
     def sha256(self) -> str:
         """Of the whole file."""
@@ -39,18 +44,18 @@ class LlamaLora:
 
     @property
     def temperature(self) -> float | None:
-        """The one stored in the metadata (see `calibrated`), None without it."""
+        """The one stored in the metadata, None without it (see `temperature.py`)."""
         value = self.metadata(TEMPERATURE_KEY)
         return None if value is None else checked_temperature(value, self.path)
 
     def metadata(self, key: str) -> str | None:
-        """A value of the file's metadata as text, None where it has no such key."""
-        return read_metadata(llama_cpp.llama_adapter_meta_val_str, self._pointer, key)
+        """A value of the file's metadata as text, None if it has no such key."""
+        return read_metadata(llama_cpp.llama_adapter_meta_val_str, self.pointer, key)
 
     def apply(self, context: Any) -> None:
-        """Let everything that the context computes from now on have the LoRA in it."""
+        """Add the LoRA to everything that the context computes from now on."""
         adapters = (llama_cpp.llama_adapter_lora_p_ctypes * 1)(
-            ctypes.cast(self._pointer, llama_cpp.llama_adapter_lora_p_ctypes)
+            ctypes.cast(self.pointer, llama_cpp.llama_adapter_lora_p_ctypes)
         )
         if llama_cpp.llama_set_adapters_lora(context, adapters, 1, (ctypes.c_float * 1)(1.0)) != 0:
             raise ModelError(f"{self.path}: llama.cpp could not apply the LoRA")

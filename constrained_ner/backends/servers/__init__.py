@@ -1,61 +1,67 @@
-"""Models on servers: `ollama:NAME`, and `openai:NAME` for all that speak OpenAI's protocol."""
+"""Models on servers: `ollama:NAME`, and `openai:NAME` for every server that speaks OpenAI's protocol.
+
+A new product that speaks OpenAI's protocol is a new file with a `Product`, and a line in PRODUCTS. A server
+with its own protocol is a new file with an `open_server`, and a line in PROTOCOLS.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from ...errors import MissingExtraError, ModelError
-from ..text_protocol import TextBackend
+from ..protocol import TextBackend
+from .llama_server import LLAMA_CPP_PYTHON, LLAMA_SERVER
+from .openai import OPENAI
+from .product import Product
+from .sglang import SGLANG
+from .vllm import VLLM
 
-PREFIXES = ("ollama:", "openai:")
+PROTOCOLS = {"ollama": ".ollama", "openai": ".openai_compatible"}
+"""What stands before the colon in a model's name -> the module that speaks it, imported when it is needed."""
+
+PRODUCTS: dict[str, Product] = {
+    "llama-server": LLAMA_SERVER,
+    "llama-cpp-python": LLAMA_CPP_PYTHON,
+    "vllm": VLLM,
+    "sglang": SGLANG,
+    "openai": OPENAI,
+}
+"""What speaks OpenAI's protocol, by the name that --server takes."""
 
 
-def is_remote(model: str) -> bool:
-    """Whether this names a model on a server."""
-    return model.startswith(PREFIXES)
+def is_on_server(model: str) -> bool:
+    """Example: is_on_server("ollama:llama3.2") -> True"""
+    return model.partition(":")[0] in PROTOCOLS and ":" in model
 
 
-def load_remote(
+def connect(
     model: str,
     *,
     base_url: str | None = None,
     server: str | None = None,
-    context_length: int | None = None,
-    max_sequences: int = 4,
-    timeout_s: float = 300.0,
+    context: int | None = None,
+    batch: int = 4,
+    timeout: float = 300.0,
 ) -> TextBackend:
     """Connect to a server and find the model on it.
 
-    base_url: of the server; Ollama's usual address by default, needed for `openai:`.
-    server: which product it is (see `openai_server.KINDS`), None to find out.
-    context_length: for Ollama, which loads the model with it; other servers have theirs.
-    max_sequences: requests under way at once. timeout_s: for one attempt at one request.
+    base_url: address of the server; optional for Ollama, which has a usual one.
+    server: a name in PRODUCTS, for openai:NAME; None to find out.
+    context: context length in tokens, for Ollama, which loads the model with it; other servers set their own.
+    batch: requests at once. timeout: seconds for one attempt at one request.
 
-    Raises ModelError where the server is not there, lacks the model or does not take an option.
+    Raises ModelError if the server cannot be reached, does not have the model, or does not take an option.
     """
+    protocol, _, name = model.partition(":")
     try:
-        from .connection import Patience, RemoteBackend, Server
-        from .ollama import DEFAULT_URL, OllamaServer
-        from .openai_compatible import KINDS, OpenAIServer
+        from .connection import Patience, RemoteBackend
+
+        module = import_module(PROTOCOLS[protocol], __package__)
     except ImportError as error:
         raise MissingExtraError(error.name or "a client", "servers") from None
-    provider, _, name = model.partition(":")
     if not name:
         raise ModelError(f"{model}: no model is named after the colon")
     if base_url is not None and not base_url.startswith(("http://", "https://")):
-        raise ModelError(f"{base_url}: --base-url begins with http:// or https://")
-    kind = next((known for known in KINDS if known == server), None)
-    if server is not None and (kind is None or provider == "ollama"):
-        raise ModelError(
-            f"{model}: --server is for openai:NAME, and one of {', '.join(KINDS)}; not {server!r}"
-        )
-    connection: Server
-    if provider == "ollama":
-        connection = OllamaServer(name, base_url or DEFAULT_URL, context_length)
-    elif base_url is None:
-        # Texts must not leave the machine because an option was forgotten.
-        raise ModelError(f"{model}: needs --base-url, for instance http://localhost:8080/v1")
-    elif context_length is not None:
-        raise ModelError(f"{model}: the server has set its context length; --context is for Ollama")
-    else:
-        connection = OpenAIServer(name, base_url, kind)
-    patience = Patience(timeout_s=timeout_s)
-    return RemoteBackend(connection, max_sequences=max_sequences, patience=patience)
+        raise ModelError(f"{base_url}: --base-url must begin with http:// or https://")
+    connection = module.open_server(name, base_url=base_url, server=server, context=context)
+    return RemoteBackend(connection, max_sequences=batch, patience=Patience(timeout_s=timeout))

@@ -1,7 +1,7 @@
-"""What the servers have in common: waiting, asking again, and saying what went wrong.
+"""What all servers have in common: waiting, retrying, and reporting what went wrong.
 
-A `Server` makes one request; `RemoteBackend` makes a text back end of it. The names for what can go wrong are
-Outlines' (`outlines.exceptions`), which sorts the errors of the clients into them.
+A `Server` makes one request; `RemoteBackend` turns it into a TextBackend. Errors have Outlines' classes
+(`outlines.exceptions`), which cover the errors of all clients.
 """
 
 from __future__ import annotations
@@ -9,32 +9,36 @@ from __future__ import annotations
 import asyncio
 import random
 import re
+import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from outlines import exceptions as failures
 
 from ...errors import ContextOverflowError, ModelError, SentenceError
-from ..text_protocol import GrammarDialect, TextAnswer, TextRequest
+from ..protocol import GrammarDialect, TextAnswer, TextRequest
 from .event_loop import EventLoop
 
 _TOO_LONG = re.compile(
     r"context.?(length|size|window)|exceeds? .{0,30}context|max_model_len|maximum.{0,20}length",
     re.IGNORECASE,
 )
-"""How vLLM, SGLang, llama-server, llama_cpp.server and OpenAI say that a prompt does not fit."""
+"""How vLLM, SGLang, llama-server, llama_cpp.server and OpenAI report that a prompt does not fit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long to wait for a server.
+    """How long to wait for a server, and how often to try.
 
-    timeout_s: for one attempt. n_attempts: for one request; a time-out is tried once more at most, as a
-    request that takes too long will mostly do so again.
-    first_pause_s: before the second attempt; each further one is twice as long, up to longest_pause_s. Up to
-    half of each is left out at random, so that requests that failed together do not come back together.
+    timeout_s: for one attempt.
+    n_attempts: for one request. After a timeout there is only one more attempt, because a request that takes
+        too long mostly does so again.
+    first_pause_s: before the second attempt; every further pause is twice as long, up to longest_pause_s.
+        Each is shortened at random by up to half, so that requests that failed together do not come back
+        together.
     """
 
     timeout_s: float = 300.0
@@ -43,7 +47,7 @@ class Patience:
     longest_pause_s: float = 30.0
 
     def pause_s(self, n_failed: int, wanted_s: float | None) -> float:
-        """After so many failed attempts. wanted_s: what the server asked for (Retry-After), if it did."""
+        """The pause after n_failed attempts. wanted_s: what the server asked for (Retry-After), if it did."""
         if wanted_s is not None:
             return min(max(wanted_s, 0.0), 4 * self.longest_pause_s)
         longest = min(self.longest_pause_s, self.first_pause_s * 2.0 ** (n_failed - 1))
@@ -51,9 +55,10 @@ class Patience:
 
 
 class Server(Protocol):
-    """One kind of server, through its own client.
+    """One model on one kind of server, through that server's own client.
 
     provider: the client's name in `outlines.exceptions`. title, url: for messages.
+    The other properties are those of TextBackend.
     """
 
     @property
@@ -78,19 +83,26 @@ class Server(Protocol):
     def context_length(self) -> int | None: ...
 
     async def connect(self) -> dict[str, str]:
-        """Look at what the server is and has; returns the model's description. Raises ModelError."""
+        """Find out what the server is and has; returns the model's description. Raises ModelError."""
 
     async def ask(self, request: TextRequest) -> TextAnswer:
-        """One attempt. Raises what the client raises, SentenceError, or ValueError for what is no answer."""
+        """One attempt. Raises the client's errors, SentenceError, or ValueError for a malformed answer."""
 
     async def hang_up(self) -> None: ...
 
 
 class RemoteBackend:
-    """A text back end (see `text.TextBackend`) over one server.
+    """A TextBackend over one server.
 
-    Raises ModelError if the server is not there, does not have the model, or refuses the key.
+    Raises ModelError if the server cannot be reached, does not have the model, or rejects the key.
     """
+
+    shows_logits: Literal[False] = False
+    thread_safe = True
+    chat_template: str | None = None  # the server applies it
+    temperature: float | None = None
+    adapter_card: str | None = None
+    base_model: str | None = None
 
     def __init__(self, server: Server, *, max_sequences: int = 4, patience: Patience | None = None) -> None:
         self.max_sequences = max_sequences
@@ -98,6 +110,7 @@ class RemoteBackend:
         self._patience = patience or Patience()
         self._free = asyncio.Semaphore(max_sequences)
         self._loop = EventLoop()
+        self._closing = threading.Lock()
         try:
             self.description = self._loop.submit(self._connect()).result()
         except BaseException:
@@ -120,25 +133,32 @@ class RemoteBackend:
     def context_length(self) -> int | None:
         return self._server.context_length
 
+    @property
+    def identity(self) -> dict[str, str]:
+        return {key: value for key, value in self.description.items() if key != "path"}
+
     def submit(self, request: TextRequest) -> Future[TextAnswer]:
+        if self._loop.closed:
+            raise ModelError(f"{self._server.url}: the connection is closed")
         return self._loop.submit(self._answer(request))
 
     def close(self) -> None:
-        try:
-            if not self._loop.closed:
+        with self._closing:
+            if self._loop.closed:
+                return
+            with suppress(Exception):  # the server may be gone, or take its time
                 self._loop.submit(self._server.hang_up()).result(1.0)
-        finally:
             self._loop.close()
 
     async def _connect(self) -> dict[str, str]:
-        """One attempt: a server that is not there when the run begins is the user's to start."""
+        """A single attempt: if the server is not there when the run begins, the user has to start it."""
         timeout_s = min(self._patience.timeout_s, 30.0)
         try:
             with failures.normalize_provider_errors(self._server.provider):
                 return await asyncio.wait_for(self._server.connect(), timeout_s)
         except asyncio.TimeoutError:
             raise ModelError(
-                f"{self._server.url}: the server does not answer within {timeout_s:g} s"
+                f"{self._server.url}: the server did not answer within {timeout_s:g} s"
             ) from None
         except failures.APIError as error:
             raise self._ends_the_run(error) or ModelError(
@@ -147,25 +167,23 @@ class RemoteBackend:
 
     async def _answer(self, request: TextRequest) -> TextAnswer:
         async with self._free:
-            return await self._persist(request)
+            return await self._answer_with_retries(request)
 
-    async def _persist(self, request: TextRequest) -> TextAnswer:
-        """Attempts until one succeeds or there is no more sense in them."""
+    async def _answer_with_retries(self, request: TextRequest) -> TextAnswer:
+        """Attempt until one succeeds, or further attempts are pointless."""
         patience = self._patience
         n_failed = n_timeouts = 0
         while True:
             try:
                 with failures.normalize_provider_errors(self._server.provider):
                     return await asyncio.wait_for(self._server.ask(request), patience.timeout_s)
-            except ValueError as error:  # JSON that is none, or holds something else
-                raise SentenceError(
-                    f"the server's answer is not one of its protocol: {shortened(str(error))}"
-                ) from None
+            except ValueError as error:  # not JSON, or JSON of something else
+                raise SentenceError(f"malformed server response: {shortened(str(error))}") from None
             except (asyncio.TimeoutError, failures.APITimeoutError):
                 n_timeouts += 1
                 wanted_s = None
                 final: Exception = SentenceError(
-                    f"no answer within {patience.timeout_s:g} s, {n_timeouts} times (--timeout)"
+                    f"no answer within {patience.timeout_s:g} s, {n_timeouts} times: raise --timeout"
                 )
                 hopeless = n_timeouts == 2
             except failures.APIError as error:
@@ -178,29 +196,31 @@ class RemoteBackend:
             await asyncio.sleep(patience.pause_s(n_failed, wanted_s))
 
     def _ends_the_run(self, error: failures.APIError) -> ModelError | None:
-        """What no other request would fare better with."""
+        """The error for what would fail every other request too, None for anything else."""
         url = self._server.url
         if isinstance(error, failures.APIConnectionError):
             return ModelError(f"{url}: the server cannot be reached: {message_of(error)}")
         if isinstance(error, (failures.AuthenticationError, failures.PermissionDeniedError)):
-            return ModelError(f"{url}: the server refuses the key: {message_of(error)}")
+            return ModelError(f"{url}: the server rejects the key: {message_of(error)}")
         if isinstance(error, failures.NotFoundError):
-            return ModelError(f"{url}: {message_of(error)}: wrong model, or wrong --base-url")
+            return ModelError(f"{url}: {message_of(error)}: check --model and --base-url")
         return None
 
     def _fails_the_sentence(self, error: failures.APIError, n_attempts: int) -> SentenceError:
         message = message_of(error)
         if not error.retryable:
             too_long = _TOO_LONG.search(message)
-            return (ContextOverflowError if too_long else SentenceError)(f"the server refuses it: {message}")
+            return (ContextOverflowError if too_long else SentenceError)(
+                f"the server rejected the request: {message}"
+            )
         times = "" if n_attempts == 1 else f", {n_attempts} times"
         return SentenceError(f"the server failed{times}: {message}")
 
 
 def message_of(error: failures.APIError) -> str:
-    """What the server or the client said, in one line.
+    """The message of the server or the client, in one line.
 
-    The clients wrap the server's words: openai keeps its body, ollama an attribute `error`.
+    The clients wrap the server's message: openai keeps the body, ollama an attribute `error`.
     """
     original = error.original_exception or error
     body = getattr(original, "body", None)
@@ -223,9 +243,9 @@ def shortened(words: str, longest: int = 300) -> str:
 
 
 def retry_after_s(error: failures.APIError) -> float | None:
-    """Seconds that the server asked to wait; None if it did not say, or gave a date.
+    """Seconds that the server asked us to wait; None if it did not say, or gave a date.
 
-    ollama's client drops the response; the error that it came with is still behind its own.
+    ollama's client drops the response, but httpx's error with the response is the context of its own error.
     """
     original = error.original_exception
     for source in (original, getattr(original, "__context__", None)):
@@ -237,8 +257,8 @@ def retry_after_s(error: failures.APIError) -> float | None:
     return None
 
 
-def named(names: Sequence[str], longest: int = 20) -> str:
-    """Example: named(["a", "b"]) -> "it has: a, b" """
+def listed(names: Sequence[str], longest: int = 20) -> str:
+    """Example: listed(["a", "b"]) -> "it has: a, b" """
     if not names:
         return "it has none"
     more = f" and {len(names) - longest} more" if len(names) > longest else ""

@@ -1,10 +1,10 @@
-"""Ollama. It takes a JSON schema, and no grammar.
+"""Ollama, which takes a JSON schema but no grammar.
 
 Outlines (`from_ollama`) writes messages and schema. The call goes through the ollama client: Outlines'
-`generate` gives back the text alone; whether it was cut off and how many tokens it took is lost.
+`generate` returns only the text, and we also need to know whether it was cut off and how many tokens it took.
 
-Ollama cuts a prompt that does not fit its context without a word (and its client has no way to say `truncate:
-false`). So the context's length is always set here, and what could be longer is never sent.
+Ollama silently cuts a prompt that does not fit its context (and its client cannot send `truncate: false`). So
+the context length is always set here, and a prompt that could be longer is never sent.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from outlines.inputs import Chat
 from outlines.types import JsonSchema
 
 from ...errors import ContextOverflowError, ModelError
-from ..text_protocol import GrammarDialect, TextAnswer, TextRequest
-from .connection import named
+from ..protocol import GrammarDialect, TextAnswer, TextRequest
+from .connection import listed
 
 DEFAULT_URL = "http://localhost:11434"
 DEFAULT_CONTEXT_LENGTH = 8192
@@ -28,14 +28,21 @@ DEFAULT_CONTEXT_LENGTH = 8192
 _FEWEST_BYTES_A_TOKEN = 2  # on average over a prompt; English has about 4, names of drugs about 3
 
 
+def open_server(name: str, *, base_url: str | None, server: str | None, context: int | None) -> OllamaServer:
+    """The server for `ollama:NAME`. Raises ModelError for options that do not fit."""
+    if server is not None:
+        raise ModelError(f"ollama:{name}: --server is for openai:NAME")
+    return OllamaServer(name, base_url or DEFAULT_URL, context)
+
+
 class OllamaServer:
-    """One model of an Ollama server. Changing the context length makes Ollama load the model anew."""
+    """One model of an Ollama server. Changing the context length makes Ollama load the model again."""
 
     provider = "ollama"
     title = "Ollama"
     dialect: GrammarDialect = "json-schema"
     grammar_field = "format"
-    grammar_advice = "update Ollama: with thinking off, some versions drop it for some models"
+    grammar_advice = "update Ollama: some versions ignore the schema of some models when thinking is off"
 
     def __init__(self, name: str, base_url: str = DEFAULT_URL, context_length: int | None = None) -> None:
         self.name = name
@@ -54,7 +61,7 @@ class OllamaServer:
         if model is None:
             names = [name for name in models if name]
             raise ModelError(
-                f"{self.url}: Ollama has no model {self.name!r} (ollama pull {self.name}); {named(names)}"
+                f"{self.url}: Ollama has no model {self.name!r} (ollama pull {self.name}); {listed(names)}"
             )
         description = {"backend": "server", "name": self.name, "server": self.title, "path": self.url}
         return {**description, "sha256": model.digest} if model.digest else description
@@ -91,14 +98,14 @@ class OllamaServer:
         most = request.n_bytes // _FEWEST_BYTES_A_TOKEN + request.max_tokens
         if self.context_length is not None and most > self.context_length:
             raise ContextOverflowError(
-                f"prompt and answer may take {most} tokens, and the context has {self.context_length}: "
+                f"prompt and answer may take {most} tokens, but the context has {self.context_length}: "
                 "raise --context"
             )
 
 
 @contextmanager
 def _connection_errors() -> Iterator[None]:
-    """The client lets pass what httpx raises where a connection breaks off; Outlines knows another name."""
+    """Turn httpx's errors, which the ollama client lets through, into the one that Outlines knows."""
     try:
         yield
     except httpx.TransportError as error:

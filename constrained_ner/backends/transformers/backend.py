@@ -1,32 +1,32 @@
-"""transformers: a model folder or a hub id as a LogitsBackend, on a graphics card or on the processor.
+"""transformers: a model folder or a hub id as a LogitsBackend, on a GPU or on the processor.
 
-All slots go through the model in one batch (`cells.py` keeps their keys and values). Only the hidden states
+All slots go through the model in one batch (`cache.py` keeps their keys and values). Only the hidden states
 of watched positions reach the output layer, and only the watched logits leave the device.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from ...errors import ModelError
 from ...vocabulary import Vocabulary
-from ..protocol import NOT_NUMBERS, Scores, Step, check_prefix, check_steps, common_length
+from ..protocol import Scores, Step
+from ..scoring import NOT_NUMBERS, check_prefix, check_steps, common_length
 from ..temperature import stored_temperature
 from .model import LoadedModel, Quantize, configured_stops, load_model
 
-import torch  # isort: skip  (after transformers_model, which says how to install it)
+import torch  # isort: skip  (after model.py, which says how to install it)
 import transformers  # isort: skip
 
 from .cache import Cells, cell_cache, make_plan, set_plan  # isort: skip
 from .vocabulary import template_of, vocabulary_of_tokenizer  # isort: skip
-
-__all__ = ["TransformersBackend", "vocabulary_of_tokenizer"]
 
 _N_PIECE = 512  # tokens of one sequence that go through the model at once
 _N_BATCH = 4096  # tokens of all sequences, padding included
@@ -36,7 +36,7 @@ _UNKNOWN_CONTEXT = 4096
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """Tokens of one sequence (0 is the prefix), no more than _N_PIECE, and where their scores go."""
+    """At most _N_PIECE tokens of one sequence (0 is the prefix), and where their scores belong."""
 
     sequence: int
     token_ids: Sequence[int]
@@ -48,13 +48,20 @@ class _Piece:
 class TransformersBackend:
     """A causal language model of transformers, with weights in safetensors.
 
-    name_or_path: a folder, or an id on the hub. adapter: a LoRA adapter's folder or id.
-    quantize: "4bit" (nf4) or "8bit", through bitsandbytes. device: "auto", "cpu", "cuda".
-    merge: add the adapter to the weights; None does it unless they are quantised.
-    dtype: "auto" is the checkpoint's own precision on a graphics card and float32 on the processor.
-    context_length: None takes the length that the model was trained for.
-    Raises ModelError or MissingExtraError in one sentence where the model cannot be loaded or used so.
+    name_or_path: a folder, or an id on the hub. adapter: folder or id of a LoRA adapter.
+    quantize: "4bit" (nf4) or "8bit", through bitsandbytes. device: "auto", "cpu" or "cuda".
+    merge: add the adapter to the weights; None does so unless they are quantised.
+    dtype: "auto" is the checkpoint's own precision on a GPU and float32 on the processor.
+    batch: sequences at once. context: context length in tokens; None takes the length that the model was
+        trained for.
+
+    Raises ModelError or MissingExtraError, in one sentence, if the model cannot be loaded or used this way.
     """
+
+    shows_logits: Literal[True] = True
+    thread_safe = False
+    adapter_card: str | None = None  # an adapter's folder has a card, but the model's files have none
+    base_model: str | None = None
 
     def __init__(
         self,
@@ -64,8 +71,8 @@ class TransformersBackend:
         quantize: Quantize | None = None,
         device: str = "auto",
         dtype: str = "auto",
-        max_sequences: int = 8,
-        context_length: int | None = None,
+        batch: int = 8,
+        context: int | None = None,
         trust_remote_code: bool = False,
         merge: bool | None = None,
     ) -> None:
@@ -78,34 +85,35 @@ class TransformersBackend:
             trust_remote_code=trust_remote_code,
             merge=merge,
         )
-        self._use(loaded, max_sequences, context_length)
+        self._use(loaded, batch, context)
 
     @classmethod
     def around(
-        cls, loaded: LoadedModel, *, max_sequences: int = 8, context_length: int | None = None
+        cls, loaded: LoadedModel, *, batch: int = 8, context: int | None = None
     ) -> TransformersBackend:
-        """A back end for a model that is in memory already, for instance one in training."""
+        """A back end for a model that is already in memory, for instance one in training."""
         backend = cls.__new__(cls)
-        backend._use(loaded, max_sequences, context_length)
+        backend._use(loaded, batch, context)
         return backend
 
-    def _use(self, loaded: LoadedModel, max_sequences: int, context_length: int | None) -> None:
+    def _use(self, loaded: LoadedModel, batch: int, context: int | None) -> None:
         self.loaded = loaded
-        self.max_sequences = max_sequences
-        self._model = loaded.model
+        self.max_sequences = batch
+        self._model: Any = loaded.model
         config = self._model.config.get_text_config(decoder=True)
         head = self._model.get_output_embeddings()
         if head is None:
             raise ModelError(f"{loaded.name}: the model has no output layer")
         try:
-            self._cache = cell_cache(config)
+            self._cache: Any = cell_cache(config)
         except ValueError as error:
             raise ModelError(f"{loaded.name}: cannot be used: {error}") from None
-        self.context_length = context_length or trained_length(config)
+        self.context_length = context or trained_length(config)
         self.vocabulary = vocabulary_of_model(loaded.name, loaded.tokenizer, self._model.config)
-        self._cells = Cells(max_sequences)
+        self._cache_argument = _cache_argument(self._model)
+        self._cells = Cells(batch)
         self._prefix: list[int] = []
-        self._lengths = [0] * max_sequences
+        self._lengths = [0] * batch
         self._wanted = torch.zeros(1, dtype=torch.int64)
         self._hook = head.register_forward_pre_hook(self._keep_watched)
 
@@ -114,24 +122,32 @@ class TransformersBackend:
         return template_of(self.loaded.tokenizer)
 
     @cached_property
-    def temperature(self) -> float:
+    def temperature(self) -> float | None:
         return stored_temperature(self.loaded.adapter, self.loaded.name)
+
+    @cached_property
+    def identity(self) -> dict[str, str]:
+        return {
+            "backend": "transformers",
+            **self.loaded.identity(),
+            "precision": self.loaded.precision,
+            "device": self.loaded.device.type,
+        }
 
     @cached_property
     def description(self) -> dict[str, str]:
         device = self.loaded.device
-        name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
         about = {
             "backend": "transformers",
             "name": self.loaded.name,
-            **self.loaded.identity(),
-            "precision": self.loaded.precision,
-            "device": name,
+            **self.identity,
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
             "version": f"transformers {transformers.__version__}, torch {torch.__version__}",
         }
         return about if self.loaded.adapter is None else {**about, "adapter": self.loaded.adapter}
 
     def prefill(self, prefix_ids: Sequence[int]) -> None:
+        self._require_open()
         check_prefix(prefix_ids, self.context_length)
         prefix = list(prefix_ids)
         n_shared = common_length(self._prefix, prefix)
@@ -143,9 +159,10 @@ class TransformersBackend:
         for start in range(n_shared, len(prefix), _N_PIECE):
             part = prefix[start : start + _N_PIECE]
             self._run([_Piece(0, part, [None] * len(part), 0, 0)])
-            self._prefix += part  # by now computed
+            self._prefix += part  # it has been computed
 
     def forward(self, steps: Sequence[Step]) -> list[list[Scores | None]]:
+        self._require_open()
         check_steps(steps, self._lengths, len(self._prefix), self.context_length)
         for step in steps:
             self._cells.truncate(step.sequence + 1, step.keep)
@@ -157,14 +174,19 @@ class TransformersBackend:
         return answers
 
     def close(self) -> None:
-        """Give back weights and cache. The vocabulary goes on working."""
+        """Free weights and cache, unless others hold the model too. The vocabulary still works."""
         self._hook.remove()
-        del self._model, self._cache
+        self.loaded = replace(self.loaded, model=None)
+        self._model = self._cache = None
+
+    def _require_open(self) -> None:
+        if self._model is None:
+            raise ModelError(f"{self.loaded.name}: the model is closed")
 
     def _groups(self, steps: Sequence[Step]) -> Iterator[list[_Piece]]:
-        """The steps as batches that fit: first the first piece of every step, then the second ones, ...
+        """The steps in batches that fit: first the first piece of every step, then the second pieces, ...
 
-        On the processor padding costs as much as tokens do, so rows of very different lengths go apart.
+        On the processor, padding costs as much as tokens do, so rows of very different lengths are separated.
         """
         longest = max((len(step.token_ids) for step in steps), default=0)
         n_outputs = max(1, _N_LOGITS // len(self.vocabulary))
@@ -194,7 +216,7 @@ class TransformersBackend:
 
     @torch.inference_mode()
     def _run(self, pieces: Sequence[_Piece]) -> list[tuple[_Piece, int, Scores]]:
-        """One pass of the model over one batch; the scores of its watched positions."""
+        """Run one pass of the model over one batch; returns the scores of its watched positions."""
         device = self.loaded.device
         lengths = [len(piece.token_ids) for piece in pieces]
         starts = [len(self._prefix) + (self._lengths[p.sequence - 1] if p.sequence else 0) for p in pieces]
@@ -216,8 +238,8 @@ class TransformersBackend:
             input_ids=torch.from_numpy(token_ids).to(device),
             attention_mask=torch.from_numpy(mask).to(device),
             position_ids=torch.from_numpy(positions).to(device),
-            past_key_values=self._cache,
             use_cache=True,
+            **{self._cache_argument: self._cache},
         ).logits
         for piece, length in zip(pieces, lengths, strict=True):
             if piece.sequence:
@@ -233,15 +255,15 @@ class TransformersBackend:
     def _keep_watched(self, _head: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """Before the output layer: (rows, queries, hidden) -> (1, watched, hidden).
 
-        What the model does with its logits afterwards (soft caps, scales) is element by element, and stays
-        its own business.
+        Whatever the model does with its logits afterwards (soft caps, scales) works element by element, so
+        it still applies.
         """
         hidden = inputs[0].flatten(0, 1).index_select(0, self._wanted.to(inputs[0].device))
         return (hidden.unsqueeze(0), *inputs[1:])
 
 
 def score_on_device(logits: torch.Tensor, watches: Sequence[Sequence[int]]) -> list[Scores]:
-    """As `base.score_rows`, where the logits are; shape (positions, vocabulary)."""
+    """What `scoring.score_rows` does, on the device of the logits; shape (positions, vocabulary)."""
     lengths = [len(watch) for watch in watches]
     rows = torch.from_numpy(np.repeat(np.arange(len(watches)), lengths)).to(logits.device)
     columns = torch.tensor(list(chain.from_iterable(watches)), dtype=torch.int64).to(logits.device)
@@ -258,14 +280,19 @@ def score_on_device(logits: torch.Tensor, watches: Sequence[Sequence[int]]) -> l
     ]
 
 
+def _cache_argument(model: Any) -> str:
+    """What the forward method calls its cache: transformers 5.24 renamed `past_key_values` to `cache`."""
+    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
+
+
 def trained_length(config: Any) -> int:
-    """The longest context that a model was trained for, as its configuration has it."""
+    """The longest context that the model was trained for, according to its configuration."""
     length = getattr(config, "max_position_embeddings", None)
     return int(length) if length else _UNKNOWN_CONTEXT
 
 
 def vocabulary_of_model(name: str, tokenizer: Any, config: Any) -> Vocabulary:
-    """The vocabulary as decoding and training see it: the tokenizer's, with the model's end tokens."""
+    """The tokenizer's vocabulary with the model's end tokens, as used in decoding and training."""
     return vocabulary_of_tokenizer(
         tokenizer,
         n_tokens=config.get_text_config(decoder=True).vocab_size,

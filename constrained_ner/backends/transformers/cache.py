@@ -1,14 +1,15 @@
-"""A key-value cache in cells: sequences in one pool, truncated for free, the shared prefix held once.
+"""A key-value cache made of cells: sequences share one pool, truncation is free, the prefix is stored once.
 
-A DynamicCache of transformers appends the same column to every row, so sequences that accept different
-numbers of tokens fill it with holes, and sliding windows, which count columns, see too little through them.
-Here a token's keys and values lie in a cell of a pool, and every pass gathers each sequence's cells into a
-row without holes, aligned to the right:
+A DynamicCache of transformers appends the same columns to every row. Sequences that accept different numbers
+of tokens would fill it with holes, and sliding windows, which count columns, would see too little. Here a
+token's keys and values are stored in a cell of a pool, and every pass gathers the cells of each sequence into
+a row without holes, aligned to the right:
 
     row 0:   .  .  p0 p1 a0 a1 a2 [a3 a4]      . : masked column
     row 1:   p0 p1 b0 b1 b2 b3 b4 [ . b5]      [ ]: the queries; a shorter row's first queries are padding
 
-Columns then differ by as much as positions do, which is all that masks (causal, sliding, chunked) depend on.
+Two columns are then as far apart as their positions are, and masks (causal, sliding, chunked) depend on
+nothing else.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _GROWTH = 256
 
 
 class Cells:
-    """Which cell holds which token. Sequence 0 is the shared prefix; the others follow on it."""
+    """Which cell holds which token. Sequence 0 is the shared prefix; the others continue it."""
 
     def __init__(self, n_sequences: int) -> None:
         self.capacity = 0
@@ -35,7 +36,7 @@ class Cells:
         self._held: list[NDArray[np.int64]] = [_NO_CELLS] * (n_sequences + 1)
 
     def truncate(self, sequence: int, length: int) -> None:
-        """Free what the sequence holds from `length` on, counted without the prefix."""
+        """Free the sequence's cells from `length` on, counted without the prefix."""
         held = self._held[sequence]
         self._free.extend(held[length:].tolist())
         self._held[sequence] = held[:length]
@@ -52,7 +53,7 @@ class Cells:
         return taken
 
     def row(self, sequence: int) -> NDArray[np.int64]:
-        """Everything that the sequence sees: the prefix's cells, then its own."""
+        """The cells that the sequence attends to: the prefix's, then its own."""
         if sequence == 0:
             return self._held[0]
         return np.concatenate([self._held[0], self._held[sequence]])
@@ -66,9 +67,9 @@ class Plan:
     """One pass: rows x queries new tokens, some of them padding, over `width` columns.
 
     write: cells of the new tokens, shape (tokens,).
-    queries: where they stand among rows x queries, same shape.
-    read: cells of every row's columns, shape (rows * width,); masked columns read any cell.
-    capacity: the cells that the pool must have.
+    queries: their places among rows x queries, same shape.
+    read: cells of every row's columns, shape (rows * width,); a masked column reads an arbitrary cell.
+    capacity: how many cells the pool must have.
     """
 
     n_rows: int
@@ -81,7 +82,7 @@ class Plan:
 
 
 class CellLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
-    """Keys and values of one attention layer, shape (capacity, heads, head size); `plan` says what to do."""
+    """Keys and values of one attention layer, shape (capacity, heads, head size). Set `plan` first."""
 
     def __init__(self, *, is_sliding: bool) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -119,7 +120,7 @@ class CellLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
 
 
 def _exchange(pool: torch.Tensor, states: torch.Tensor, plan: Plan) -> tuple[torch.Tensor, torch.Tensor]:
-    """Write the new states into the pool (grown if need be), read every row's columns out of it."""
+    """Write the new states into the pool, growing it if needed; then read the columns of every row."""
     missing = plan.capacity - pool.shape[0]
     if missing > 0:
         pool = torch.cat([pool, pool.new_zeros((missing, *pool.shape[1:]))])
@@ -130,7 +131,7 @@ def _exchange(pool: torch.Tensor, states: torch.Tensor, plan: Plan) -> tuple[tor
 
 
 def cell_cache(config: Any) -> Cache:
-    """An empty cache for the model; ValueError where a layer keeps more than keys and values."""
+    """An empty cache for the model. Raises ValueError if a layer keeps more than keys and values."""
     layers: list[Any] = []
     for layer in DynamicCache(config=config).layers:
         if type(layer) not in (DynamicLayer, SlidingLayer, DummyLayer):
@@ -150,7 +151,7 @@ def set_plan(cache: Cache, plan: Plan) -> None:
 def make_plan(
     cells: Cells, sequences: Sequence[int], lengths: Sequence[int], device: torch.device
 ) -> tuple[Plan, NDArray[np.bool_]]:
-    """Take cells for `lengths[i]` new tokens of `sequences[i]`; the plan, and which columns are not masked.
+    """Allocate cells for `lengths[i]` new tokens of `sequences[i]`; the plan, and which columns are unmasked.
 
     Shape of the mask: (rows, width).
     """

@@ -1,7 +1,8 @@
 """The vocabulary of a Hugging Face tokenizer as bytes.
 
-Read from the tokenizer's own description (`tokenizer.json`), which says what its pieces mean: byte-level
-stand-ins (GPT-2, Llama 3, Qwen) or SentencePiece's `▁` with byte tokens (Llama 2, Phi 3, Gemma).
+Read from the tokenizer's own description (`tokenizer.json`), which says how its pieces are written: in the
+byte-level alphabet (GPT-2, Llama 3, Qwen), or with SentencePiece's `▁` and byte tokens (Llama 2, Phi 3,
+Gemma).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _ENDS_OF_TURN = (
     "<end_of_turn>",
     "<turn|>",
 )
-"""Special tokens that end an answer wherever they exist, whether or not the configuration says so."""
+"""Special tokens that end an answer in every model that has them, whatever its configuration says."""
 
 _COMPOSING = {"type": "NFC"}
 
@@ -36,10 +37,10 @@ def vocabulary_of_tokenizer(
 ) -> Vocabulary:
     """The vocabulary of a fast tokenizer of transformers.
 
-    n_tokens: rows of the model's output layer, which is often padded; ids that the tokenizer lacks are
+    n_tokens: rows of the model's output layer, which is often padded; ids that the tokenizer lacks become
         control ids without bytes.
-    stop_ids: what the model's configuration adds to the tokenizer's own end token.
-    Raises ModelError for a tokenizer that cannot give back its text.
+    stop_ids: end tokens from the model's configuration, besides the tokenizer's own.
+    Raises ModelError for a tokenizer that loses part of the text.
     """
     name = getattr(tokenizer, "name_or_path", "") or "the tokenizer"
     fast = getattr(tokenizer, "backend_tokenizer", None)
@@ -78,7 +79,7 @@ def vocabulary_of_tokenizer(
 
 
 def template_of(tokenizer: Any) -> str | None:
-    """The chat template; where there are several, the one called "default"."""
+    """The chat template; if there are several, the one called "default"."""
     template = getattr(tokenizer, "chat_template", None)
     if isinstance(template, dict):
         template = template.get("default")
@@ -86,12 +87,12 @@ def template_of(tokenizer: Any) -> str | None:
 
 
 class _Reader:
-    """The tokenizer's own rules, read in two ways: special tokens recognised, or taken as the text they are.
+    """The tokenizer's own rules, applied in two ways: special tokens are recognised, or taken as plain text.
 
-    Added tokens that are not special are recognised either way, as llama.cpp does with user-defined ones, so
-    that both give the same ids: `Vocabulary.encode` takes care of those that are a chat's control strings.
-    Composing characters (NFC, in Qwen) is left out, as in llama.cpp: it would alter the text to be copied.
-    A copy: whoever else holds the tokenizer does not see our switch, or miss its truncation and padding.
+    Added tokens that are not special are recognised either way. llama.cpp does the same with user-defined
+    tokens, so both give the same ids; `Vocabulary.encode` handles those that are control strings of a chat.
+    Unicode composition (NFC, in Qwen) is left out, as in llama.cpp: it would alter the text to be copied.
+    Works on a copy, so that other users of the tokenizer keep their settings.
     """
 
     def __init__(self, content: dict[str, Any]) -> None:
@@ -114,7 +115,7 @@ class _Reader:
 
 
 def _bytes_of_pieces(content: dict[str, Any], pieces: dict[str, int], name: str) -> dict[int, bytes]:
-    """Token id -> bytes. Added tokens are matched in the text itself, so they are what they are written."""
+    """Token id -> bytes. Added tokens are matched in the text itself, so their bytes are their spelling."""
     kinds = set(_kinds(content["decoder"])) | set(_kinds(content["pre_tokenizer"]))
     vocabulary = content["model"]["vocab"]
     known = set(vocabulary) if isinstance(vocabulary, dict) else {piece for piece, _ in vocabulary}
@@ -129,7 +130,7 @@ def _bytes_of_pieces(content: dict[str, Any], pieces: dict[str, int], name: str)
 
 
 def _kinds(part: dict[str, Any] | None) -> Iterator[str]:
-    """The types in a pre-tokenizer or decoder, with those inside a Sequence."""
+    """The types in a pre-tokenizer or decoder, including those inside a Sequence."""
     if part is None:
         return
     yield part["type"]
@@ -149,7 +150,7 @@ def _without_byte_tokens(piece: str) -> bytes:
 
 
 def _leading_bos(tokenizer: Any) -> int | None:
-    """The id that the tokenizer writes before a text of its own accord, if it does."""
+    """The id that the tokenizer itself writes before every text, if it does."""
     bos: int | None = tokenizer.bos_token_id
     ids = tokenizer("a")["input_ids"]
     return bos if bos is not None and ids[:1] == [bos] else None

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ...backends.llamacpp.model import LlamaModel, first_error, start_llama
+from ...backends.llamacpp.library import first_error, start_llama
+from ...backends.llamacpp.model import LlamaModel
 from ...constraint.grammars import Dialect
 from ...errors import SentenceError
 from .protocol import Spellings

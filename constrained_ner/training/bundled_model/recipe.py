@@ -207,7 +207,7 @@ def _history(
 def _taught(
     teacher: Path, n: int, corpus: Corpus, out: Path, n_threads: int | None, seed: int
 ) -> tuple[Sentence, ...]:
-    with Annotator.load(teacher, n_threads=n_threads, min_confidence=0.0) as ner:
+    with Annotator.load(teacher, threads=n_threads, min_confidence=0.0) as ner:
         return tuple(teach(ner, corpus.tagged, n, out / "taught.jsonl", np.random.default_rng(seed)))
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from ...backends.transformers.model import LoadedModel, Quantize, load_model, pick_device, quiet, require
+from ...backends.transformers.messages import quiet
+from ...backends.transformers.model import LoadedModel, Quantize, load_model, pick_device, require
 from ...errors import ModelError
 from ..output_rows import check_output_layer
 

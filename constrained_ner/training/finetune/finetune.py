@@ -24,13 +24,8 @@ from accelerate.utils import gather_object
 from ...adapters import AdapterCard
 from ...annotation.annotator import Annotator
 from ...backends.transformers.backend import TransformersBackend, trained_length, vocabulary_of_model
-from ...backends.transformers.model import (
-    first_line,
-    is_out_of_memory,
-    load_tokenizer,
-    quiet,
-    require,
-)
+from ...backends.transformers.messages import first_line, is_out_of_memory, quiet
+from ...backends.transformers.model import load_tokenizer, require
 from ...backends.transformers.vocabulary import template_of
 from ...data import Mention, Sentence
 from ...errors import OutOfMemoryError, OutputError
@@ -282,7 +277,7 @@ def _measure(
 ) -> Evaluation:
     """Annotate as `bin/llm-NERC` will, each process its share, and score officially."""
     mine = sentences[tuner.args.process_index :: tuner.args.world_size]
-    backend = TransformersBackend.around(adapted.loaded, max_sequences=batch)
+    backend = TransformersBackend.around(adapted.loaded, batch=batch)
     with Annotator(backend, schema=card.entity_schema, prompt=card.prompt) as annotator:
         predicted: list[tuple[str, Mention]] = [
             (annotated.sentence.id, mention)
