@@ -1,9 +1,9 @@
 """The library's front door: text in, sentences with mentions out.
 
-    from constrained_ner import Annotator
-    ner = Annotator.load()
-    for mention in ner.annotate("Effect of aspirin on beta-blockers.").mentions:
-        print(mention.start, mention.end, mention.text, mention.type, mention.confidence)
+from constrained_ner import Annotator
+ner = Annotator.load()
+for mention in ner.annotate("Effect of aspirin on beta-blockers.").mentions:
+    print(mention.start, mention.end, mention.text, mention.type, mention.confidence)
 """
 
 from __future__ import annotations
@@ -105,7 +105,8 @@ class Annotator:
             options["model"] = str(model)
         settings = dataclasses.replace(settings or Settings(), **options)
         name = settings.model or str(bundled_model())
-        card = AdapterCard.load(settings.adapter) if settings.adapter else None  # fails before the model loads
+        # Before the model is loaded: a missing adapter should not take half a minute to notice.
+        card = AdapterCard.load(settings.adapter) if settings.adapter else None
         if backend is None:
             backend = load_backend(name, **settings.model_options())
         if backend.adapter_card is not None:
@@ -124,7 +125,7 @@ class Annotator:
             yield _succeeded(annotated)
 
     def annotate_document(self, texts: Iterable[str]) -> list[Sentence]:
-        """The sentences of one document, which agree on each name (see `consistency`). Raises SentenceError."""
+        """The sentences of one document, made to agree on each name. Raises SentenceError."""
         found = list(self.run((Sentence(str(n), text) for n, text in enumerate(texts)), doubtful=True))
         return self.agreed([_succeeded(annotated) for annotated in found])
 
@@ -149,9 +150,7 @@ class Annotator:
             return surer.exact_only() if self.settings.strict else surer
 
         learns = self._decoder != "unconstrained"
-        yield from self._pipeline.run(
-            sentences, keep, finished=finished, learns=learns, on_window=on_window
-        )
+        yield from self._pipeline.run(sentences, keep, finished=finished, learns=learns, on_window=on_window)
 
     def agreed(self, sentences: Sequence[Sentence]) -> list[Sentence]:
         """The sentences of one document made consistent, as `run` leaves them with the doubtful mentions."""
@@ -270,9 +269,7 @@ def _as_trained(
         if backend.adapter_card is not None:  # a GGUF file knows what it was made of, or does not say
             base = backend.base_model and BaseModelIdentity.parse(backend.base_model, name)
             model = base.model_dump(exclude_none=True) if base else None
-        card.require(
-            adapter, schema=schema, prompt=prompt, chat_template=backend.chat_template, model=model
-        )
+        card.require(adapter, schema=schema, prompt=prompt, chat_template=backend.chat_template, model=model)
     return dataclasses.replace(settings, schema=schema, prompt=prompt)
 
 

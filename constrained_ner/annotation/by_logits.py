@@ -1,6 +1,6 @@
 """Annotation by a model whose logits we see: decoded here, under the constraint or freely.
 
-    window -> constraint, prompt, decoder -> the scheduler's forward passes -> an answer -> mentions
+window -> constraint, prompt, decoder -> the scheduler's forward passes -> an answer -> mentions
 """
 
 from __future__ import annotations
@@ -119,9 +119,7 @@ class ByLogits:
         except (UnicodeEncodeError, ValueError) as error:
             raise SentenceError(f"the model's tokenizer cannot write the text: {error}") from None
 
-    def _mentions(
-        self, text: str, tagged: Sequence[TaggedSpan], answer: Answer
-    ) -> Iterator[Mention]:
+    def _mentions(self, text: str, tagged: Sequence[TaggedSpan], answer: Answer) -> Iterator[Mention]:
         """The mentions of a constrained answer, each with the decisions from its opening to its closing tag.
 
         They are that a tag opens here, of this type, that it does not close before, and that it closes there:

@@ -67,7 +67,7 @@ class ByText:
         self._notify: Callable[[str], None] | None = notify  # None once it was told
 
     def windows(self, text: str) -> Iterator[str]:
-        # Rough on purpose: only what is sure not to fit is cut beforehand. The server says what else does not.
+        # Rough on purpose: only what cannot fit is cut beforehand. The server says what else does not.
         context = self._backend.context_length or _USUAL_CONTEXT
         return windows(text, _n_tokens, most=context, size=context // 4, boundary=self._boundary)
 

@@ -1,6 +1,6 @@
-"""From sentences to annotated sentences, in order: windows, turns, failures. One pipeline for every transport.
+"""From sentences to annotated sentences, in order: windows, turns, failures. Written once for all transports.
 
-    sentence -> windows that fit the context -> a transport answers each -> mentions on the sentence
+sentence -> windows that fit the context -> a transport answers each -> mentions on the sentence
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class Pipeline:
         """Annotate sentences, in order. Failures are reported, not raised.
 
         keep: leaves out the mentions that are not wanted. finished: sentences of the same run that were done
-        before it was interrupted, None for those that failed. learns: expect the names that were found from then on.
+        before it was interrupted, None for those that failed. learns: expect the names that are found.
         Raises ModelError if the first sentences all fail and the transport takes this for the model's fault.
         """
         results = _Run(self, keep, finished, learns, on_window).annotate(sentences)
@@ -119,9 +119,9 @@ class Pipeline:
 class _Run:
     """One call of `Pipeline.run`, which shares nothing with others but the model.
 
-    Names found in a sentence are expected a fixed number of sentences later, however the answers come in: so a
-    sentence's drafts, and the rounding of its probabilities, depend neither on who else uses the model nor on
-    an interruption.
+    Names found in a sentence are expected a fixed number of sentences later, however the answers come in. So
+    a sentence's drafts, and the rounding of its probabilities, depend neither on who else uses the model nor
+    on an interruption.
     """
 
     def __init__(

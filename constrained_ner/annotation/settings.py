@@ -198,7 +198,11 @@ class Settings:
     min_confidence: Annotated[
         float | None,
         Field(ge=0, le=1),
-        Option("Leave out mentions less sure. Default: 0.4 for calibrated models, else 0.", "Output", decides=True),
+        Option(
+            "Leave out mentions less sure. Default: 0.4 for calibrated models, else 0.",
+            "Output",
+            decides=True,
+        ),
     ] = None
     strict: Annotated[
         bool, Option("Leave out mentions whose offsets are not exact.", "Output", decides=True)

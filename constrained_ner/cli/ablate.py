@@ -48,9 +48,7 @@ def ablate(
     shots: Annotated[str, typer.Option(help="Numbers of examples.", rich_help_panel=_OWN)] = "0",
     select: Annotated[
         str,
-        typer.Option(
-            help="first, random, diverse, similar, or files of sentence ids.", rich_help_panel=_OWN
-        ),
+        typer.Option(help="first, random, diverse, similar, or files of sentence ids.", rich_help_panel=_OWN),
     ] = "diverse",
     prompt: Annotated[
         str | None,
@@ -125,6 +123,6 @@ def main() -> None:
         stopped=RESUMES,
         examples=[
             "ablate devel.xml --arms constrained,unconstrained --out grid",
-            "ablate devel.xml --model tiny --shots 0,5 --select random,similar --examples train.xml --out grid",
+            "ablate devel.xml --model tiny --shots 0,5 --examples train.xml --out grid",
         ],
     )

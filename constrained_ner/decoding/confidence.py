@@ -41,9 +41,9 @@ F1 is highest if exactly those mentions are kept whose probability of being righ
 """
 
 
-def least_confidence(temperature: float) -> float:
+def least_confidence(temperature: float | None) -> float:
     """The default threshold below which mentions are left out: 0 if no temperature was fitted.
 
     Confidences that have not been calibrated may be far too low, and most mentions would be lost.
     """
-    return 0.0 if temperature == 1.0 else WORTH_KEEPING
+    return 0.0 if temperature is None else WORTH_KEEPING

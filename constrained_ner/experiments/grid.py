@@ -72,7 +72,9 @@ def grid(settings: Settings, **values: Sequence[Any]) -> list[Arm]:
         if variant not in variants:
             variants.append(variant)
     names = _names(variants)
-    return [Arm(name, _with(settings, variant), variant) for name, variant in zip(names, variants, strict=True)]
+    return [
+        Arm(name, _with(settings, variant), variant) for name, variant in zip(names, variants, strict=True)
+    ]
 
 
 def _with(settings: Settings, variant: dict[str, Any]) -> Settings:

@@ -1,6 +1,6 @@
 """A whole file, end to end: read, annotate into a journal, settle, write the outputs and the record.
 
-    input -> documents -> annotator -> journal -> settled within documents -> lines, mentions, record
+input -> documents -> annotator -> journal -> settled within documents -> lines, mentions, record
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def annotate_file(
 
     limit: annotate only the first so many sentences. split: which split the input is, if it is not a known
         one. keep_finished: if an earlier run has finished this very job, return its record and do nothing.
-    open_annotator: makes the annotator, once input and outputs are known to be usable; it is closed at the end.
+    open_annotator: makes the annotator, once input and outputs are known to be usable. It is closed at the
+        end.
 
     A sentence that fails is reported and has no lines. A run that is interrupted goes on when it is started
     again with the same input, model and settings. Raises UserError.
@@ -225,9 +226,7 @@ def _write_outputs(
     return record
 
 
-def _warn_of_tuning(
-    input: Path, hash_of_data: str, print_of_run: str, progress: ProgressDisplay
-) -> None:
+def _warn_of_tuning(input: Path, hash_of_data: str, print_of_run: str, progress: ProgressDisplay) -> None:
     earlier = earlier_test_run(hash_of_data, print_of_run)
     if earlier is not None:
         progress.say(

@@ -1,4 +1,4 @@
-"""The record of a run: what was asked for, with what, and what came of it. Written beside the output as JSON."""
+"""The record of a run: what was asked for, with what, and what came of it. JSON beside the output."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class RunRecord(BaseModel):
     options: all that was chosen, as plain data.
     data_hash, split: what was annotated (see `splits`); split is None if it is neither known nor stated.
     n_resumed: sentences taken over from an interrupted run; elapsed_s does not cover them.
-    legal_share: mean share of the model's probability that was legal at its decisions; None if there were none.
+    legal_share: mean share of the model's probability that was legal where it decided, None if it never did.
     failures, problems: pairs of sentence id and message. A failed sentence has no mentions.
     """
 
@@ -83,7 +83,7 @@ class RunRecord(BaseModel):
 
     @classmethod
     def load(cls, path: str | Path) -> RunRecord:
-        """Read a record. Raises InputError if it is none; fields that this version does not have are ignored."""
+        """Read a record. Raises InputError if it is none. Fields that this version lacks are ignored."""
         try:
             return cls.model_validate_json(Path(path).read_bytes())
         except OSError as error:

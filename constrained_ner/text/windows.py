@@ -17,8 +17,8 @@ def windows(
 ) -> Iterator[str]:
     """The text in pieces, one after the other: the text itself if it has no more than `most` tokens.
 
-    count: the number of tokens of a piece. size: tokens that a window should have if there are several, no more
-    than `most`. The last windows share what is left evenly. No window is empty unless the text is.
+    count: the number of tokens of a piece. size: tokens that a window should have if there are several; no
+    more than `most`. The last windows share what is left evenly. No window is empty unless the text is.
     """
     at = 0
     n_looked_at = 2 * _CHARACTERS_A_TOKEN * size
@@ -46,7 +46,7 @@ def cut_near_middle(text: str, boundary: Boundary = "word") -> int | None:
 
 
 def cut_near(text: str, place: int, boundary: Boundary = "word") -> int | None:
-    """The cut nearest to a place: after white space, else where a tag may be, else anywhere between characters.
+    """The cut nearest to a place: after white space, else where a tag may be, else between any characters.
 
     None for a single character.
     """

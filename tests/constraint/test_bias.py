@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from routines import run_all
 from vocabularies import byte_level_vocabulary, byte_vocabulary, tag_token_vocabulary
 
 from constrained_ner.annotation.annotator import Annotator
@@ -19,7 +20,6 @@ from constrained_ner.constraint.tag_tokens import TagTokens
 from constrained_ner.data import Sentence
 from constrained_ner.decoding.answer import choose
 from constrained_ner.decoding.copy_draft import copy_draft
-from constrained_ner.decoding.scheduler import run_all
 from constrained_ner.decoding.stepwise import stepwise
 from constrained_ner.errors import SchemaError, UserError
 from constrained_ner.schema import DDI

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from routines import run_all
 from vocabularies import byte_level_vocabulary, byte_vocabulary, tag_token_vocabulary
 
 from constrained_ner.backends.fake import FakeBackend, seeded_score
@@ -21,7 +22,6 @@ from constrained_ner.constraint.tag_tokens import TagTokens
 from constrained_ner.data import Mention, Sentence, Span
 from constrained_ner.decoding.answer import Answer, Decoder, Extend, choose
 from constrained_ner.decoding.copy_draft import copy_draft
-from constrained_ner.decoding.scheduler import run_all
 from constrained_ner.decoding.stepwise import stepwise
 from constrained_ner.decoding.unconstrained import unconstrained
 from constrained_ner.errors import ContextOverflowError

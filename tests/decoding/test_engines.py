@@ -12,6 +12,7 @@ from random import Random
 
 import pytest
 from hard_texts import HARD_TEXTS, random_text
+from routines import run_all
 from tiny_models import byte_level_tokenizer, write_gguf, write_sentencepiece_gguf, write_transformers
 from vocabularies import (
     byte_level_vocabulary,
@@ -38,7 +39,6 @@ from constrained_ner.decoding.engines import (
     Spellings,
     load_engine,
 )
-from constrained_ner.decoding.scheduler import run_all
 from constrained_ner.decoding.stepwise import stepwise
 from constrained_ner.errors import ModelError, SentenceError, UserError
 from constrained_ner.prompting.wording import PromptFile

@@ -15,6 +15,8 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 llama_cpp = pytest.importorskip("llama_cpp")
 
+from routines import run_all  # noqa: E402
+
 from constrained_ner.backends.llamacpp.backend import LlamaCppBackend  # noqa: E402
 from constrained_ner.backends.protocol import LogitsBackend  # noqa: E402
 from constrained_ner.backends.transformers.backend import TransformersBackend  # noqa: E402
@@ -22,7 +24,6 @@ from constrained_ner.constraint.automaton import Constraint, TagMachine  # noqa:
 from constrained_ner.constraint.legal import LegalTokens, TokenRule  # noqa: E402
 from constrained_ner.constraint.markup import Markup  # noqa: E402
 from constrained_ner.constraint.tag_tokens import TagTokens  # noqa: E402
-from constrained_ner.decoding.scheduler import run_all  # noqa: E402
 from constrained_ner.decoding.stepwise import stepwise  # noqa: E402
 from constrained_ner.integrations.logits_processor import OutlinesLogitsProcessor  # noqa: E402
 from constrained_ner.schema import DDI  # noqa: E402
