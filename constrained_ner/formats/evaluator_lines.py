@@ -4,7 +4,7 @@
     d1.s0|12-15;20-26|iron tablets|group
 
 The offsets are those of the DDI corpus: code points, the last one included, and the pieces of a
-discontinuous name separated by semicolons. Here and in `ddi` they become half-open, and only here.
+discontinuous name separated by semicolons. Only this module and `ddi` convert them to half-open spans.
 Source of the format: SemEval-2013 task 9.1 (Segura-Bedmar et al. 2013).
 """
 

@@ -1,8 +1,9 @@
 """What a file format is: how to read documents from it and how to write sentences to it.
 
-A reader gives documents with their texts; spans are half-open code points, whatever the file counts in.
-A mention reader is for files of results, which name sentences and hold no texts. A writer produces one file,
-a piece at a time. A format has whichever of the three make sense for it.
+A reader gives documents with their texts; spans are half-open code points, whatever the file uses.
+A mention reader is for files of results, which name sentences but do not contain their texts.
+A writer produces one file, a piece at a time.
+A format has whichever of the three make sense for it.
 """
 
 from __future__ import annotations

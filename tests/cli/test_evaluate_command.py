@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from commands import run_command
 from tiny_models import byte_level_tokenizer, write_gguf
 
 from constrained_ner.backends.temperature import store_temperature
@@ -19,23 +18,11 @@ from constrained_ner.formats.evaluator_lines import format_offsets, read_predict
 from constrained_ner.formats.mentions import mentions_path, read_mentions
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "sample.xml"
-COMMANDS: dict[str, Callable[[], None]] = {
-    "llm-NERC": annotate.main,
-    "evaluate": evaluate.main,
-    "calibrate": calibrate.main,
-}
+COMMANDS = {"llm-NERC": annotate.main, "evaluate": evaluate.main, "calibrate": calibrate.main}
 
 
 def run(command: str, *arguments: object) -> int:
-    """Run a command in this process and return its exit code."""
-    before, sys.argv = sys.argv, [command, *map(str, arguments)]
-    try:
-        COMMANDS[command]()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    finally:
-        sys.argv = before
-    return 0
+    return run_command(COMMANDS[command], *arguments)
 
 
 ALONE = ("--no-consistency", "--min-confidence", 0)

@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from commands import run_command
 
 from constrained_ner.cli import report as command
 from constrained_ner.data import Sentence
@@ -83,14 +84,7 @@ def scored(*places: Path) -> list[ScoredRun]:
 
 
 def run(*arguments: object) -> int:
-    before, sys.argv = sys.argv, ["report", *map(str, arguments)]
-    try:
-        command.main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    finally:
-        sys.argv = before
-    return 0
+    return run_command(command.main, *arguments)
 
 
 class Page(HTMLParser):
