@@ -56,7 +56,7 @@ class Annotator:
         notify: Notify = warnings.warn,
         **options: Any,
     ) -> None:
-        """Use a back end that is open already. options: fields of `Settings`. notify: told what to warn of."""
+        """Use an open back end. options: fields of `Settings`. notify: told what the user should know."""
         settings = dataclasses.replace(settings or Settings(), **options)
         self.backend = backend
         self.schema = read_schema(settings) or DDI

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
-from pydantic import BeforeValidator, Field, SkipValidation, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, SkipValidation, TypeAdapter, ValidationError
 
 from ..constraint.bias import parse_bias
 from ..constraint.edges import Boundary
@@ -58,6 +58,10 @@ def _model(help: str, *, decides: bool = False) -> Option:
 
 def _bias_by_type(value: Any) -> Any:
     return parse_bias(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+
+
+def _as_path(value: Any) -> Any:
+    return Path(value) if isinstance(value, str) else value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +126,7 @@ class Settings:
     ] = None
     examples: Annotated[
         SkipValidation[Sequence[Sentence] | Chooser | Path | None],
+        BeforeValidator(_as_path),
         Option("DDI XML to take examples from.", "Prompt", typed=Path),
     ] = None
     select: Annotated[
@@ -257,4 +262,5 @@ def field_types() -> dict[str, Any]:
 
 @cache
 def _adapters() -> dict[str, TypeAdapter[Any]]:
-    return {name: TypeAdapter(annotation) for name, annotation in field_types().items()}
+    config = ConfigDict(arbitrary_types_allowed=True)  # a Chooser is not checked
+    return {name: TypeAdapter(annotated, config=config) for name, annotated in field_types().items()}
