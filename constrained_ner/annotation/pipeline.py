@@ -74,6 +74,16 @@ class _Turn:
         return join(self.sentence, self.windows)
 
 
+class _NotAsked:
+    """Takes the place of what a sentence that failed did not ask, so that the next ones keep their distance."""
+
+    def result(self) -> Annotated:
+        raise AssertionError("nothing was asked")
+
+    def cancel(self) -> None:
+        pass
+
+
 @dataclass
 class _Asked:
     """A window of a sentence, and its answer to come; None marks the end of the sentence."""
@@ -171,6 +181,7 @@ class _Run:
                         yield _Asked(turn, window, self._submit(window, sentence.text))
             except SentenceError as error:
                 turn.failure = turn.failure or str(error)
+                yield _Asked(turn, "", _NotAsked())
             yield _Asked(turn, "", None)
 
     def _submit(self, window: str, sentence: str) -> Pending:
@@ -202,6 +213,8 @@ class _Run:
             cut = cut_near_middle(window, self._pipeline.boundary)
             if cut is None or len(window) < 2 * self._transport.shortest_window:
                 raise
+        finally:
+            pending.cancel()  # if this was interrupted
         halves = [
             self._solve(half, self._submit(half, sentence), sentence) for half in (window[:cut], window[cut:])
         ]

@@ -83,6 +83,7 @@ class Scheduler:
 
     def prefill(self, prefix_ids: Sequence[int]) -> None:
         """Compute a shared prefix now, unless others are running: then its first routine will wait for it."""
+        self.require_own_process()
         with self._lock:
             self._drop_cancelled()
             if not self._running:
@@ -141,7 +142,8 @@ class Scheduler:
                 if self._running and not self._has_prefix(prefix_ids):
                     return
                 self._use_prefix(prefix_ids)
-                ticket = self._running[slot] = self._waiting.popleft()
+                ticket = self._running[slot] = self._waiting[0]
+                self._waiting.popleft()  # after it runs: an interrupt must not lose it
                 ticket.resume(None)
                 self._free_slots()
 

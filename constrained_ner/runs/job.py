@@ -18,7 +18,7 @@ from ..annotation.annotator import Annotator, Notify
 from ..annotation.settings import Settings
 from ..data import Document, Sentence
 from ..errors import InputError, OutputError
-from ..files import atomic_writer, require_writable
+from ..files import atomic_writer, replaceable, require_writable
 from ..formats.ddi import read_ddi
 from ..formats.evaluator_lines import write_evaluator_lines
 from ..formats.mentions import mentions_path
@@ -211,7 +211,7 @@ def _write_outputs(
 ) -> RunRecord:
     """Write output, mentions and record in one pass over the results; the output is put in place last."""
     totals = Totals()
-    with atomic_writer(output) as lines, atomic_writer(mentions_path(output)) as mentions:
+    with atomic_writer(replaceable(output)) as lines, atomic_writer(mentions_path(output)) as mentions:
 
         def sentences() -> Iterator[tuple[str, Sentence]]:
             for document_id, result in results:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import numpy as np
 import pytest
 from vocabularies import tag_token_vocabulary
 
-from constrained_ner.annotation.annotator import Annotator, DecoderName
+from constrained_ner.annotation.annotator import Annotator, Notify
+from constrained_ner.annotation.by_logits import ByLogits
+from constrained_ner.annotation.settings import Settings
 from constrained_ner.backends.fake import FakeBackend, seeded_score
 from constrained_ner.backends.protocol import Scores, Step
 from constrained_ner.data import Mention, Sentence
@@ -19,24 +22,40 @@ from constrained_ner.errors import InputError, OutputError, SentenceError
 from constrained_ner.formats.ddi import read_ddi
 from constrained_ner.formats.evaluator_lines import read_predictions
 from constrained_ner.formats.mentions import mentions_path, read_mentions
-from constrained_ner.runs.job import annotate_file
+from constrained_ner.runs.job import OpenAnnotator
+from constrained_ner.runs.job import annotate_file as annotate
+from constrained_ner.runs.journal import journal_path
+from constrained_ner.runs.progress import ProgressDisplay
 from constrained_ner.runs.record import RunRecord, record_path
+from constrained_ner.schema import DDI
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "sample.xml"
 TEMPLATE = "{{ messages[-1]['content'] }}<|im_end|>"
 
 
-def annotator(
-    *, decoder: DecoderName = "copy-draft", context_length: int = 2048, backend: FakeBackend | None = None
-) -> Annotator:
+def fake(*, context_length: int = 2048) -> FakeBackend:
     vocabulary = tag_token_vocabulary()
-    backend = backend or FakeBackend(
-        vocabulary,
-        seeded_score(len(vocabulary), scale=3.0),
-        context_length=context_length,
-        chat_template=TEMPLATE,
-    )
-    return Annotator(backend, decoder=decoder)
+    score = seeded_score(len(vocabulary), scale=3.0)
+    return FakeBackend(vocabulary, score, context_length=context_length, chat_template=TEMPLATE)
+
+
+def annotator(backend: FakeBackend | None = None, **options: Any) -> Annotator:
+    return Annotator(backend or fake(), **options)
+
+
+def opening(backend: FakeBackend | None = None) -> OpenAnnotator:
+    """What a run opens its annotator with: the fake model instead of the one that the settings name."""
+
+    def open_annotator(settings: Settings, notify: Notify) -> AbstractContextManager[Annotator]:
+        return Annotator(backend or fake(), settings, notify=notify)
+
+    return open_annotator
+
+
+def annotate_file(
+    input: Path, output: Path, backend: FakeBackend | None = None, *, limit: int | None = None, **options: Any
+) -> RunRecord:
+    return annotate(input, output, Settings(**options), limit=limit, open_annotator=opening(backend))
 
 
 class DyingBackend(FakeBackend):
@@ -60,7 +79,7 @@ class DyingBackend(FakeBackend):
 
 
 def test_every_line_is_true_of_its_sentence_and_in_order(tmp_path: Path) -> None:
-    record = annotate_file(SAMPLE, tmp_path / "out", annotator, consistency=False)
+    record = annotate_file(SAMPLE, tmp_path / "out", consistency=False)
     sentences = {sentence.id: sentence for document in read_ddi(SAMPLE) for sentence in document}
     order = list(sentences)
     lines = read_predictions(tmp_path / "out")
@@ -74,8 +93,8 @@ def test_every_line_is_true_of_its_sentence_and_in_order(tmp_path: Path) -> None
 
 
 def test_names_are_made_consistent_within_each_document_alone(tmp_path: Path) -> None:
-    annotate_file(SAMPLE, tmp_path / "alone", annotator, consistency=False)
-    record = annotate_file(SAMPLE, tmp_path / "out", annotator)
+    annotate_file(SAMPLE, tmp_path / "alone", consistency=False)
+    record = annotate_file(SAMPLE, tmp_path / "out")
     ner = annotator()
     expected: list[tuple[str, Mention]] = []
     for document in read_ddi(SAMPLE):
@@ -93,20 +112,20 @@ def test_names_are_made_consistent_within_each_document_alone(tmp_path: Path) ->
 def test_names_are_marked_where_they_were_missed_but_not_where_nothing_could_be_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    find = Annotator._annotate_window
+    submit = ByLogits.submit
 
-    def find_or_fail(self: Annotator, text: str, question: str) -> Any:
-        if "broken" in text:
+    def submit_or_fail(self: ByLogits, window: str, *others: Any) -> Any:
+        if "broken" in window:
             raise SentenceError("it cannot be annotated")
-        return find(self, text, question)
+        return submit(self, window, *others)
 
-    monkeypatch.setattr(Annotator, "_annotate_window", find_or_fail)
+    monkeypatch.setattr(ByLogits, "submit", submit_or_fail)
     source = tmp_path / "in.xml"
     texts = ("Take aspirin.", "A broken aspirin.", "More aspirin.", "", "Aspirin.")
     sentences = "".join(f'<sentence id="d.s{n}" text="{text}"/>' for n, text in enumerate(texts))
     source.write_text(f'<document id="d">{sentences}</document>')
     model = perfect_copy_but({b"More <drug>aspirin</drug>": b"More aspirin"})
-    record = annotate_file(source, tmp_path / "out", lambda: Annotator(model, rule="any"))
+    record = annotate_file(source, tmp_path / "out", model, rule="any", consistency=True)
     assert [sentence_id for sentence_id, _ in record.failures] == ["d.s1"]
     found = read_mentions(mentions_path(tmp_path / "out"))
     assert [(sentence_id, m.text, m.provenance) for sentence_id, m in found] == [
@@ -114,31 +133,32 @@ def test_names_are_marked_where_they_were_missed_but_not_where_nothing_could_be_
         ("d.s2", "aspirin", "repeated"),
         ("d.s4", "Aspirin", "repeated"),
     ]
+    model = perfect_copy_but({})
     with pytest.raises(SentenceError, match="sentence 1: it cannot be annotated"):
         Annotator(model, rule="any").annotate_document(texts)
 
 
 def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        annotate_file(SAMPLE, tmp_path / name, annotator)
+        annotate_file(SAMPLE, tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
 def test_stepwise_and_copy_draft_write_the_same_file(tmp_path: Path) -> None:
-    annotate_file(SAMPLE, tmp_path / "a", annotator)
-    annotate_file(SAMPLE, tmp_path / "b", lambda: annotator(decoder="stepwise"))
+    annotate_file(SAMPLE, tmp_path / "a")
+    annotate_file(SAMPLE, tmp_path / "b", decoder="stepwise")
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
 @pytest.mark.parametrize("n_passes", [0, 1, 7, 40])
 def test_a_killed_run_resumes_with_the_same_bytes(tmp_path: Path, n_passes: int) -> None:
-    annotate_file(SAMPLE, tmp_path / "whole", annotator)
+    annotate_file(SAMPLE, tmp_path / "whole")
     out = tmp_path / "out"
     out.write_text("an older result\n")
     with pytest.raises(KeyboardInterrupt):
-        annotate_file(SAMPLE, out, lambda: annotator(backend=DyingBackend(n_passes, KeyboardInterrupt())))
+        annotate_file(SAMPLE, out, DyingBackend(n_passes, KeyboardInterrupt()))
     assert out.read_text() == "an older result\n"
-    record = annotate_file(SAMPLE, out, annotator)
+    record = annotate_file(SAMPLE, out)
     assert out.read_bytes() == (tmp_path / "whole").read_bytes()
     assert (record.n_resumed > 0) == (n_passes == 40)
     assert mentions_path(out).read_bytes() == mentions_path(tmp_path / "whole").read_bytes()
@@ -148,16 +168,128 @@ def test_a_killed_run_resumes_with_the_same_bytes(tmp_path: Path, n_passes: int)
 
 def test_other_options_do_not_resume(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        annotate_file(
-            SAMPLE, tmp_path / "out", lambda: annotator(backend=DyingBackend(40, KeyboardInterrupt()))
-        )
-    record = annotate_file(SAMPLE, tmp_path / "out", lambda: annotator(decoder="unconstrained"))
+        annotate_file(SAMPLE, tmp_path / "out", DyingBackend(40, KeyboardInterrupt()))
+    record = annotate_file(SAMPLE, tmp_path / "out", constrained=False)
     assert record.n_resumed == 0
+
+
+def small_input(folder: Path) -> Path:
+    """Four sentences, which take a journal of a few hundred bytes."""
+    texts = ("iron", "", "zinc and\niron", "β é")
+    sentences = "".join(f'<sentence id="d.s{n}" text="{text}"/>' for n, text in enumerate(texts))
+    (folder / "in.xml").write_text(f'<document id="d">{sentences}</document>', encoding="utf-8")
+    return folder / "in.xml"
+
+
+def interrupted(source: Path, out: Path) -> bytes:
+    """A journal with all sentences but the last."""
+    backend = fake()
+    backend.max_sequences = 1
+    ner = annotator(backend)
+    n_passes = sum(result.effort.n_passes for result in list(ner.run(sentences_of(source)))[:-1])
+    dying = DyingBackend(n_passes, KeyboardInterrupt())
+    dying.max_sequences = 1
+    with pytest.raises(KeyboardInterrupt):
+        annotate_file(source, out, dying)
+    return journal_path(out).read_bytes()
+
+
+def sentences_of(source: Path) -> list[Sentence]:
+    return [sentence for document in read_ddi(source) for sentence in document]
+
+
+def test_a_journal_cut_anywhere_resumes_to_the_same_bytes(tmp_path: Path) -> None:
+    source, out = small_input(tmp_path), tmp_path / "out"
+    annotate_file(source, tmp_path / "whole")
+    content = interrupted(source, out)
+    ends = [n + 1 for n, byte in enumerate(content) if byte == ord("\n")]
+    assert len(ends) == 1 + 3
+    for length in sorted({*range(0, len(content), 23), *ends, *(end - 1 for end in ends)}):
+        journal_path(out).write_bytes(content[:length])
+        out.unlink(missing_ok=True)
+        record = annotate_file(source, out)
+        assert record.n_resumed == max(sum(end <= length for end in ends) - 1, 0)  # less the header
+        assert out.read_bytes() == (tmp_path / "whole").read_bytes()
+        assert mentions_path(out).read_bytes() == mentions_path(tmp_path / "whole").read_bytes()
+        assert not journal_path(out).exists()
+
+
+def test_a_run_killed_just_before_the_journal_is_removed_finishes_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, out = small_input(tmp_path), tmp_path / "out"
+    with monkeypatch.context() as patched:
+        patched.setattr("constrained_ner.runs.journal.Journal.remove", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            annotate_file(source, out)
+    written = out.read_bytes()
+    record = annotate_file(source, out)
+    assert (record.n_resumed, record.n_sentences) == (4, 4)
+    assert out.read_bytes() == written != b""
+    assert not journal_path(out).exists()
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_link_is_followed_and_kept(tmp_path: Path) -> None:
+    source = small_input(tmp_path)
+    annotate_file(source, tmp_path / "whole")
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "real").write_text("old")
+    (tmp_path / "out").symlink_to(tmp_path / "results" / "real")
+    annotate_file(source, tmp_path / "out")
+    assert (tmp_path / "out").is_symlink()
+    assert (tmp_path / "results" / "real").read_bytes() == (tmp_path / "whole").read_bytes()
+    assert mentions_path(tmp_path / "out").read_bytes() == mentions_path(tmp_path / "whole").read_bytes()
+
+
+def test_no_mentions_give_an_empty_output(tmp_path: Path) -> None:
+    (tmp_path / "in.xml").write_text('<document id="d"><sentence id="d.s0" text=""/></document>')
+    annotate_file(tmp_path / "in.xml", tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == mentions_path(tmp_path / "out").read_bytes() == b""
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *("in.xml", "out"),
+        *("out.mentions.jsonl", "out.run.json"),
+    }
+
+
+@pytest.mark.parametrize("changed", [{"threads": 3}, {"batch": 2}, {"schema": "own.json"}])
+def test_what_does_not_decide_resumes(tmp_path: Path, changed: dict[str, Any]) -> None:
+    """Threads, the batch, and the place of a schema that says the same."""
+    source, out = small_input(tmp_path), tmp_path / "out"
+    (tmp_path / "own.json").write_text(DDI.model_dump_json())
+    options = {name: tmp_path / value if name == "schema" else value for name, value in changed.items()}
+    interrupted(source, out)
+    record = annotate_file(source, out, **options)
+    assert (record.n_resumed, record.n_sentences) == (3, 4)
+
+
+def test_the_journal_of_another_run_is_kept_and_named(tmp_path: Path) -> None:
+    source, out = small_input(tmp_path), tmp_path / "out"
+    content = interrupted(source, out)
+    said: list[str] = []
+
+    def open_annotator(settings: Settings, notify: Notify) -> AbstractContextManager[Annotator]:
+        return Annotator(fake(), settings, notify=notify)
+
+    class Display(ProgressDisplay):
+        def say(self, line: str) -> None:
+            said.append(line)
+
+    settings = Settings(boundary="char")
+    record = annotate(source, out, settings, open_annotator=open_annotator, progress=Display())
+    assert record.n_resumed == 0
+    assert (tmp_path / "out.journal.1").read_bytes() == content
+    (note,) = (line for line in said if line.startswith("note: "))
+    assert note.startswith("note: out.journal was written by another run")
+    assert "kept as out.journal.1" in note
 
 
 def test_a_long_sentence_is_split_and_comes_back_whole(tmp_path: Path) -> None:
     words = " ".join(f"word{n} aspirin" for n in range(60))
-    sentence = annotator(context_length=160).annotate(words)
+    sentence = annotator(fake(context_length=160)).annotate(words)
     assert sentence.text == words
     assert max(mention.end for mention in sentence.mentions) > 700
     for mention in sentence.mentions:
@@ -174,16 +306,17 @@ def test_a_sentence_that_cannot_be_annotated_is_reported_and_the_run_goes_on(tmp
 
 
 def test_one_character_that_does_not_fit_the_context_is_a_failure() -> None:
-    ner = annotator(context_length=64)
-    ner._room = 1
+    ner = annotator(fake(context_length=64))
+    assert isinstance(ner._pipeline.transport, ByLogits)
+    ner._pipeline.transport._prompt.room = 1
     (result,) = ner.run([Sentence("s", "aspirin and iron")])
-    assert "do not fit" in str(result.failure)
-    with pytest.raises(SentenceError, match="do not fit"):
+    assert "prompt and answer need more than the 1 tokens" in str(result.failure)
+    with pytest.raises(SentenceError, match="prompt and answer need more than the 1 tokens"):
         ner.annotate("aspirin and iron")
 
 
 def test_an_unconstrained_run_says_where_its_offsets_come_from(tmp_path: Path) -> None:
-    record = annotate_file(SAMPLE, tmp_path / "out", lambda: annotator(decoder="unconstrained"))
+    record = annotate_file(SAMPLE, tmp_path / "out", constrained=False)
     assert set(record.n_mentions_by_provenance) <= {"exact", "normalised", "fuzzy"}
     assert record.effort["n_unfinished"] > 0
     assert any("unfinished" in problem for _, problem in record.problems)
@@ -216,7 +349,7 @@ def perfect_copy_but(replacements: dict[bytes, bytes]) -> FakeBackend:
     [({}, "exact"), ({b"on ": b"upon "}, "exact"), ({b"aspirin": b"Aspirin"}, "normalised")],
 )
 def test_free_answers_are_aligned_and_marked(replacements: dict[bytes, bytes], provenance: str) -> None:
-    ner = annotator(decoder="unconstrained", backend=perfect_copy_but(replacements))
+    ner = annotator(perfect_copy_but(replacements), constrained=False)
     mentions = ner.annotate("Patients on aspirin bled.").mentions
     assert [(m.start, m.end, m.text, m.type, m.provenance) for m in mentions] == [
         (12, 19, "aspirin", "drug", provenance)
@@ -227,28 +360,29 @@ def test_strict_refuses_offsets_that_are_a_guess(tmp_path: Path) -> None:
     source = tmp_path / "in.xml"
     source.write_text('<document id="d"><sentence id="d.s0" text="Patients on aspirin bled."/></document>')
 
-    def load() -> Annotator:
-        return annotator(decoder="unconstrained", backend=perfect_copy_but({b"aspirin": b"Aspirin"}))
+    def annotate_freely(**options: Any) -> RunRecord:
+        model = perfect_copy_but({b"aspirin": b"Aspirin"})
+        return annotate_file(source, tmp_path / "out", model, constrained=False, **options)
 
-    assert annotate_file(source, tmp_path / "out", load).n_mentions == 1
-    strict = annotate_file(source, tmp_path / "out", load, strict=True)
+    assert annotate_freely().n_mentions == 1
+    strict = annotate_freely(strict=True)
     assert strict.n_mentions == 0
     assert strict.problems == (("d.s0", "'aspirin' (drug): normalised offsets refused by --strict"),)
 
 
-def no_model() -> Annotator:
+def no_model(settings: Settings, notify: Notify) -> Annotator:
     raise AssertionError("the model was loaded before input and output were checked")
 
 
 def test_input_and_output_are_checked_before_the_model_is_loaded(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
-        annotate_file(tmp_path / "none.xml", tmp_path / "out", no_model)
+        annotate(tmp_path / "none.xml", tmp_path / "out", open_annotator=no_model)
     with pytest.raises(OutputError, match="folder"):
-        annotate_file(SAMPLE, tmp_path, no_model)
+        annotate(SAMPLE, tmp_path, open_annotator=no_model)
     copy = tmp_path / "sample.xml"
     copy.write_bytes(SAMPLE.read_bytes())
     with pytest.raises(OutputError, match="is the input"):
-        annotate_file(copy, copy, no_model)
+        annotate(copy, copy, open_annotator=no_model)
 
 
 def test_annotate_many_is_lazy_and_in_order() -> None:
@@ -275,7 +409,7 @@ def test_confidence_is_the_probability_of_the_whole_mention() -> None:
     row[vocabulary.encode(" aspirin")] = 0.0
     row[vocabulary.encode("aspirin")] = 0.0
     backend = FakeBackend(vocabulary, lambda ids: row, context_length=512, chat_template=TEMPLATE)
-    (mention,) = annotator(backend=backend).annotate("on aspirin").mentions
+    (mention,) = annotator(backend).annotate("on aspirin").mentions
     odds = np.exp(1.0) / (np.exp(1.0) + 1.0)
     assert mention.text == "aspirin"
     assert mention.confidence == pytest.approx(odds, rel=0.01)  # to open here; closing at the end is forced

@@ -7,16 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from constrained_ner.data import Mention, Sentence, Span
+from constrained_ner.annotation.result import Annotated, Effort
+from constrained_ner.data import Document, Mention, Sentence, Span
 from constrained_ner.errors import InputError, OutputError
 from constrained_ner.files import require_writable, write_atomically
-from constrained_ner.formats.mentions import MentionRecord, mentions_path, read_mentions
+from constrained_ner.formats.evaluator_lines import write_evaluator_lines
+from constrained_ner.formats.mentions import MentionRecord, mentions_path, read_mentions, write_mentions
 from constrained_ner.runs.journal import Journal, SentenceResult, fingerprint
 
 RESULTS = [
     SentenceResult(
         sentence_id="s0",
-        lines=("s0|0-3|iron|drug", "s0|9-12|zinc|drug"),
         mentions=(
             MentionRecord.of(
                 "s0", Mention((Span(0, 4),), "drug", "iron", 0.75, "constrained", None, ((-1.1,),))
@@ -27,27 +28,54 @@ RESULTS = [
     ),
     SentenceResult(sentence_id="s1"),
     SentenceResult(sentence_id="s2", failure="too long"),
-    SentenceResult(sentence_id="s3", lines=("s3|2-4|β é|drug",), by_type={"drug": 1}, problems=("odd",)),
+    SentenceResult(
+        sentence_id="s3",
+        mentions=(MentionRecord.of("s3", Mention((Span(2, 5),), "drug", "β é", provenance="exact")),),
+        problems=("odd",),
+    ),
 ]
 MENTIONS = (
     b'{"sentence":"s0","start":0,"end":4,"text":"iron","type":"drug","confidence":0.75,'
     b'"provenance":"constrained","margins":[[-1.1]]}\n'
     b'{"sentence":"s0","start":9,"end":13,"text":"zinc","type":"drug","provenance":"fuzzy","score":0.9}\n'
+    + '{"sentence":"s3","start":2,"end":5,"text":"β é","type":"drug","provenance":"exact"}\n'.encode()
 )
 OUTPUT = "s0|0-3|iron|drug\ns0|9-12|zinc|drug\ns3|2-4|β é|drug\n".encode()
+
+
+said: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def _nothing_said() -> None:
+    said.clear()
+
+
+def open_journal(out: str | Path, mark: str = "same") -> Journal:
+    return Journal(out, mark, said.append)
 
 
 def run(out: Path, mark: str = "same", stop_after: int | None = None) -> list[str]:
     """A run that annotates what is not finished; returns the ids of what it had to do."""
     done = []
-    with Journal(out, mark) as journal:
+    with open_journal(out, mark) as journal:
         for result in RESULTS[len(journal.finished) :]:
             if len(done) == stop_after:
                 raise KeyboardInterrupt
             journal.append(result)
             done.append(result.sentence_id)
-        journal.finish()
+        write_outputs(journal, out)
+        journal.remove()
     return done
+
+
+def write_outputs(journal: Journal, out: Path) -> None:
+    """Evaluator lines and mentions, from what is on the disk."""
+    results = list(journal.results())
+    assert results == RESULTS
+    found = [("d", Sentence(result.sentence_id, "", tuple(result.found()))) for result in results]
+    write_atomically(out, write_evaluator_lines(found))
+    write_atomically(mentions_path(out), write_mentions(found))
 
 
 def files(folder: Path) -> set[str]:
@@ -71,21 +99,62 @@ def test_an_interrupted_run_keeps_its_journal_and_the_old_output(tmp_path: Path)
     assert run(out) == ["s2", "s3"]
     assert out.read_bytes() == OUTPUT
     assert files(tmp_path) == {"out", "out.mentions.jsonl"}
+    assert not said
 
 
 def test_results_come_back_equal(tmp_path: Path) -> None:
-    with Journal(tmp_path / "out", "x") as journal:
+    with open_journal(tmp_path / "out", "x") as journal:
         for result in RESULTS:
             journal.append(result)
-    with Journal(tmp_path / "out", "x") as journal:
+    with open_journal(tmp_path / "out", "x") as journal:
         assert list(journal.finished) == RESULTS
         assert list(journal.results()) == RESULTS
 
 
-def test_another_fingerprint_starts_afresh(tmp_path: Path) -> None:
+def test_another_fingerprint_starts_afresh_and_keeps_the_journal(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "out", stop_after=2)
+    first = (tmp_path / "out.journal").read_bytes()
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "out", mark="other", stop_after=3)
+    second = (tmp_path / "out.journal").read_bytes()
+    assert run(tmp_path / "out", mark="third") == ["s0", "s1", "s2", "s3"]
+    assert files(tmp_path) == {"out", "out.mentions.jsonl", "out.journal.1", "out.journal.2"}
+    assert (tmp_path / "out.journal.1").read_bytes() == first
+    assert (tmp_path / "out.journal.2").read_bytes() == second
+    assert said == [
+        "out.journal was written by another run, with other settings or sentences: kept as "
+        f"out.journal.{n}; this run starts from the beginning"
+        for n in (1, 2)
+    ]
+
+
+def test_a_kept_journal_goes_on_once_it_has_its_name_again(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "out", stop_after=2)
+    run(tmp_path / "out", mark="other")
+    (tmp_path / "out.journal.1").rename(tmp_path / "out.journal")
+    assert run(tmp_path / "out") == ["s2", "s3"]
+
+
+def test_the_journal_of_another_run_that_did_nothing_is_not_kept(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "out", stop_after=1)
+    header = (tmp_path / "out.journal").read_bytes().splitlines(keepends=True)[0]
+    (tmp_path / "out.journal").write_bytes(header)
     assert run(tmp_path / "out", mark="other") == ["s0", "s1", "s2", "s3"]
+    assert files(tmp_path) == {"out", "out.mentions.jsonl"}
+    assert not said
+
+
+@pytest.mark.parametrize(
+    "content", [b"some notes\nof mine\n", b'{"journal": 2, "fingerprint": "same"}\n{}\n']
+)
+def test_what_is_no_journal_of_this_version_is_kept(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "out.journal").write_bytes(content)
+    assert run(tmp_path / "out") == ["s0", "s1", "s2", "s3"]
+    assert (tmp_path / "out.journal.1").read_bytes() == content
+    assert len(said) == 1
 
 
 def test_a_journal_cut_at_any_byte_resumes_to_the_same_bytes(
@@ -120,7 +189,7 @@ def test_a_damaged_line_ends_what_is_taken_over(tmp_path: Path) -> None:
 def test_a_run_killed_just_before_the_journal_is_removed_finishes_again(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "out", stop_after=3)
-    with Journal(tmp_path / "out", "same") as journal:
+    with open_journal(tmp_path / "out", "same") as journal:
         journal.append(RESULTS[3])
     (tmp_path / "out").write_bytes(OUTPUT)
     assert run(tmp_path / "out") == []
@@ -133,8 +202,8 @@ def test_a_killed_process_loses_no_finished_sentence(tmp_path: Path) -> None:
         import os, signal
         from pathlib import Path
         from constrained_ner.runs.journal import Journal, SentenceResult
-        journal = Journal(Path({str(tmp_path)!r}) / "out", "same")
-        journal.append(SentenceResult(sentence_id="s0", lines=("s0|0-3|iron|drug", "s0|9-12|zinc|drug")))
+        journal = Journal(Path({str(tmp_path)!r}) / "out", "same", print)
+        journal.append(SentenceResult.model_validate_json({RESULTS[0].model_dump_json()!r}))
         os.kill(os.getpid(), signal.SIGKILL)
     """
     killed = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=False)
@@ -149,29 +218,27 @@ def test_a_run_that_did_nothing_leaves_nothing(tmp_path: Path) -> None:
     assert files(tmp_path) == set()
 
 
-def test_no_sentences_give_an_empty_output(tmp_path: Path) -> None:
-    with Journal(tmp_path / "out", "x") as journal:
-        journal.finish()
-    assert (tmp_path / "out").read_bytes() == b""
-    assert files(tmp_path) == {"out", "out.mentions.jsonl"}
+def test_no_results_are_no_results(tmp_path: Path) -> None:
+    with open_journal(tmp_path / "out", "x") as journal:
+        assert list(journal.results()) == []
+        journal.remove()
+    assert files(tmp_path) == set()
 
 
 def test_two_runs_cannot_share_an_output(tmp_path: Path) -> None:
     with (
-        Journal(tmp_path / "out", "x"),
-        pytest.raises(OutputError, match=r"another run is writing it \(out\.journal is in use\)"),
+        open_journal(tmp_path / "out", "x"),
+        pytest.raises(OutputError, match=r"out\.journal: in use: another run is writing the same output"),
     ):
-        Journal(tmp_path / "out", "x")
+        open_journal(tmp_path / "out", "x")
 
 
-def test_a_link_is_followed_and_kept(tmp_path: Path) -> None:
+def test_a_link_is_followed(tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
-    (tmp_path / "results" / "real").write_text("old")
     (tmp_path / "out").symlink_to(tmp_path / "results" / "real")
-    run(tmp_path / "out")
-    assert (tmp_path / "out").is_symlink()
-    assert (tmp_path / "results" / "real").read_bytes() == OUTPUT
-    assert mentions_path(tmp_path / "out").read_bytes() == MENTIONS
+    with open_journal(tmp_path / "out") as journal:
+        journal.append(RESULTS[0])
+    assert files(tmp_path / "results") == {"real.journal"}
 
 
 # What cannot be written is refused before any work
@@ -179,14 +246,14 @@ def test_a_link_is_followed_and_kept(tmp_path: Path) -> None:
 
 def test_a_folder_or_a_device_is_no_output(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="it is a folder"):
-        Journal(tmp_path, "x")
+        open_journal(tmp_path, "x")
     with pytest.raises(OutputError, match="it is not a regular file"):
-        Journal(os.devnull, "x")
+        open_journal(os.devnull, "x")
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"nowhere.out: cannot be written: there is no folder .*nowhere"):
-        Journal(tmp_path / "nowhere" / "out", "x")
+        open_journal(tmp_path / "nowhere" / "out", "x")
 
 
 def test_permissions_are_respected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,7 +265,7 @@ def test_permissions_are_respected(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_journal_that_cannot_be_opened(tmp_path: Path) -> None:
     (tmp_path / "out.journal").mkdir()
     with pytest.raises(OutputError, match=r"out\.journal: cannot be written: Is a directory"):
-        Journal(tmp_path / "out", "x")
+        open_journal(tmp_path / "out", "x")
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
@@ -219,7 +286,7 @@ def test_a_full_disk_is_one_error_and_what_was_written_resumes(tmp_path: Path) -
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def fill() -> None:
-        with Journal(tmp_path / "out", "same") as journal:
+        with open_journal(tmp_path / "out", "same") as journal:
             for number in range(1000):
                 journal.append(SentenceResult(sentence_id=f"s{number}"))
 
@@ -229,7 +296,7 @@ def test_a_full_disk_is_one_error_and_what_was_written_resumes(tmp_path: Path) -
             fill()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    with Journal(tmp_path / "out", "same") as journal:
+    with open_journal(tmp_path / "out", "same") as journal:
         ids = [result.sentence_id for result in journal.finished]
     assert ids == [f"s{number}" for number in range(len(ids))]
     assert len(ids) > 10
@@ -238,37 +305,50 @@ def test_a_full_disk_is_one_error_and_what_was_written_resumes(tmp_path: Path) -
 # Counting and fingerprints
 
 
-def test_a_result_counts_its_mentions() -> None:
+def test_a_result_is_all_that_a_run_keeps_of_a_sentence() -> None:
     mentions = (
         Mention((Span(0, 4),), "drug", "iron", provenance="exact"),
         Mention((Span(5, 9),), "group", "zinc", provenance="fuzzy", score=0.9),
-        Mention((Span(10, 14),), "drug", "gold", provenance="exact"),
     )
-    result = SentenceResult.of(
-        Sentence("s", "iron zinc gold", mentions), ["a", "b", "c"], effort={"n_passes": 2}
+    annotated = Annotated(
+        Sentence("s", "iron zinc", mentions), Effort(n_passes=2), problems=("odd",), verbatim=False
     )
-    assert result.by_type == {"drug": 2, "group": 1}
-    assert result.by_provenance == {"exact": 2, "fuzzy": 1}
-    assert result.effort == {"n_passes": 2}
+    result = SentenceResult.of(annotated)
+    assert (result.sentence_id, result.failure, result.problems) == ("s", None, ("odd",))
+    assert result.found() == list(mentions)
+    assert result.effort["n_passes"] == 2
+    assert result.effort["n_verbatim"] == 0
+    assert SentenceResult.of(Annotated(Sentence("s", "x"), failure="no")).failure == "no"
+
+
+def test_a_result_that_is_settled_counts_what_is_gone() -> None:
+    settled = RESULTS[0].settled(Sentence("s0", "", (RESULTS[0].found()[1],)))
+    assert [m.text for m in settled.mentions] == ["zinc"]
+    assert settled.effort == {"legal_mass": 0.1, "n_doubtful": 1}
 
 
 def test_fingerprints_tell_options_and_texts_apart() -> None:
-    sentences = [Sentence("a", "x"), Sentence("b", "y")]
-    base = fingerprint({"model": "m", "seed": 0}, sentences)
-    assert base == fingerprint({"seed": 0, "model": "m"}, sentences)
+    sentences = (Sentence("a", "x"), Sentence("b", "y"))
+    documents = [Document("d", sentences)]
+    base = fingerprint({"model": "m", "seed": 0}, documents)
+    assert base == fingerprint({"seed": 0, "model": "m"}, documents)
     others = [
-        fingerprint({"model": "m", "seed": 1}, sentences),
-        fingerprint({"model": "m", "seed": 0}, sentences[:1]),
-        fingerprint({"model": "m", "seed": 0}, sentences[::-1]),
-        fingerprint({"model": "m", "seed": 0}, [Sentence("a", "xb"), Sentence("", "y")]),
+        fingerprint({"model": "m", "seed": 1}, documents),
+        fingerprint({"model": "m", "seed": 0}, [Document("d", sentences[:1])]),
+        fingerprint({"model": "m", "seed": 0}, [Document("d", sentences[::-1])]),
+        fingerprint({"model": "m", "seed": 0}, [Document("d", (Sentence("a", "xb"), Sentence("", "y")))]),
+        fingerprint({"model": "m", "seed": 0}, [Document("e", sentences)]),
+        fingerprint({"model": "m", "seed": 0}, [Document("d", sentences[:1]), Document("d", sentences[1:])]),
     ]
-    assert len({base, *others}) == 5
+    assert len({base, *others}) == 7
 
 
 def test_mentions_come_back_from_their_file(tmp_path: Path) -> None:
     run(tmp_path / "out")
     found = read_mentions(mentions_path(tmp_path / "out"))
-    assert found == [("s0", record.mention()) for record in RESULTS[0].mentions]
+    assert found == [
+        (result.sentence_id, record.mention()) for result in RESULTS for record in result.mentions
+    ]
     assert found[0][1].margins == ((-1.1,),)
     assert found[1][1].score == 0.9
 

@@ -6,41 +6,56 @@ from pathlib import Path
 
 import pytest
 
+from constrained_ner.data import Mention, Provenance, Span
 from constrained_ner.errors import InputError, OutputError
 from constrained_ner.files import file_hash
+from constrained_ner.formats.mentions import MentionRecord
 from constrained_ner.runs.journal import SentenceResult
-from constrained_ner.runs.record import RunRecord, installed_versions, record_path
+from constrained_ner.runs.record import RunRecord, Totals, installed_versions, record_path
+
+
+def mention(sentence_id: str, start: int, type_: str, provenance: Provenance) -> MentionRecord:
+    return MentionRecord.of(
+        sentence_id, Mention((Span(start, start + 4),), type_, "iron", provenance=provenance)
+    )
+
 
 RESULTS = [
     SentenceResult(
         sentence_id="s0",
-        by_type={"group": 1, "drug": 2},
-        by_provenance={"exact": 2, "fuzzy": 1},
+        mentions=(
+            mention("s0", 0, "drug", "exact"),
+            mention("s0", 5, "group", "fuzzy"),
+            mention("s0", 10, "drug", "exact"),
+        ),
         effort={"n_passes": 3, "n_tokens": 20, "n_decisions": 4, "legal_mass": 3.5},
         problems=("unknown tag <x>",),
     ),
     SentenceResult(sentence_id="s1", failure="too long"),
     SentenceResult(
         sentence_id="s2",
-        by_type={"drug": 1},
-        by_provenance={"exact": 1},
+        mentions=(mention("s2", 0, "drug", "exact"),),
         effort={"n_passes": 1, "n_tokens": 5, "n_decisions": 1, "legal_mass": 1.0},
     ),
 ]
 
 
 def record(results: list[SentenceResult]) -> RunRecord:
-    return RunRecord.of(
-        results,
+    totals = Totals()
+    for result in results:
+        totals.add(result)
+    return RunRecord(
+        **totals.fields(),
         started="2025-01-01T00:00:00Z",
         input="devel.xml",
-        output=Path("out"),
+        output="out",
         options={"decoder": "copy-draft", "limit": None},
         schema_hash="a",
         prompt_hash="b",
         model_hash=None,
         elapsed_s=1.5,
         n_resumed=1,
+        versions=installed_versions(),
     )
 
 
