@@ -6,6 +6,7 @@ sentence = ner.annotate("Effect of aspirin on beta-blockers.")
 """
 
 from .annotation.annotator import Annotator
+from .annotation.settings import Settings
 from .data import Document, Mention, Sentence, Span
 from .errors import ConstrainedNerError, SentenceError, UserError
 from .schema import DDI, EntityType, Schema
@@ -22,6 +23,7 @@ __all__ = [
     "Schema",
     "Sentence",
     "SentenceError",
+    "Settings",
     "Span",
     "UserError",
     "__version__",

@@ -1,0 +1,12 @@
+"""Text in, sentences with mentions out.
+
+settings.py     every option, declared once
+annotator.py    the front door
+pipeline.py     windows, turns and failures, written once for both transports
+by_logits.py    transport 1: decoded here, by a model whose logits we see
+by_text.py      transport 2: asked from a server, whose answers are checked
+free_answer.py  an answer that may be anything -> mentions; alignment.py, inked.py: free text -> offsets
+result.py       what comes back for a sentence
+consistency.py  names agree within a document
+lexicon.py      names to expect in drafts
+"""

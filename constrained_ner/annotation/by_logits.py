@@ -29,6 +29,13 @@ from .free_answer import read_answer
 from .result import Annotated, Effort
 from .settings import Settings
 
+_WINDOW = 128
+"""Tokens of a window of a text that is too long: as many as a long sentence has.
+
+Longer ones would be unlike what models are tuned on, and slower: each tag has the rest of the window drafted
+again.
+"""
+
 _DECODERS = {"copy-draft": copy_draft, "stepwise": stepwise, "unconstrained": unconstrained}
 
 
@@ -77,7 +84,8 @@ class ByLogits:
     def windows(self, text: str) -> Iterator[str]:
         # A sentence is there twice: in the question, and in the answer, which tags make longer.
         room = self._prompt.room_for_text
-        most, size = max(1, room // 2), max(1, room // 3)
+        most = max(1, room // 2)
+        size = max(1, min(room // 3, _WINDOW))
         if len(text) <= most // 4:  # no token is shorter than a byte, no character longer than four
             return iter([text])
         return windows(text, self._n_tokens, most=most, size=size, boundary=self._boundary)

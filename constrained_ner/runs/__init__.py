@@ -1,0 +1,9 @@
+"""A whole input, end to end.
+
+job.py       read, annotate, settle, write
+examples.py  the examples that a run shows, kept apart from what it annotates
+journal.py   what is done so far; survives a kill
+record.py    what was asked for and what came of it
+splits.py    what may be learnt from, and how often a test was looked at
+progress.py  the display
+"""

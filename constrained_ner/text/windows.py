@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from ..constraint.edges import CLOSE, OPEN, Boundary, edges
 
 _SPACE = re.compile(r"\s")
+_SENTENCE_END = re.compile(r"[.!?;:]\s+")
 _CHARACTERS_A_TOKEN = 4  # of English text, about: how much is looked at for one window
 _NEARBY = 256  # characters on either side of a place without white space where a word's edge is looked for
 
@@ -46,13 +47,18 @@ def cut_near_middle(text: str, boundary: Boundary = "word") -> int | None:
 
 
 def cut_near(text: str, place: int, boundary: Boundary = "word") -> int | None:
-    """The cut nearest to a place: after white space, else where a tag may be, else between any characters.
+    """Where to cut a text near a place; None for a single character.
 
-    None for a single character.
+    That is after the end of a sentence or clause if one is not too far, else after the nearest white space,
+    else where a tag may be, else between any two characters.
     """
     if len(text) < 2:
         return None
     place = min(max(place, 1), len(text) - 1)
+    reach = place // 3
+    ends = (m.end() for m in _SENTENCE_END.finditer(text, place - reach, min(place + reach, len(text) - 1)))
+    if end := min(ends, key=lambda n: abs(n - place), default=None):
+        return end
     before = next((n for n in range(place, 0, -1) if text[n - 1].isspace()), None)
     after = _SPACE.search(text, place, len(text) - 1)
     cuts = [n for n in (before, after and after.end()) if n]
