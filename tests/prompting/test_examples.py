@@ -274,7 +274,7 @@ def test_a_command_line_without_examples_asks_for_none() -> None:
     assert ExampleRequest.wanted(None, None, "diverse", 0) is None
     assert ExampleRequest.wanted(0, SHOTS, "similar", 0) is None
     assert ExampleRequest.wanted(3, SHOTS, "similar", 1) == ExampleRequest(SHOTS, 3, "similar", 1)
-    with pytest.raises(UserError, match="name one with --examples"):
+    with pytest.raises(UserError, match="name a file with --examples"):
         ExampleRequest.wanted(3, None, "diverse", 0)
 
 
@@ -426,7 +426,7 @@ def test_the_bundled_model_says_that_it_is_given_none(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--shots", 2), "name one with --examples"),
+        (("--shots", 2), "name a file with --examples"),
         (("--examples", SHOTS), "say how many examples"),
         (("--shots", 2, "--examples", SAMPLE), "may not serve as examples"),
         (("--shots", 99, "--examples", SHOTS), "--shots asks for 99 examples"),

@@ -61,7 +61,7 @@ class ExampleRequest:
         if n == 0 or (n is None and examples is None and select in SELECTIONS):
             return None
         if examples is None:
-            raise UserError("--shots needs a file to take the examples from: name one with --examples")
+            raise UserError("--shots needs examples: name a file with --examples")
         return cls(examples, n, select, seed)
 
     def record(self) -> dict[str, Any]:
