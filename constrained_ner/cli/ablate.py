@@ -32,6 +32,7 @@ from .options import (
     ContextOption,
     Device,
     DeviceOption,
+    ExtraBuffersOption,
     ForceOption,
     Instructions,
     InstructionsOption,
@@ -97,6 +98,7 @@ def ablate(
     batch: BatchOption = None,
     context: ContextOption = None,
     threads: ThreadsOption = None,
+    extra_buffers: ExtraBuffersOption = None,
     trust_remote_code: TrustRemoteCodeOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -117,6 +119,7 @@ def ablate(
         base_url=base_url,
         server=server,
         timeout=timeout,
+        extra_buffers=extra_buffers,
         trust_remote_code=trust_remote_code,
     )
     chosen = grid(

@@ -34,6 +34,7 @@ from .options import (
     Engine,
     EngineOption,
     ExamplesOption,
+    ExtraBuffersOption,
     ForceOption,
     Instructions,
     InstructionsOption,
@@ -113,6 +114,7 @@ def annotate(
     batch: BatchOption = None,
     context: ContextOption = None,
     threads: ThreadsOption = None,
+    extra_buffers: ExtraBuffersOption = None,
     trust_remote_code: TrustRemoteCodeOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -132,6 +134,7 @@ def annotate(
         base_url=base_url,
         server=server,
         timeout=timeout,
+        extra_buffers=extra_buffers,
         trust_remote_code=trust_remote_code,
     )
     decoder_name: DecoderName | None = decoder.value if decoder else None

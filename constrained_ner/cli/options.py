@@ -141,6 +141,13 @@ TimeoutOption = Annotated[
     float | None, typer.Option("--timeout", min=0.1, help="Seconds to wait for an answer of a server.")
 ]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="Processor threads (GGUF).")]
+ExtraBuffersOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--extra-buffers/--no-extra-buffers",
+        help="Let llama.cpp rearrange the weights for this processor; default: unless it uses AMX.",
+    ),
+]
 TrustRemoteCodeOption = Annotated[
     bool, typer.Option("--trust-remote-code", help="Let a hub's model run its own code.")
 ]
@@ -172,6 +179,7 @@ def backend_options(
     batch: int | None,
     context: int | None,
     threads: int | None,
+    extra_buffers: bool | None,
     base_url: str | None,
     server: Server | None,
     timeout: float | None,
@@ -187,6 +195,7 @@ def backend_options(
         "batch": batch,
         "context": context,
         "threads": threads,
+        "extra_buffers": extra_buffers,
         "base_url": base_url,
         "server": server and server.value,
         "timeout": timeout,
