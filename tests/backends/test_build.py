@@ -256,10 +256,10 @@ def test_the_extra_buffers_are_off_where_llama_cpp_computes_with_amx(
 if HERE_IS_AMX:
 
     def test_the_bundled_model_runs_on_a_processor_with_amx() -> None:
-        """Without the mend, a build by GCC 12 dies here of a segmentation fault.
+        """With the extra buffers, a build by GCC 12 dies here of a segmentation fault.
 
-        The test exists only on processors with AMX. There is nothing to see elsewhere, and a skipped test would
-        fail continuous integration: what is done without AMX is covered by the stand-ins above.
+        The test exists only on processors with AMX. Elsewhere it could not fail, and a skipped test would
+        fail continuous integration; there, only the stand-ins above test what happens with AMX.
         """
         script = (
             "from constrained_ner import Annotator; print(Annotator.load(threads=1).annotate('Aspirin.'))"
