@@ -116,8 +116,8 @@ class Vocabulary:
 
         No id is a control id, whatever the text spells. If the tokenizer alters the text (Unicode
         normalisation, unknown characters) or finds a control token in it, both halves of the text are encoded
-        separately, and so on down to single characters, which get the longest tokens that fit. Raises ValueError
-        if a byte is in no token.
+        separately, and so on down to single characters, which get the longest tokens that fit.
+        Raises ValueError if a byte is in no token.
         """
         if not text:
             return []
