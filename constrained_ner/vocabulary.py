@@ -1,8 +1,7 @@
 """The tokens of a model as bytes: id -> bytes, text -> ids, the byte trie, the ids that end an answer.
 
-A back end builds a Vocabulary from its own tokenizer. From here on a token is a byte string, whatever the
-tokenizer's kind: byte-level BPE (GPT-2, Llama 3, Qwen) or SentencePiece with byte fallback (Llama 2, Phi 3,
-Gemma).
+A back end builds a Vocabulary from its own tokenizer. After that a token is a byte string, whatever the
+tokenizer: byte-level BPE (GPT-2, Llama 3, Qwen) or SentencePiece with byte fallback (Llama 2, Phi 3, Gemma).
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cached_property
 
 ROOT = 0
-_ANCHOR = "\n"  # never merges with what follows it in a SentencePiece vocabulary: it is a byte token there
+_ANCHOR = "\n"  # a byte token in SentencePiece vocabularies, so it never merges with what follows it
 _ANCHORED = (_ANCHOR.encode(), b" " + _ANCHOR.encode())
 _CONTROL_SPELLING = re.compile(
     rb"<(\||\xef\xbd\x9c).*|.*(\||\xef\xbd\x9c)>|\[PAD\d+\]|<pad>|<mask>", re.DOTALL
@@ -22,8 +21,8 @@ _CONTROL_SPELLING = re.compile(
 class Trie:
     """A byte trie over token ids.
 
-    edges: (node << 8 | byte) -> node; one flat dict, a third of the memory of nested ones.
-    tokens: node -> the ids that spell the path to it (several: a byte token may repeat a piece).
+    edges: (node << 8 | byte) -> node; one flat dict takes a third of the memory of nested ones.
+    tokens: node -> the ids that spell the path to it (there may be several: a byte token can repeat a piece).
     """
 
     def __init__(self, entries: Iterable[tuple[int, bytes]]) -> None:
@@ -42,7 +41,7 @@ class Trie:
             self.tokens[node] = (*self.tokens.get(node, ()), token_id)
 
     def longest_match(self, data: bytes, start: int) -> tuple[int, int] | None:
-        """The longest token that data holds at start, as (id, end); None where no token fits."""
+        """The longest token in data at start, as (id, end); None if no token fits."""
         node, best = ROOT, None
         for at in range(start, len(data)):
             child = self.edges.get(node << 8 | data[at])
@@ -50,23 +49,24 @@ class Trie:
                 break
             node = child
             if node in self.tokens:
-                best = (self.tokens[node][-1], at + 1)  # pieces stand after the byte tokens that repeat them
+                best = (self.tokens[node][-1], at + 1)  # pieces come after the byte tokens that they repeat
         return best
 
 
 class Vocabulary:
     """The tokens of one model.
 
-    token_bytes: the bytes of every id; b"" for a token that stands for no text.
+    token_bytes: the bytes of every id; b"" for a token without text.
     control_ids: ids that are not text (`<|eot_id|>`, a model's own tag tokens). Their bytes, if any, are
-        how they are spelt when specials are shown. They are never in the trie.
-    stop_ids: ids that end an answer. Control ids too.
-    bos_id: the id that stands before every text in training, None if none does. A prompt begins with it
-        unless its template has already written it.
-    eos_id: the id that ends a text, None if none does. Some templates write it after an answer.
-    leading_space: the tokenizer begins a text with a space of its own (SentencePiece's dummy prefix).
-    tokenize: text -> ids, with specials off; may add the leading space, may normalise: `encode` mends both.
-    tokenize_template: template text -> ids, with specials on.
+        their spelling when special tokens are shown. They are never in the trie.
+    stop_ids: ids that end an answer. They are control ids, too.
+    bos_id: the id before every text in training, None if there is none. A prompt begins with it, unless the
+        template has already written it.
+    eos_id: the id that ends a text, None if there is none. Some templates write it after an answer.
+    leading_space: whether the tokenizer puts a space before every text (SentencePiece's dummy prefix).
+    tokenize: text -> ids, without special tokens. It may add the leading space and may normalise; `encode`
+        corrects both.
+    tokenize_template: template text -> ids, with special tokens.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Vocabulary:
 
     @cached_property
     def trie(self) -> Trie:
-        """Every token that stands for text. Built on first use: 0.3 s for 128,256 tokens."""
+        """All tokens that are text. Built on first use: 0.3 s for 128,256 tokens."""
         return Trie(
             (token_id, piece)
             for token_id, piece in enumerate(self.token_bytes)
@@ -104,19 +104,20 @@ class Vocabulary:
 
     @cached_property
     def control_by_bytes(self) -> dict[bytes, int]:
-        """The control tokens that are spelt as text, by their spelling."""
+        """The control tokens that have a spelling, by that spelling."""
         return {self.token_bytes[i]: i for i in sorted(self.control_ids, reverse=True) if self.token_bytes[i]}
 
     def decode(self, token_ids: Iterable[int]) -> bytes:
-        """The bytes of the tokens, one after the other, nothing added or removed."""
+        """The concatenated bytes of the tokens; nothing is added or removed."""
         return b"".join(self.token_bytes[i] for i in token_ids)
 
     def encode(self, text: str) -> list[int]:
         """The model's own tokenisation of the text, verbatim: decode(encode(text)) == text.encode().
 
-        No id is a control id, whatever the text spells. Where the tokenizer would alter the text (Unicode
-        normalisation, unknown characters) or make a control token of it, the smallest part that it does this
-        to, found by halving, is cut in two; a single character is taken by the longest tokens that fit.
+        No id is a control id, whatever the text spells. If the tokenizer alters the text (Unicode
+        normalisation, unknown characters) or finds a control token in it, both halves of the text are encoded
+        separately, and so on down to single characters, which get the longest tokens that fit.
+        Raises ValueError if a byte is in no token.
         """
         if not text:
             return []
@@ -129,13 +130,13 @@ class Vocabulary:
         cut = _cut(text)
         try:
             return self.encode(text[:cut]) + self.encode(text[cut:])
-        except ValueError:  # a vocabulary without every byte: perhaps a longer token bridges the cut
+        except ValueError:  # some byte has no token of its own: perhaps a longer token bridges the cut
             return self._encode_greedily(wanted)
 
     def encode_template(self, text: str, *, inner: bool = False) -> list[int]:
-        """Ids of a chat template's own text, control tokens recognised in it.
+        """Ids of a chat template's own text; control tokens in it are recognised.
 
-        inner: other text stands before it, so the tokenizer's leading space does not.
+        inner: other text comes before it, so there is no leading space.
         """
         return self._bare(self._tokenize_template, text) if inner else self._tokenize_template(text)
 
@@ -162,9 +163,9 @@ class Vocabulary:
 
 
 def looks_like_control(spelling: bytes, chat_template: str | None) -> bool:
-    """Whether a token that its tokenizer finds in plain text is one of a chat's control strings all the same.
+    """Whether a token that its tokenizer finds in plain text is nevertheless a control string of a chat.
 
-    True for `<|im_start|>` and its kin, for paddings such as `[PAD151646]`, and for bracketed strings that
+    True for `<|im_start|>` and the like, for padding such as `[PAD151646]`, and for bracketed strings that
     the model's own chat template writes (`<think>`, `<tool_call>`). False for `<td>`, blanks, words.
     """
     if _CONTROL_SPELLING.fullmatch(spelling):
@@ -174,9 +175,9 @@ def looks_like_control(spelling: bytes, chat_template: str | None) -> bool:
 
 
 def _cut(text: str) -> int:
-    """Where to cut a text of two characters or more: before the blank nearest to its middle, or there.
+    """Where to cut a text of two or more characters: before the blank nearest its middle, else in the middle.
 
-    Tokens that begin with a blank stay whole that way.
+    Tokens that begin with a blank stay whole this way.
     """
     middle = len(text) // 2
     before, after = text.rfind(" ", 1, middle + 1), text.find(" ", middle)
@@ -184,7 +185,7 @@ def _cut(text: str) -> int:
 
 
 def _byte_level_alphabet() -> dict[str, int]:
-    """GPT-2's printable stand-in for every byte, inverted (Radford et al. 2019, `bytes_to_unicode`)."""
+    """Character -> byte: the inverse of GPT-2's `bytes_to_unicode` (Radford et al. 2019)."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in printable]
     return {chr(byte): byte for byte in printable} | {chr(256 + n): byte for n, byte in enumerate(others)}

@@ -70,7 +70,7 @@ class Backend(Protocol):
         """The identity for people to read: some of it in more detail, and with name, path and version."""
 
     def close(self) -> None:
-        """Free the model's memory, or hang up. May be called again; any other use is then an error."""
+        """Free the model's memory, or hang up. May be called again; the model cannot be used after it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The fake: it keeps what a cache would keep, and refuses what no back end could do."""
+"""The fake keeps what a cache would keep, and rejects what no back end could do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""llama.cpp for real, on models with random weights that are written here."""
+"""The real llama.cpp, with models of random weights that are written here."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_a_failed_pass_leaves_a_usable_back_end(
     np.testing.assert_allclose(scores.logits, from_scratch((1, 2, 3, 4, 8))[[3]], atol=1e-4)
 
 
-def test_context_length_is_the_model_s_unless_told(model_path: Path, backend: LlamaCppBackend) -> None:
+def test_context_length_defaults_to_the_models_own(model_path: Path, backend: LlamaCppBackend) -> None:
     assert backend.context_length == 512
     short = LlamaCppBackend(model_path, threads=1, context=20)
     with pytest.raises(ValueError, match="more than 20 tokens"):
@@ -188,7 +188,7 @@ def test_load_backend_knows_a_gguf_by_its_first_bytes(model_path: Path, tmp_path
         load_backend(model_path, quantize="4bit")
 
 
-# What is not a model, or not asked rightly
+# Files that are not models, options that do not fit
 
 
 def test_options_that_llama_cpp_cannot_meet(model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Models on servers: what is asked, what is made of the answers, and what happens when things go wrong."""
+"""Models on servers: requests, what becomes of the answers, and what happens when something fails."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def found(annotated: Annotated) -> list[tuple[int, int, str]]:
 
 
 def run(*arguments: object, main: Callable[[], None] = command.main) -> int:
-    """A command in this process, `llm-NERC` unless told otherwise; returns its exit code."""
+    """A command in this process, `llm-NERC` by default; returns its exit code."""
     before, sys.argv = sys.argv, ["llm-NERC", *map(str, arguments)]
     try:
         main()
@@ -211,7 +211,7 @@ def test_what_an_ollama_answer_is_worth() -> None:
         "a aspirin": '["a", " <drug>aspirin</drug>"]',  # legal
         "b aspirin": '["b", " <drug>aspirin"]',  # the schema's, but a tag is not closed
         "c aspirin": '["c", " <drug>aspirin</drug>" ]\n',  # legal, written with other spaces
-        "d aspirin": "d <drug>Aspirin</drug>",  # no schema has been heeded here
+        "d aspirin": "d <drug>Aspirin</drug>",  # the schema was ignored
     }
     said: list[str] = []
 
@@ -244,7 +244,7 @@ def test_ollama_is_never_sent_what_it_would_cut_silently() -> None:
         assert stand_in.questions == []
 
 
-def test_a_wrong_name_for_ollama_is_told_with_the_right_ones(
+def test_a_wrong_name_for_ollama_lists_the_right_ones(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     with ollama_stand_in(lambda path, body: ollama_answer("[]")) as stand_in:
@@ -342,10 +342,10 @@ def test_it_works_where_an_event_loop_runs_already() -> None:
     assert len(asyncio.run(as_in_a_notebook()).mentions) == 1
 
 
-# ---- a server that does not heed the constraint
+# ---- a server that ignores the constraint
 
 
-def test_an_ignored_constraint_is_told_once_and_the_answers_are_aligned() -> None:
+def test_an_ignored_constraint_is_reported_once_and_the_answers_are_aligned() -> None:
     said: list[str] = []
     texts = ["Give aspirin.", "Take aspirin now.", "No ASPIRIN at all."]
 
@@ -367,7 +367,7 @@ def test_an_ignored_constraint_is_told_once_and_the_answers_are_aligned() -> Non
     assert "0.12" in warning
 
 
-# ---- what the back end says of itself
+# ---- what the back end says about itself
 
 
 def test_a_server_shows_no_logits_and_may_be_asked_from_threads() -> None:
@@ -376,16 +376,15 @@ def test_a_server_shows_no_logits_and_may_be_asked_from_threads() -> None:
         assert (backend.shows_logits, backend.thread_safe) == (False, True)
         assert backend.identity == {"backend": "server", "name": "tiny", "server": "llama-server"}
         assert backend.description == {**backend.identity, "path": f"{stand_in.url}/v1"}
-        assert (
-            backend.temperature is backend.chat_template is backend.adapter_card is backend.base_model is None
-        )
+        assert (backend.temperature, backend.chat_template) == (None, None)
+        assert (backend.adapter_card, backend.base_model) == (None, None)
         backend.close()
         backend.close()
         with pytest.raises(ModelError, match="the connection is closed"):
             backend.submit(TextRequest((("user", ASPIRIN),), 9))
 
 
-# ---- trouble
+# ---- failures
 
 
 def failing_first(n: int, reply: Reply) -> Behaviour:
@@ -602,7 +601,7 @@ def test_ctrl_c_drops_what_is_under_way_and_keeps_what_is_done(tmp_path: Path) -
     assert journal.read_bytes().count(b"\n") >= 5
 
 
-# ---- mistakes: one line, exit code 2, nothing written
+# ---- user errors: one line, exit code 2, nothing written
 
 
 def error_of(capsys: pytest.CaptureFixture[str], tmp_path: Path, *arguments: object) -> str:
@@ -639,12 +638,20 @@ def test_options_that_do_not_go_together(
     assert message in error_of(capsys, tmp_path, *arguments)
 
 
-@pytest.mark.parametrize("package", ["outlines", "openai", "ollama"])
-def test_a_client_that_is_not_installed(package: str) -> None:
+@pytest.mark.parametrize(
+    ("package", "model"),
+    [
+        ("outlines", "ollama:tiny"),
+        ("outlines", "openai:tiny"),
+        ("ollama", "ollama:tiny"),
+        ("openai", "openai:tiny"),
+    ],
+)
+def test_a_client_that_is_not_installed(package: str, model: str) -> None:
     script = (
         f"import sys; sys.modules[{package!r}] = None\n"
         "from constrained_ner.backends import load_backend\n"
-        "load_backend('ollama:tiny')"
+        f"load_backend({model!r})"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
@@ -658,7 +665,7 @@ def test_a_client_that_is_not_installed(package: str) -> None:
         (
             "openai:tiny",
             (401, {"error": {"message": "wrong key"}}),
-            "rejects the key in OPENAI_API_KEY: 401 wrong key",
+            "rejects the key: 401 wrong key",
         ),
         ("openai:tiny", (500, {"error": {"message": "on fire"}}), "500 on fire"),
         ("openai:tiny", (200, {"hello": "world"}), "has no model 'tiny'; it has none"),
@@ -680,14 +687,14 @@ def test_a_server_that_is_not_what_was_meant(
 @pytest.mark.parametrize(
     "reply", [(200, {}), (200, "hello"), (200, {"choices": []}), (200, {"choices": None})]
 )
-def test_an_answer_that_is_none_fails_its_sentence(reply: Reply) -> None:
+def test_a_malformed_answer_fails_its_sentence(reply: Reply) -> None:
     with openai_stand_in(lambda path, body: reply) as stand_in, openai_annotator(stand_in) as ner:
         (result,) = ner.run([Sentence("s", ASPIRIN)])
     assert result.failure is not None
     assert "malformed server response" in result.failure
 
 
-def test_an_ollama_answer_that_is_none_fails_its_sentence() -> None:
+def test_a_malformed_ollama_answer_fails_its_sentence() -> None:
     with ollama_stand_in(lambda path, body: (200, "<html>")) as stand_in, ollama_annotator(stand_in) as ner:
         (result,) = ner.run([Sentence("s", ASPIRIN)])
     assert result.failure is not None

@@ -1,4 +1,4 @@
-"""transformers for real, on models with random weights that are written here."""
+"""The real transformers, with models of random weights that are written here."""
 
 from __future__ import annotations
 
@@ -452,7 +452,7 @@ def test_hub_id_without_network(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def test_adapter_that_is_none(folder: Callable[[str], Path], tmp_path: Path) -> None:
+def test_not_an_adapter(folder: Callable[[str], Path], tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"absent: no such adapter folder"):
         load_backend(folder("llama"), adapter=str(tmp_path / "absent"))
     with pytest.raises(ModelError, match=r"not an adapter folder \(no adapter_config\.json\)"):

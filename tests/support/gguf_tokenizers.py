@@ -1,4 +1,4 @@
-"""The tokenizer of a GGUF file, built again with Hugging Face's library: two readers of one vocabulary."""
+"""The tokenizer of a GGUF file, rebuilt with Hugging Face's library, so that two readers can be compared."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LLAMA_3 = (
     r"\s+(?!\S)|\s+"
 )
 WORDS = {"llama-bpe": LLAMA_3, "qwen2": LLAMA_3.replace("{1,3}", "")}
-"""How these split a text before they merge; others do as GPT-2."""
+"""How these split a text before merging; the others split like GPT-2."""
 
 CONTROL, BYTE = 3, 6  # token types of llama.cpp
 _SCALARS = dict(enumerate("BbHhIif?")) | {10: "Q", 11: "q", 12: "d"}
@@ -22,7 +22,7 @@ _STRING, _ARRAY = 8, 9
 
 
 def tokenizer_of_gguf(path: Path, chat_template: str | None = None) -> PreTrainedTokenizerFast:
-    """A fast tokenizer of transformers with the file's tokens, merges, control tokens and template."""
+    """A fast tokenizer of transformers with the tokens, merges, control tokens and template of the file."""
     about = read_metadata(path)
     tokens, types = about["tokenizer.ggml.tokens"], about["tokenizer.ggml.token_type"]
     ids = {token: token_id for token_id, token in enumerate(tokens)}

@@ -1,5 +1,5 @@
 """Servers for tests: a real one (llama_cpp.server), one that speaks Ollama's protocol over a real model, and
-one that behaves as it is told. All on loopback ports, and all gone at the end of their `with`."""
+one with programmable behaviour. All listen on loopback ports and are gone at the end of their `with`."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from extra_buffers import without_extra_buffers
+
 Reply = tuple[int, Any] | tuple[int, Any, dict[str, str]]
 Behaviour = Callable[[str, dict[str, Any]], Reply]
 """Path and body of a request -> status, JSON (or text), and headers."""
@@ -32,7 +34,7 @@ def free_port() -> int:
 
 
 def with_visible_tags(model: Path, copy: Path) -> Path:
-    """A copy of the bundled model whose tags are ordinary tokens: servers do not show control tokens."""
+    """A copy of the bundled model with ordinary tokens as tags, as servers do not show control tokens."""
     import gguf
 
     shutil.copyfile(model, copy)
@@ -46,13 +48,22 @@ def with_visible_tags(model: Path, copy: Path) -> Path:
     return copy
 
 
+_SERVER = """
+from extra_buffers import without_extra_buffers
+from llama_cpp.server.__main__ import main
+with without_extra_buffers():
+    main()
+"""
+
+
 @contextlib.contextmanager
 def llama_cpp_server(model: Path, *, n_ctx: int = 1024) -> Iterator[str]:
-    """The address of a real `llama_cpp.server` that has this model under the name "bundled"."""
+    """The address of a real `llama_cpp.server` that serves this model under the name "bundled"."""
     port = free_port()
-    command = [sys.executable, "-m", "llama_cpp.server", "--model", str(model), "--model_alias", "bundled"]
+    command = [sys.executable, "-c", _SERVER, "--model", str(model), "--model_alias", "bundled"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--n_ctx", str(n_ctx), "--n_threads", "1"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    paths = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen([*command, "--n_threads_batch", "1"], env=environment, **quiet)
     try:
@@ -81,10 +92,10 @@ def _answers(url: str) -> bool:
 
 
 class StandIn:
-    """An HTTP server that answers every request by a function, and remembers them.
+    """An HTTP server that answers every request with a function, and records the requests.
 
-    requests: pairs of path and body, in the order of their coming. keys: what they were authorised with.
-    most_at_once: requests under way together.
+    requests: pairs of path and body, in order of arrival. keys: what they were authorised with.
+    most_at_once: the highest number of concurrent requests.
     """
 
     def __init__(self, behaviour: Behaviour) -> None:
@@ -100,7 +111,7 @@ class StandIn:
 
     @property
     def questions(self) -> list[dict[str, Any]]:
-        """The bodies of the requests for an answer."""
+        """The bodies of the requests that ask the model something."""
         return [body for _, body in self.requests if "messages" in body]
 
     def __enter__(self) -> StandIn:
@@ -196,10 +207,11 @@ def ollama_stand_in(chat: Behaviour) -> StandIn:
 
 
 def schema_enforcing_chat(model: Path) -> Behaviour:
-    """`/api/chat` over a real model; the JSON schema is enforced through llama.cpp's own conversion of it."""
+    """`/api/chat` over a real model; llama.cpp's own conversion enforces the JSON schema."""
     import llama_cpp
 
-    llama = llama_cpp.Llama(str(model), n_ctx=1024, n_threads=1, n_threads_batch=1, verbose=False)
+    with without_extra_buffers():
+        llama = llama_cpp.Llama(str(model), n_ctx=1024, n_threads=1, n_threads_batch=1, verbose=False)
     one_at_a_time = threading.Lock()
 
     def chat(path: str, body: dict[str, Any]) -> Reply:

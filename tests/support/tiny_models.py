@@ -1,4 +1,4 @@
-"""Models small enough to be made by a test: random weights, real tokenizers, real files."""
+"""Models small enough to be made in a test: random weights, real tokenizers, real files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ADDED_TEXT = ("<td>", "\n\n\n")  # added, not special, ordinary text
 
 
 def byte_level_tokenizer(n_tokens: int = 400) -> Tokenizer:
-    """Byte-level BPE with GPT-2's pre-tokenisation, as Llama 3 and Qwen have it."""
+    """Byte-level BPE with GPT-2's pre-tokenisation, as in Llama 3 and Qwen."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -43,7 +43,7 @@ def byte_level_tokenizer(n_tokens: int = 400) -> Tokenizer:
 def write_gguf(
     path: Path, tokenizer: Tokenizer | None, *, n_layers: int = 2, n_hidden: int = 32, seed: int = 0
 ) -> Path:
-    """A Llama in float32 with random weights; with no tokenizer, weights for 300 nameless tokens."""
+    """A Llama in float32 with random weights; without a tokenizer, weights for 300 tokens."""
     n_heads, n_tokens = 2, tokenizer.get_vocab_size() if tokenizer else 300
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_context_length(512)
@@ -80,7 +80,7 @@ def write_gguf(
 
 
 def add_byte_level_tokenizer(writer: gguf.GGUFWriter, tokenizer: Tokenizer) -> None:
-    """The tokenizer as GGUF metadata, as a converter writes it; `<think>` is user-defined, as in Qwen 3."""
+    """Write the tokenizer as GGUF metadata, like a converter; `<think>` is user-defined, as in Qwen 3."""
     by_id = {token_id: text for text, token_id in tokenizer.get_vocab(True).items()}
     tokens = [by_id[token_id] for token_id in range(len(by_id))]
     kinds = dict.fromkeys(CONTROLS, gguf.TokenType.CONTROL)
@@ -163,7 +163,7 @@ def write_transformers(folder: Path, kind: str, tokenizer: Tokenizer | None = No
     model = transformers.AutoModelForCausalLM.from_config(config)
     with torch.no_grad():
         for weights in model.parameters():
-            weights.mul_(5 if weights.ndim > 1 else 1)  # far enough from uniform for a mistake to show
+            weights.mul_(5 if weights.ndim > 1 else 1)  # far enough from uniform that mistakes show
     model.save_pretrained(folder)
     wrapped = transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token="<|im_end|>", chat_template=CHAT_TEMPLATE

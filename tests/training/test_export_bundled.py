@@ -8,6 +8,7 @@ import gguf
 import numpy as np
 import pytest
 import torch
+from extra_buffers import without_extra_buffers
 
 from constrained_ner.errors import ModelError
 from constrained_ner.export.families import permuted
@@ -80,7 +81,8 @@ def test_llama_cpp_agrees(
     llama_cpp = pytest.importorskip("llama_cpp")
     path = tmp_path / "m.gguf"
     export_gguf(model, tokenizer, path, precision=precision)
-    llama = llama_cpp.Llama(str(path), n_ctx=128, logits_all=True, verbose=False, n_threads=1)
+    with without_extra_buffers():
+        llama = llama_cpp.Llama(str(path), n_ctx=128, logits_all=True, verbose=False, n_threads=1)
     for text in TEXTS:
         ids = tokenizer.encode(text)
         assert llama.tokenize(text.encode(), add_bos=False, special=False) == ids

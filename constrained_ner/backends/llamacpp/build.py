@@ -23,6 +23,7 @@ from ...errors import ModelError
 from . import probe
 from .library import computes_with_amx, llama_cpp
 
+_BUNDLED = Path(__file__).parents[2] / "bundled"
 _TIMEOUT_S = 30.0
 _REBUILD = "pip install --force-reinstall --no-cache-dir --no-binary llama-cpp-python llama-cpp-python"
 _WITHOUT_AMX = "-mno-amx-int8 -mno-amx-tile -mno-amx-bf16"
@@ -61,7 +62,7 @@ def _advice(crash: str, extra_buffers: bool) -> str:
 
 def _probe(extra_buffers: bool) -> str | None:
     """The signal that the child died of, "" if it decoded the tokens, None if the build is not to blame."""
-    models = sorted((Path(__file__).parents[2] / "bundled").glob("*.gguf"))
+    models = sorted(_BUNDLED.glob("*.gguf"))
     if not models or not sys.executable:
         return None
     command = [sys.executable, probe.__file__, *llama_cpp.__path__[:1], str(models[0])]
