@@ -7,14 +7,14 @@ The columns are processor time, on which other programs have little effect:
 
     tables    seconds, once per vocabulary
     grammar   writing the grammar for the engine: our own work, not counted further
-    build     compiling it (ours: the automaton; tokenising the sentence counts with its first token)
+    build     compiling it (ours: the automaton; the sentence is tokenised at its first token)
     token     the legal set as a list of ids, and one step
     sentence  build and all tokens
     ratio     to ours, canonical, on the same sentences
 
 All but tables and ratio are medians over the sentences, in microseconds. Engines that take seconds for each
-    build     compiling it (ours: the automaton; tokenising the sentence counts with the first token)
-(see `decoding.engines.llguidance`).
+sentence get only the shortest ones. llguidance runs without its forced tokens, which would change its
+language (see `decoding.engines.llguidance`).
 """
 
 from __future__ import annotations
