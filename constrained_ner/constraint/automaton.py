@@ -117,9 +117,9 @@ class Constraint:
         """The state after all bytes of the piece; DEAD if no legal answer continues with them."""
         machine = self.machine
         if piece and is_single(state) and machine.tag_starts.isdisjoint(piece):
-            context = machine.context(state)
+            position, context = divmod(state[0], machine.n_contexts)
             if context in machine.copying:
-                return self._copy(machine.position(state), context, piece)
+                return self._copy(position, context, piece)
         for byte in piece:
             state = self.step(state, byte)
             if not state:
