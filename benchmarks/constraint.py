@@ -1,15 +1,20 @@
-"""What the constraint costs on a large vocabulary, beside grammar engines that are given the same language.
+"""What the constraint costs on a large vocabulary, next to grammar engines with the same language.
 
-    python benchmarks/constraint.py ggml-vocab-llama-bpe.gguf [sentences.xml]
+    python benchmarks/constraint.py ggml-vocab-llama-bpe.gguf [sentences.xml] [--native-only]
 
 Every engine follows the same tokens, the answer with the gold mentions, and gives its legal set before each.
-Columns, in processor time, which other programs on the machine hardly add to: tables, once per vocabulary, in
-seconds; then medians over the sentences in microseconds: grammar, writing it down for the engine, which is
-our own work and counts no further; build, compiling it (ours: the automaton, and tokenising the sentence);
-token, the legal set as a list of ids, and one step on; sentence, build and all tokens. The ratio is to ours,
-canonical, on the same sentences: engines that take seconds for each get only the shortest ones.
+The columns are processor time, on which other programs have little effect:
 
-llguidance runs without its forced tokens, which would make its language another one (see engines/llguidance).
+    tables    seconds, once per vocabulary
+    grammar   writing the grammar for the engine: our own work, not counted further
+    build     compiling it (ours: the automaton; the sentence is tokenised at its first token)
+    token     the legal set as a list of ids, and one step
+    sentence  build and all tokens
+    ratio     to ours, canonical, on the same sentences
+
+All but tables and ratio are medians over the sentences, in microseconds. Engines that take seconds for each
+sentence get only the shortest ones. llguidance runs without its forced tokens, which would change its
+language (see `decoding.engines.llguidance`).
 """
 
 from __future__ import annotations
@@ -40,7 +45,7 @@ from constrained_ner.schema import DDI
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A sentence, and the tokens of its answer, the stop token included."""
+    """A sentence and the tokens of its answer, including the stop token."""
 
     text: str
     token_ids: list[int]
@@ -118,14 +123,17 @@ def main() -> None:
     )
     parser.add_argument("vocabulary", type=Path, help="a GGUF file; its weights are not read")
     parser.add_argument("sentences", type=Path, nargs="?", default=Path("examples/sample.xml"))
-    parser.add_argument("--limit", type=int, default=200, help="sentences (default 200)")
-    parser.add_argument("--gbnf-limit", type=int, default=5, help="shortest ones for llama.cpp (default 5)")
+    parser.add_argument("--limit", type=int, default=200, help="how many sentences to time (default 200)")
+    parser.add_argument(
+        "--gbnf-limit", type=int, default=5, help="for llama.cpp, the shortest ones (default 5)"
+    )
     parser.add_argument("--outlines-limit", type=int, default=1, help="for outlines-core (default 1)")
+    parser.add_argument("--native-only", action="store_true", help="leave out the engines of others")
     options = parser.parse_args()
     model = LlamaModel(options.vocabulary, vocab_only=True)
     start_s = process_time()
     tags = TagTokens(TagMachine(Markup(DDI)), vocabulary_of_llama(model))
-    tags.vocabulary.trie  # noqa: B018  (once per vocabulary, as the other engines' tables)
+    tags.vocabulary.trie  # noqa: B018  (once per vocabulary, like the other engines' tables)
     tables_s = process_time() - start_s
     sentences = [s for document in read_ddi(options.sentences) for s in document if s.text]
     stride = max(1, len(sentences) // options.limit)
@@ -141,6 +149,8 @@ def main() -> None:
     ours = [time_ours(example, tags, "canonical") for example in examples]
     print(row("ours, canonical", tables_s, ours, ours))
     print(row("ours, any", tables_s, [time_ours(example, tags, "any") for example in examples], ours))
+    if options.native_only:
+        return
     spellings = Spellings(tags)
     engines: dict[str, tuple[Callable[[], Engine], int]] = {
         "llguidance": (lambda: LlguidanceEngine(spellings), len(examples)),

@@ -1,9 +1,9 @@
-"""Copy-draft against stepwise decoding: forward passes and seconds, side by side on one model.
+"""Copy-draft and stepwise decoding side by side on one model: forward passes and seconds.
 
     python benchmarks/decoders.py [XML] [--model MODEL] [--limit N] [--threads N] [--batch N]
 
-Blocks of sentences go through both decoders in turn, so that whatever else the machine does meets both. Then
-the main job runs on the whole file in a process of its own, for its peak memory.
+Blocks of sentences go through both decoders in turn, so that other load on the machine affects both. Then the
+main job runs on the whole file in a process of its own, to measure its peak memory.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def main() -> None:
 def race(
     backend: LogitsBackend, sentences: list[Sentence]
 ) -> tuple[dict[str, float], dict[str, list[Annotated]]]:
-    """Seconds and results per decoder. Each meets the sentences' names for itself."""
+    """Seconds and results for each decoder. Each has its own lexicon of the names found so far."""
     decoders: tuple[DecoderName, ...] = ("stepwise", "copy-draft")
     seconds = dict.fromkeys(decoders, 0.0)
     results: dict[str, list[Annotated]] = {name: [] for name in decoders}

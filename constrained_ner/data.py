@@ -1,7 +1,7 @@
 """What is annotated and what annotation finds: spans, mentions, sentences, documents.
 
-All offsets are half-open and count code points, as Python's own slices do: `text[span.start:span.end]`.
-Other conventions (the inclusive ends of the DDI corpus) live in the readers and writers of `corpora/`.
+All offsets are half-open and count code points, like Python's slices: `text[span.start:span.end]`.
+Other conventions (the inclusive ends of the DDI corpus) are converted in the modules of `formats/`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Literal
 Provenance = Literal["gold", "constrained", "exact", "normalised", "fuzzy", "repeated"]
 """How the offsets of a mention were obtained.
 
-gold: read from a file. constrained: by construction. exact: the free answer was a legal one, or the
-quoted name stands in the text as quoted. normalised: equal up to case and white space. fuzzy: similar.
-repeated: the model marked the name elsewhere in the document, and here it stands, too (see `consistency`).
+gold: read from a file. constrained: by construction. exact: the free answer was a legal one, or the text
+contains the name as quoted. normalised: equal up to case and white space. fuzzy: similar.
+repeated: the model marked the same name elsewhere in the document (see `consistency`).
 """
 
 INEXACT: tuple[Provenance, ...] = ("normalised", "fuzzy")
-"""Of mentions whose offsets are not those that the model wrote."""
+"""The provenances of mentions whose text is not exactly what the model wrote."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -38,10 +38,10 @@ class Span:
 class Mention:
     """A typed name in a sentence: one span, or several when the name is discontinuous.
 
-    text: the name as the sentence spells it (gold may differ: some corpora do).
-    confidence: probability in [0, 1], or None where none was computed.
-    score: similarity in [0, 1] of a fuzzy alignment, otherwise None.
-    margins: the decisions that wrote it, from which the confidence was computed (see `confidence`).
+    text: the name as the sentence spells it (gold may differ, as it does in some corpora).
+    confidence: probability in [0, 1]; None if not computed.
+    score: similarity in [0, 1] of a fuzzy alignment; None for all others.
+    margins: the decisions that wrote it, from which the confidence is computed (see `decoding.confidence`).
     """
 
     spans: tuple[Span, ...]
@@ -78,7 +78,7 @@ def covered_text(text: str, spans: Iterable[Span]) -> str:
 
 
 def single_line(text: str) -> str:
-    """The text with each line break (CR or LF) turned into a space, length unchanged."""
+    """The text with each CR or LF replaced by a space; the length does not change."""
     return text.replace("\r", " ").replace("\n", " ")
 
 
@@ -97,7 +97,7 @@ class Sentence:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """Sentences that stand together in one source."""
+    """The sentences of one source text, in order."""
 
     id: str
     sentences: tuple[Sentence, ...] = field(default=())

@@ -1,7 +1,7 @@
-"""What to look for: the entity types, with the words that describe them. The single source.
+"""What to look for: the entity types and the words that describe them, in one place.
 
-The prompt's list of types, the grammar's tags, the training targets and the parser all come from here.
-A user's own schema is a JSON or YAML file in the same shape:
+The prompt's list of types, the grammar's tags, the training targets and the parser are all made from it.
+A user's own schema is a JSON or YAML file of this form:
 
     name: chemistry
     types:
@@ -38,7 +38,7 @@ class EntityType(BaseModel):
 class Schema(BaseModel):
     """A named list of entity types with distinct names.
 
-    guide: rules that decide between the types, and what is none of them, for prompts that show them.
+    guide: rules for telling the types apart and for what not to mark, for prompts that show them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,12 +61,12 @@ class Schema(BaseModel):
         return tuple(t.name for t in self.types)
 
     def hash(self) -> str:
-        """SHA-256 over the content, the same on every machine, for records and adapters."""
+        """SHA-256 of the content, the same on every machine, for records and adapters."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
     @classmethod
     def load(cls, path: str | Path) -> Schema:
-        """Read a schema from a JSON or YAML file; SchemaError says what does not fit."""
+        """Read a schema from a JSON or YAML file. Raises SchemaError saying what is wrong with it."""
         path = Path(path)
         content = _parse(path, read_text(path, SchemaError))
         try:
@@ -77,7 +77,7 @@ class Schema(BaseModel):
 
 
 def _parse(path: Path, content: str) -> Any:
-    """The content as plain data: YAML by its file name, everything else as JSON."""
+    """The content as plain data: YAML if the file is named so, otherwise JSON."""
     if path.suffix.lower() in {".yaml", ".yml"}:
         try:
             import yaml

@@ -116,23 +116,18 @@ class Constraint:
     def advance(self, state: State, piece: bytes) -> State:
         """The state after all bytes of the piece; DEAD if no legal answer continues with them."""
         machine = self.machine
-        if piece and is_single(state) and machine.tag_starts.isdisjoint(piece):
-            context = machine.context(state)
-            if context in machine.copying:
-                return self._copy(machine.position(state), context, piece)
+        if piece and len(state) == 1 and machine.tag_starts.isdisjoint(piece):
+            position, context = divmod(state[0], machine.n_contexts)
+            if context in machine.copying:  # it can only be text: one comparison instead of a step per byte
+                end = position + len(piece)
+                in_time = context == machine.OUTSIDE or end <= self.last_close
+                fits = in_time and self.data.startswith(piece, position)
+                return machine.state(end, machine.copies[context]) if fits else DEAD
         for byte in piece:
             state = self.step(state, byte)
             if not state:
                 break
         return state
-
-    def _copy(self, position: int, context: int, piece: bytes) -> State:
-        """`advance` for a piece that can only be text: one comparison instead of a step per byte."""
-        machine = self.machine
-        end = position + len(piece)
-        if context in machine.mention_contexts and end > self.last_close:
-            return DEAD
-        return machine.state(end, machine.copies[context]) if self.data.startswith(piece, position) else DEAD
 
     def accepts(self, state: State) -> bool:
         """Whether the answer may stop here: the whole sentence copied, no tag open."""

@@ -8,7 +8,7 @@ Tokenising is lazy: the text is tokenised once, and again for a few words after 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from .automaton import Constraint, TagMachine
 from .edges import CLOSE, OPEN
@@ -16,6 +16,7 @@ from .tag_tokens import TagTokens
 
 _START, _OUTSIDE = TagMachine.START, TagMachine.OUTSIDE
 _SPACE = ord(" ")
+_LONG = 256  # bytes: no two words are longer
 _OPENS = bytes(flags & OPEN == OPEN for flags in range(256))
 _CLOSES = bytes(flags & CLOSE == CLOSE for flags in range(256))
 
@@ -87,21 +88,41 @@ class CopyTokens:
 
     def _extend_path(self, position: int) -> None:
         """Tokenise the text from here on until it meets what has been tokenised before."""
-        data = self._constraint.data
-        # Two words are nearly always enough for that; the rest of the sentence costs ten times as much.
-        two_words = data.find(b" ", data.find(b" ", position + 1) + 1 or len(data)) if self._path else -1
+        data, encode = self._constraint.data, self._vocabulary.encode
         try:
-            if two_words < 0 or not self._add_to_path(
-                position, self._vocabulary.encode(data[position:two_words].decode()), must_meet=True
-            ):
-                self._add_to_path(position, self._vocabulary.encode(data[position:].decode()))
+            for end, meet_by in self._windows(position) if self._path else ():
+                if self._add_to_path(position, encode(data[position:end].decode()), meet_by=meet_by):
+                    return
+            self._add_to_path(position, encode(data[position:].decode()))
         except UnicodeDecodeError:
             return  # begins inside a character
 
-    def _add_to_path(self, position: int, token_ids: Iterable[int], *, must_meet: bool = False) -> bool:
+    def _windows(self, position: int) -> Iterator[tuple[int, int]]:
+        """Ends of pieces of the text to tokenise, growing, each with the place up to which its tokens count.
+
+        Two words are nearly always enough, and the rest of the text costs ten times as much or more. Tokens
+        do not change at a space. In text without spaces they may change near the cut, so half of them count.
+        """
+        data, n_bytes = self._constraint.data, self._constraint.n_bytes
+        two_words = data.find(b" ", data.find(b" ", position + 1) + 1 or n_bytes)
+        if 0 < two_words <= position + _LONG:
+            yield two_words, two_words
+        size = _LONG
+        while position + size < n_bytes:
+            end = data.rfind(b" ", position + size // 2, position + size)
+            if end > 0:
+                yield end, end
+            else:
+                end = position + size
+                while data[end] & 0xC0 == 0x80:  # not inside a character
+                    end -= 1
+                yield end, position + size // 2
+            size *= 2
+
+    def _add_to_path(self, position: int, token_ids: Iterable[int], *, meet_by: int | None = None) -> bool:
         """Add the tokens up to a place that is on the path already; return whether they were added.
 
-        must_meet: add nothing if no such place is reached.
+        meet_by: add nothing unless they meet the path here or before.
         """
         path, token_bytes = self._path, self._vocabulary.token_bytes
         steps: dict[int, TokenTo] = {}
@@ -111,7 +132,7 @@ class CopyTokens:
             end = position + len(token_bytes[token_id])
             steps[position] = (token_id, end)
             position = end
-        if must_meet and position not in path:
+        if meet_by is not None and (position not in path or position > meet_by):
             return False
         path.update(steps)
         return True

@@ -1,8 +1,8 @@
-"""Where a tag may stand in a text: the rule that keeps mentions whole words.
+"""The edges of a text, where tags may be placed: the rule that keeps mentions whole words.
 
-A mention starts and ends on a character that is not white space. With boundary "word", the default, neither
-edge lies between two word characters: `beta|-|blockers` has edges inside, `aspi.rin` has none between its
-letters. With boundary "char" every place between two characters will do.
+A mention starts and ends with a character that is not white space. With boundary "word", the default, neither
+end is between two word characters: `beta|-|blockers` has edges inside, but none between its letters. With
+boundary "char" a mention may start and end between any two characters.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Literal
 
 Boundary = Literal["word", "char"]
 
-OPEN, CLOSE = 1, 2  # what may stand at an edge: an opening tag, a closing tag; both: 3
+OPEN, CLOSE = 1, 2  # flags of an edge: an opening tag, a closing tag may be placed there
 
 _OTHER, _WORD, _SPACE, _LIMIT = range(4)  # kinds of characters; _LIMIT: before the first, after the last
 
@@ -22,7 +22,7 @@ _OTHER, _WORD, _SPACE, _LIMIT = range(4)  # kinds of characters; _LIMIT: before 
 def _kind(character: str) -> int:
     if character.isspace():
         return _SPACE
-    # A combining mark belongs to the letter that it stands on.
+    # A combining mark belongs to the letter before it.
     return _WORD if character.isalnum() or unicodedata.category(character)[0] == "M" else _OTHER
 
 
@@ -30,7 +30,7 @@ _ASCII_KINDS = bytes(_kind(chr(code)) if code < 128 else _OTHER for code in rang
 
 
 def _edge(before: int, after: int, boundary: Boundary) -> int:
-    """What may stand between a character of one kind and one of another."""
+    """The flags of the place between a character of one kind and one of another."""
     if boundary == "word" and before == after == _WORD:
         return 0
     opens = OPEN if after in (_OTHER, _WORD) else 0
@@ -45,7 +45,7 @@ _PAIRS = {
 
 
 def edges(text: str, boundary: Boundary = "word") -> bytes:
-    """OPEN and CLOSE flags for the place before each character, and one more for the end of the text.
+    """The OPEN and CLOSE flags of the place before each character, and of the end of the text.
 
     Example: list(edges("a b")) -> [OPEN, CLOSE, OPEN, CLOSE]
     """

@@ -87,20 +87,21 @@ class LegalTokens:
             copied = machine.copies[context]
             for token_id, end in self._copy_tokens.after(position, context):
                 found[token_id] = machine.state(end, copied)
-            for token_id, end, after in self._tagging(position, context):
-                found[token_id] = machine.state(end, after)
-        return found if certain else {token_id: self._advance_token(state, token_id) for token_id in found}
+            found.update(self._tagging(position, context))
+        if not certain:
+            found = {token_id: self._advance_token(state, token_id) for token_id in found}
+        return found
 
     def _advance_token(self, state: State, token_id: int) -> State:
         return self.constraint.advance(state, self.vocabulary.token_bytes[token_id])
 
-    def _tagging(self, position: int, context: int) -> list[tuple[int, int, int]]:
-        """The tokens that begin or continue a tag, each with the position and context that it leads to."""
+    def _tagging(self, position: int, context: int) -> dict[int, State]:
+        """The tokens that begin or continue a tag, each with the state of one item that it leads to."""
         constraint, tag_tokens = self.constraint, self.tag_tokens
-        found: list[tuple[int, int, int]] = []
+        found: dict[int, State] = {}
         needed = tag_tokens.needed[context]
         if constraint.edges[position] & needed == needed:
-            found = [(token_id, position, after) for token_id, after in tag_tokens.after[context]]
+            found = constraint.machine.states_at(position, tag_tokens.after[context])
         if context == _OUTSIDE and position < constraint.n_bytes and constraint.data[position] == _SPACE:
             spaced_at = position + 1
         elif context == _START:
@@ -108,7 +109,7 @@ class LegalTokens:
         else:
             return found
         if constraint.edges[spaced_at] & OPEN:
-            found += [(token_id, spaced_at, after) for token_id, after in tag_tokens.after_space]
+            found.update(constraint.machine.states_at(spaced_at, tag_tokens.after_space))
         return found
 
     def _any(self, state: State) -> dict[int, State]:

@@ -1,10 +1,10 @@
-"""Sentence <-> tagged text. The only part that knows what a tag looks like.
+"""Sentence <-> tagged text. The only module that knows what a tag looks like.
 
     Effect of <drug>aspirin</drug> on <group>beta-blockers</group>.
 
-Writing is exact: take the tags out and the sentence is back, byte for byte. Reading an answer that was
-generated under the constraint is not done here but by the constraint itself, which knows the sentence and so
-is not fooled by a literal `<drug>` in it. `parse` is for free answers, where nothing is certain.
+Writing is exact: without the tags, the sentence is back, byte for byte. An answer that was generated under
+the constraint is read by `Constraint.read`, which knows the sentence and so is not fooled by a literal
+`<drug>` in it. `parse` is for free answers, where nothing is certain.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class ParsedAnswer:
-    """A free answer with its tags taken out.
+    """A free answer with its tags removed.
 
-    plain: the answer's text without the tags that were understood.
+    plain: the answer without the tags that were understood.
     mentions: type and half-open offsets in `plain`, in order, disjoint.
     problems: what was not understood: `unknown tag <medicine>`, `<drug> is never closed`.
-    unknown_tags: what looks like a tag and is none of the schema's; it is part of `plain`.
+    unknown_tags: tags that are not in the schema; they are part of `plain`.
     """
 
     plain: str
@@ -78,7 +78,7 @@ class Markup:
     def expressible(
         self, sentence: Sentence, boundary: Boundary = "word"
     ) -> tuple[tuple[Mention, ...], tuple[Refused, ...]]:
-        """The mentions that inline tags can express, in order, and those that they cannot, with reasons."""
+        """The mentions that inline tags can express, in order, and the others, with reasons."""
         places = edges(sentence.text, boundary)
         kept: list[Mention] = []
         refused: list[Refused] = []
@@ -104,7 +104,7 @@ class Markup:
         return None
 
     def parse(self, answer: str) -> ParsedAnswer:
-        """Read the tags of a free answer, as leniently as can be done without inventing anything.
+        """Read the tags of a free answer, as leniently as possible without inventing anything.
 
         Example: parse("on <drug>aspirin</drug>") -> plain "on aspirin", mentions ((drug, 3-10),)
         """
@@ -120,7 +120,7 @@ class Markup:
                 plain.append(piece)
                 length += len(piece)
             elif name not in self.types:
-                # It may be text: it is kept, and the alignment decides.
+                # It may be text: keep it, and let the alignment decide.
                 problems.append(f"unknown tag {piece}")
                 unknown_tags.append(piece)
                 plain.append(piece)

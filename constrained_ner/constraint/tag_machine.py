@@ -92,6 +92,11 @@ class TagMachine:
         """The state of one item."""
         return (position * self.n_contexts + context,)
 
+    def states_at(self, position: int, contexts: Iterable[tuple[int, int]]) -> dict[int, State]:
+        """For pairs of a token id and a context: token id -> the state with that context at a position."""
+        here = position * self.n_contexts
+        return {token_id: (here + context,) for token_id, context in contexts}
+
     def position(self, state: State) -> int:
         """The byte position of the state's first item: how much of the sentence has been copied."""
         return state[0] // self.n_contexts

@@ -1,8 +1,8 @@
-"""The constraint inside the generation loops of others: Outlines, `transformers.generate`, llama-cpp-python.
+"""The constraint in other generation loops: Outlines, `transformers.generate`, llama-cpp-python.
 
-They all take a logits processor: a callable that sees the tokens so far and may alter the scores of the next
-one. Ours leaves the legal tokens as they are and sets all others to minus infinity. It is written against
-what the three have in common, so none of them is imported here.
+All of them take a logits processor: a callable that sees the tokens so far and may change the scores of the
+next one. Ours keeps the scores of the legal tokens and sets all others to minus infinity. It uses only what
+the three have in common, so none of them is imported here.
 
     processor = OutlinesLogitsProcessor(["Effect of aspirin.", "No names."], vocabulary)
 
@@ -35,20 +35,19 @@ Ids = tuple[int, ...]
 
 
 class OutlinesLogitsProcessor:
-    """Lets a model write nothing but the sentences with tags, one answer a row. May be used again and again.
+    """Restricts a model to the sentences with tags, one answer per row. Reusable.
 
-    texts: a sentence for each prompt of a batch, in order; one alone serves any number of them. Several rows
-        may share a prompt (beams, samples), as long as they stand next to each other.
-    vocabulary: the model's (`vocabulary_of_tokenizer`, `load_vocabulary`). Give generate() its `stop_ids` as
-        `eos_token_id`: it knows only some of them by itself.
+    texts: a sentence for each prompt of a batch, in order, or one sentence for any number of prompts. Several
+        rows may share a prompt (beams, samples) if they are next to each other.
+    vocabulary: the model's (`vocabulary_of_tokenizer`, `load_vocabulary`). Pass its `stop_ids` to generate()
+        as `eos_token_id`, which by itself knows only some of them.
 
-    What a row may write follows from the ids that the row holds, never from what stood in its place before,
-    so beam search may reorder rows as it likes. A call that does not go on from rows that were seen before
-    begins a new generation; `reset` (which Outlines calls) says so explicitly, and is needed only where a new
-    prompt is an old one with a part of its answer.
+    The ids of a row decide what it may write, never what was in its place before, so beam search may reorder
+    rows. A call that does not continue rows seen before begins a new generation. `reset` (which Outlines
+    calls) says so explicitly; it is needed only if a new prompt is an old one plus a part of its answer.
 
-    It has the methods of `outlines.processors.OutlinesLogitsProcessor`, not its class: that would need
-    Outlines for what transformers can do alone.
+    It has the methods of `outlines.processors.OutlinesLogitsProcessor` but does not inherit from it, so that
+    transformers works without Outlines.
     """
 
     def __init__(
@@ -67,7 +66,7 @@ class OutlinesLogitsProcessor:
             for text in ([texts] if isinstance(texts, str) else texts)
         ]
         if not self._walks:
-            raise ValueError("no sentences")
+            raise ValueError("texts is empty: pass at least one sentence")
         self._prompts: list[list[int]] = []  # of the generation under way, per row
 
     @staticmethod
@@ -80,7 +79,7 @@ class OutlinesLogitsProcessor:
         self._prompts = []
 
     def __call__(self, input_ids: Any, logits: Any) -> Any:
-        """The logits with all but the legal tokens at minus infinity; the argument is not altered.
+        """The logits with all but the legal tokens at minus infinity; the argument is not changed.
 
         input_ids: prompt and answer so far, shape (rows, length) or (length,); numpy or torch.
         logits: shape (rows, vocabulary) or (vocabulary,), of the same kind.
@@ -90,7 +89,7 @@ class OutlinesLogitsProcessor:
         return self.process_logits(input_ids, logits)
 
     def process_logits(self, input_ids: Any, logits: Any) -> Any:
-        """`__call__` for arrays that have rows."""
+        """`__call__` for arrays with rows."""
         masked = (
             np.full_like(logits, -np.inf)
             if isinstance(logits, np.ndarray)
@@ -101,9 +100,9 @@ class OutlinesLogitsProcessor:
         return masked
 
     def read(self, answers: Sequence[Sequence[int]]) -> list[Sentence | None]:
-        """The sentences with the mentions of answers, in order, None for an answer that is not finished.
+        """The sentences with the mentions of their answers, in order; None for an unfinished answer.
 
-        answers: per row, the ids that were generated, with or without what stands after the stop token.
+        answers: for each row the generated ids, with or without what follows the stop token.
         """
         return [walk.read(answer) for walk, answer in zip(self._walks_of(len(answers)), answers, strict=True)]
 
@@ -116,20 +115,21 @@ class OutlinesLogitsProcessor:
         return [walk.legal_ids(answer) for walk, answer in zip(walks, self._answers(rows), strict=True)]
 
     def _goes_on(self, rows: list[list[int]], walks: list[_Walk]) -> bool:
-        """Whether these rows continue rows of the generation under way."""
+        """Whether these rows continue the current generation."""
         if len(rows) != len(self._prompts):
             return False
         answers = self._answers(rows)
         for row, prompt, walk, answer in zip(rows, self._prompts, walks, answers, strict=True):
             if not answer or row[: len(prompt)] != prompt or not walk.has_seen(answer[:-1]):
                 return False
-        # Beams that have ended may be kept running; else, where every row has, a new prompt holds the answer.
+        # Beam search may keep ended beams. Otherwise, if every row has ended, this is a new prompt with the
+        # old answer in it.
         return len(rows) > len(self._walks) or any(
             walk.state(answer) not in (DEAD, END) for walk, answer in zip(walks, answers, strict=True)
         )
 
     def _answers(self, rows: list[list[int]]) -> list[Ids]:
-        """What was generated, per row; all prompts of a batch have one length."""
+        """The generated ids of each row; all prompts of a batch have the same length."""
         n_prompt = len(self._prompts[0])
         return [tuple(row[n_prompt:]) for row in rows]
 
@@ -137,12 +137,12 @@ class OutlinesLogitsProcessor:
         """The walk that each row belongs to."""
         n_each, rest = divmod(n_rows, len(self._walks))
         if rest or not n_each:
-            raise ValueError(f"{n_rows} rows for {len(self._walks)} sentences")
+            raise ValueError(f"{n_rows} rows for {len(self._walks)} sentences: not a multiple")
         return [walk for walk in self._walks for _ in range(n_each)]
 
 
 class _Walk:
-    """All answers to one sentence that are under way, each a state by the ids that lead to it."""
+    """All answers to one sentence that are in progress: the state after each sequence of ids."""
 
     def __init__(self, legal_tokens: LegalTokens) -> None:
         self._legal_tokens = legal_tokens
@@ -163,9 +163,9 @@ class _Walk:
         return found
 
     def legal_ids(self, answer: Ids) -> list[int]:
-        """What may come next; a stop token where nothing else may.
+        """The ids that may come next; the stop tokens if nothing else may.
 
-        Beam search fills up with answers of probability 0: they end at once, as do those that have ended.
+        Beam search fills up with answers of probability 0. They end at once, as do those that have ended.
         """
         state = self.state(answer)
         if state in (DEAD, END):
@@ -173,7 +173,7 @@ class _Walk:
         legal = self._legal_tokens.legal(state)
         if is_decision(legal) or END in legal.values():
             return list(legal)
-        return [only(legal)]  # the decoders' choice among equal spellings, so that answers are the same
+        return [only(legal)]  # of equal spellings the one that decoders take, so that answers are the same
 
     def _after(self, state: State, token_id: int) -> State:
         if state in (DEAD, END):
@@ -181,7 +181,7 @@ class _Walk:
         return self._legal_tokens.legal(state).get(token_id, DEAD)
 
     def read(self, answer: Sequence[int]) -> Sentence | None:
-        """The sentence with the answer's mentions; None if it is not one."""
+        """The sentence with the answer's mentions; None if the answer is not legal."""
         constraint, vocabulary = self._legal_tokens.constraint, self._legal_tokens.vocabulary
         written = takewhile(lambda token_id: token_id not in vocabulary.stop_ids, answer)
         tagged = constraint.read(vocabulary.decode(written))

@@ -1,4 +1,4 @@
-"""The automaton over bytes: what it accepts, what it reads, and that it never leads nowhere."""
+"""The automaton over bytes: what it accepts, what it reads, and that it has no dead ends."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MACHINE = TagMachine(Markup(DDI))
 SHORT = TagMachine(
     Markup(Schema(name="short", types=tuple(EntityType(name=name) for name in ("a", "ab", "a-b"))))
 )
-"""Types that are prefixes of one another, so short that texts spell their tags by chance."""
+"""Types that are prefixes of one another and so short that texts spell their tags by chance."""
 
 
 def spans(found: tuple[TaggedSpan, ...] | None) -> list[tuple[str, int, int]] | None:
@@ -34,7 +34,7 @@ def as_spans(mentions: list[Mention]) -> list[tuple[str, int, int]]:
 
 
 def without_tags(answer: bytes, found: tuple[TaggedSpan, ...], markup: Markup) -> bytes:
-    """The answer without the tags that were read off it."""
+    """The answer without the tags that were read."""
     parts, at = [], 0
     for mention in found:
         opening, closing = markup.open_tag(mention.type).encode(), markup.close_tag(mention.type).encode()
@@ -48,7 +48,7 @@ def without_tags(answer: bytes, found: tuple[TaggedSpan, ...], markup: Markup) -
 
 
 def random_answer(chance: Random, constraint: Constraint) -> bytes:
-    """A walk over legal bytes, at random, to the end. Fails on a dead end."""
+    """A random walk over legal bytes to the end. Fails on a dead end."""
     state, answer = constraint.start, bytearray()
     while True:
         following = constraint.next_bytes(state)
@@ -119,7 +119,7 @@ def test_a_literal_tag_in_the_sentence_is_text() -> None:
 
 
 @given(texts, boundaries, st.booleans(), chances)
-def test_walks_never_end_dead_and_end_in_the_sentence(
+def test_walks_have_no_dead_ends_and_write_the_sentence(
     text: str, boundary: Boundary, leading_space: bool, chance: Random
 ) -> None:
     for machine in (MACHINE, SHORT):
@@ -167,7 +167,7 @@ def test_advance_and_next_bytes_agree_with_step(
         following = constraint.next_bytes(state)
         assert following == {b: after for b in range(256) if (after := constraint.step(state, b))}
         state = following[byte]
-    for _ in range(20):  # pieces as tokens have them, from states as walks have them, right and wrong
+    for _ in range(20):  # pieces like tokens, from states on the walk, right and wrong
         start = chance.randint(0, len(answer))
         state = by_steps(constraint, constraint.start, answer[:start])
         piece = answer[start : start + chance.randint(1, 9)]
@@ -183,7 +183,7 @@ def by_steps(constraint: Constraint, state: State, piece: bytes) -> State:
 
 
 def all_answers(constraint: Constraint) -> Iterator[bytes]:
-    """Every answer that the automaton accepts, by following all bytes."""
+    """Every answer that the automaton accepts, found by following all bytes."""
     stack: list[tuple[bytes, State]] = [(b"", constraint.start)]
     while stack:
         answer, state = stack.pop()
@@ -259,7 +259,7 @@ def test_the_legal_answers_are_exactly_the_written_ones(
 
 
 def test_an_answer_that_reads_two_ways() -> None:
-    """The one kind of ambiguity: the sentence spells a whole tag. The mention that opens first wins."""
+    """The only ambiguity: the sentence spells a whole tag. The mention that opens first wins."""
     machine = MACHINE
     wide = [Mention((Span(0, 7),), "drug", "<drug>x")]
     narrow = [Mention((Span(6, 7),), "drug", "x")]
@@ -281,7 +281,7 @@ def test_read_is_none_for_mutations_and_only_for_illegal_ones() -> None:
 
 
 def mutated(chance: Random, answer: bytes) -> bytes:
-    """One change, often of the kind that models make: a lost space, a tag too many, another letter."""
+    """One change, often one that models make: a missing space, an extra tag, another letter."""
     at = chance.randint(0, len(answer))
     to = min(len(answer), at + chance.choice([1, 1, 2, 6]))
     insertion = chance.choice([b" ", b"<drug>", b"</drug>", b"x", b"<", b"</brand>", b"\n", b"\xc3"])
@@ -313,7 +313,7 @@ def test_tags_that_begin_alike_share_their_contexts() -> None:
 
 
 def test_every_gold_answer_of_the_corpus_is_read_back(gold: dict[str, list[Sentence]]) -> None:
-    """Verbatim texts in, the very mentions out, for train and devel."""
+    """On train and devel: verbatim texts in, the same mentions out."""
     for sentence in (*gold["train"], *gold["devel"]):
         kept, _ = MACHINE.markup.expressible(sentence)
         answer = MACHINE.markup.write(sentence.text, kept)

@@ -1,4 +1,4 @@
-"""A bias per type: where it is added, and that every decoder gives the same answer with it."""
+"""A bias per type: which tokens get it, and that every decoder gives the same answer with it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def legal_tokens(text: str, vocabulary: str, rule: TokenRule = "canonical") -> L
 
 
 def added(text: str, answer: str, by_type: dict[str, float], vocabulary: str, rule: TokenRule) -> float:
-    """What the bias adds in sum to the tokens of an answer, of all tokenisations the first that is legal."""
+    """The sum of what the bias adds to the tokens of an answer, tokenised by the longest legal tokens."""
     tokens, bias, known = legal_tokens(text, vocabulary, rule), bias_of(by_type, vocabulary), VOCABULARIES
     state: State = tokens.constraint.start
     rest, total = answer.encode(), 0.0
@@ -59,8 +59,8 @@ def added(text: str, answer: str, by_type: dict[str, float], vocabulary: str, ru
             ),
             key=lambda i: len(known[vocabulary].token_bytes[i]),
         )
-        leaning = bias.of(state, legal)
-        total += 0.0 if leaning is None else leaning[list(legal).index(token_id)]
+        numbers_added = bias.of(state, legal)
+        total += 0.0 if numbers_added is None else numbers_added[list(legal).index(token_id)]
         rest = rest[len(known[vocabulary].token_bytes[token_id]) :]
         state = legal[token_id]
     return total
@@ -73,7 +73,7 @@ def added(text: str, answer: str, by_type: dict[str, float], vocabulary: str, ru
     marked=st.lists(st.sampled_from([*TYPES, ""]), min_size=3, max_size=3),
 )
 @settings(max_examples=40)
-def test_the_tokens_of_a_tag_get_the_types_number_in_sum(
+def test_the_tokens_of_a_tag_together_get_the_types_number(
     vocabulary: str, rule: TokenRule, by_type: dict[str, float], marked: list[str]
 ) -> None:
     words = ["aspirin", "iron", "beta-blockers"]
@@ -89,8 +89,8 @@ def test_nothing_is_added_before_the_type_is_certain() -> None:
     state, steps = tokens.constraint.start, {}
     for byte in b"<drug_n>":
         legal = tokens.legal(state)
-        leaning = bias.of(state, legal) or [0.0] * len(legal)
-        steps[bytes([byte])] = leaning[list(legal).index(byte)]
+        numbers_added = bias.of(state, legal) or [0.0] * len(legal)
+        steps[bytes([byte])] = numbers_added[list(legal).index(byte)]
         state = legal[byte]
     assert steps == {b"<": 0, b"d": 0, b"r": 0, b"u": 0, b"g": 0, b"_": 0.5, b"n": 0, b">": 0}
 
@@ -100,9 +100,9 @@ def test_what_all_types_have_in_common_is_added_at_once(sign: int) -> None:
     by_type = dict.fromkeys(TYPES, sign * 0.2) | {"drug_n": sign * 0.5}
     bias, tokens = bias_of(by_type, "bytes"), legal_tokens("iron", "bytes", "any")
     legal = tokens.legal(tokens.constraint.start)
-    leaning = bias.of(tokens.constraint.start, legal)
-    assert leaning is not None
-    assert dict(zip(legal, leaning, strict=True)) == {ord("<"): pytest.approx(sign * 0.2), ord("i"): 0}
+    numbers_added = bias.of(tokens.constraint.start, legal)
+    assert numbers_added is not None
+    assert dict(zip(legal, numbers_added, strict=True)) == {ord("<"): pytest.approx(sign * 0.2), ord("i"): 0}
 
 
 def test_a_tag_that_the_sentence_spells_itself_gets_nothing() -> None:
@@ -136,14 +136,14 @@ def test_copy_draft_equals_stepwise_with_a_bias(
     assert drafted.choices == reference.choices
 
 
-def test_a_bias_leans_the_choice_and_not_the_probabilities() -> None:
+def test_a_bias_changes_the_choice_and_not_the_probabilities() -> None:
     scores = Scores(np.array([1.0, 2.0], dtype=np.float32), logsumexp=3.0, best=8)
     legal = {7: (1,), 8: (2,)}
-    plain, leant = choose(legal, scores), choose(legal, scores, [1.5, 0.0])
+    plain, biased = choose(legal, scores), choose(legal, scores, [1.5, 0.0])
     assert (plain.token_id, plain.margins) == (8, (-1.0,))
-    assert (leant.token_id, leant.margins) == (7, (1.0,))
-    assert np.exp(plain.log_probability) + np.exp(leant.log_probability) == pytest.approx(1)
-    assert leant.legal_mass == pytest.approx(plain.legal_mass)
+    assert (biased.token_id, biased.margins) == (7, (1.0,))
+    assert np.exp(plain.log_probability) + np.exp(biased.log_probability) == pytest.approx(1)
+    assert biased.legal_mass == pytest.approx(plain.legal_mass)
 
 
 def annotator(vocabulary: str = "tag tokens", **options: object) -> Annotator:

@@ -1,4 +1,4 @@
-"""Where tags may stand."""
+"""Where tags may be placed."""
 
 from __future__ import annotations
 

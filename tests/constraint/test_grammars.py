@@ -1,4 +1,4 @@
-"""One language in five notations, held against the engines that read them."""
+"""One language in several notations, checked with the engines that read them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ CASES = [
 """Text, types, boundary, leading space."""
 
 
-# ---- the engines, each as: does it accept this answer, whole?
+# ---- the engines: does each accept this whole answer?
 
 
 class LlamaGrammar:
@@ -129,7 +129,7 @@ def lark_matcher(grammar: str) -> LlguidanceGrammar:
 
 
 def answers(chance: Random, constraint: Constraint, n_answers: int) -> Iterator[tuple[bytes, bool]]:
-    """Random walks over the automaton and their mutations, each with the truth."""
+    """Random walks over the automaton and their mutations, each with whether it is legal."""
     for _ in range(n_answers):
         answer = random_answer(chance, constraint)
         yield answer, True
@@ -187,7 +187,7 @@ def test_lark_in_llguidance_on_hard_sentences(case: tuple[str, TagMachine, Bound
     check_lark(as_constraint(case), Random(6), 8)
 
 
-# What is longer makes a regular expression that is tested for its size alone.
+# The regular expressions of longer texts are tested only for their size.
 SHORT_CASES = [
     case
     for case in (*CASES, ("nul \0 x", MACHINE, "word", False))
@@ -332,6 +332,6 @@ def test_join_pieces(answer: str, joined: str | None) -> None:
 
 @pytest.mark.parametrize("dialect", SUFFIXES)
 def test_the_rendered_grammar_is_the_committed_one(dialect: Dialect) -> None:
-    """After a change of a template: look at the difference, then write the file anew."""
+    """After a change to a template: look at the difference, then write the file again."""
     rendered = render(Constraint(GOLDEN_TEXT, MACHINE, leading_space=True), dialect)
     assert rendered == (GOLDEN / f"sentence.{SUFFIXES[dialect]}").read_text(encoding="utf-8")

@@ -48,7 +48,7 @@ def test_write_refuses_what_it_cannot_write(mentions: list[Mention]) -> None:
 
 
 @given(texts, boundaries, chances)
-def test_tags_added_and_taken_out_leave_the_sentence(text: str, boundary: Boundary, chance: Random) -> None:
+def test_tags_added_and_removed_leave_the_sentence(text: str, boundary: Boundary, chance: Random) -> None:
     mentions = random_mentions(chance, text, MARKUP.types, boundary)
     answer = MARKUP.write(text, mentions)
     at, parts = 0, []
@@ -66,9 +66,7 @@ def test_tags_added_and_taken_out_leave_the_sentence(text: str, boundary: Bounda
 
 
 @given(texts, boundaries, chances)
-def test_parse_inverts_write_where_the_text_spells_no_tag(
-    text: str, boundary: Boundary, chance: Random
-) -> None:
+def test_parse_inverts_write_if_the_text_spells_no_tag(text: str, boundary: Boundary, chance: Random) -> None:
     if re.search("</?(drug|brand|group|drug_n)>", text):
         return
     mentions = random_mentions(chance, text, MARKUP.types, boundary)

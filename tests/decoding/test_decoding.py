@@ -1,4 +1,4 @@
-"""Decoders against the fake back end: the same answer by every way, and what it costs."""
+"""Decoders on the fake back end: they give the same answer, and what it costs."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_copy_draft_equals_stepwise(vocabulary: str, rule: TokenRule, seed: int)
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(text=st.text(max_size=30), seed=st.integers(0, 1000), rule=st.sampled_from(["canonical", "any"]))
-def test_any_text_comes_back_whole_and_by_both_ways_alike(text: str, seed: int, rule: TokenRule) -> None:
+def test_any_text_comes_back_whole_and_both_decoders_agree(text: str, seed: int, rule: TokenRule) -> None:
     drafted, reference = (
         decode(decoder(PROMPT, legal_tokens(text, "byte-level", rule), 4000), fake("byte-level", seed=seed))
         for decoder in (copy_draft, stepwise)
@@ -100,7 +100,7 @@ def tagged_text(text: str, tagged: Sequence[object]) -> str:
 
 
 def preferring(tokens: dict[int, float], n_vocabulary: int) -> FakeBackend:
-    """A back end whose model always wants the same tokens."""
+    """A back end whose model always prefers the same tokens."""
     row = np.zeros(n_vocabulary, dtype=np.float32)
     for token_id, logit in tokens.items():
         row[token_id] = logit
@@ -147,7 +147,7 @@ def disjoint_mentions(text: str) -> st.SearchStrategy[list[Mention]]:
     vocabulary=st.sampled_from(list(VOCABULARIES)),
     rule=st.sampled_from(["canonical", "any"]),
 )
-def test_what_is_expected_never_changes_the_answer(
+def test_expected_mentions_never_change_the_answer(
     expected: list[Mention], seed: int, vocabulary: str, rule: TokenRule
 ) -> None:
     tokens = legal_tokens(TEXTS[0], vocabulary, rule)
@@ -161,7 +161,7 @@ def test_what_is_expected_never_changes_the_answer(
 
 
 def test_a_sentence_with_the_expected_names_takes_one_pass() -> None:
-    """What the fake model answers is expected: everything in the draft is right."""
+    """What the fake model answers is expected, so the whole draft is right."""
     n_checked = 0
     for seed, vocabulary in itertools.product(range(8), VOCABULARIES):
         tokens = legal_tokens("Effect of aspirin on beta-blockers. ", vocabulary)
@@ -183,7 +183,7 @@ def found(tokens: LegalTokens, answer: Answer) -> list[Mention]:
     return [Mention((t.span,), t.type, text[t.span.start : t.span.end]) for t in tagged]
 
 
-def test_what_is_forced_needs_no_model() -> None:
+def test_forced_tokens_need_no_model() -> None:
     for text in ("", "  \n "):
         answer = decode(copy_draft(PROMPT, legal_tokens(text), 4000), fake("tag tokens"))
         assert (answer.n_passes, VOCABULARIES["tag tokens"].decode(answer.token_ids)) == (0, text.encode())
@@ -227,7 +227,7 @@ def test_unconstrained_equals_plain_greedy_generation(seed: int) -> None:
 
 
 def test_unconstrained_uses_the_copy_as_a_draft() -> None:
-    """A model that copies perfectly needs one pass, not one a token."""
+    """A model that copies perfectly needs one pass, not one per token."""
     vocabulary = VOCABULARIES["tag tokens"]
     text = "Patients on warfarin should avoid ibuprofen."
     plan = [*vocabulary.encode(text), min(vocabulary.stop_ids)]
@@ -252,7 +252,7 @@ def counting(n_steps: int, token_id: int) -> Iterator[Extend]:
 
 
 @pytest.mark.parametrize("max_sequences", [1, 2, 5])
-def test_results_come_in_order_whatever_their_length(max_sequences: int) -> None:
+def test_results_come_in_order_of_the_routines(max_sequences: int) -> None:
     backend = fake("bytes", max_sequences=max_sequences)
     lengths = [5, 0, 1, 9, 0, 0, 2, 3]
     routines = (counting(length, token_id) for token_id, length in enumerate(lengths))

@@ -1,4 +1,4 @@
-"""Engines of others held against ours: the same sets at every step, the same answers from the same models."""
+"""Engines of others against ours: the same sets at every step, the same answers from the same models."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def check_walk(
 
 
 def constraint_place(constraint: Constraint, state: tuple[int, ...]) -> list[tuple[int, int]]:
-    return [divmod(item, MACHINE.n_contexts) for item in state]
+    return constraint.machine.items(state)
 
 
 def is_short(text: str) -> bool:
@@ -110,7 +110,7 @@ def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_legal_sets_of_llama_cpp_are_ours(gguf: Path, tmp_path: Path) -> None:
-    """Texts that spell control tokens too: llama.cpp alone would let them be written as such."""
+    """Also for texts that spell control tokens: by itself llama.cpp would let them be written as such."""
     from constrained_ner.backends.llamacpp.model import LlamaModel
     from constrained_ner.backends.llamacpp.vocabulary import vocabulary_of_llama
     from constrained_ner.decoding.engines.gbnf import GbnfEngine
@@ -160,7 +160,7 @@ def answers(backend: LogitsBackend, engine: GrammarEngine | None, tag_tokens: Ta
 
 @pytest.mark.parametrize("kind", ["gguf", "transformers"])
 def test_every_engine_gives_our_answer(backends: dict[str, LogitsBackend], kind: str) -> None:
-    """Tokens, confidences, legal mass: all of it, and the answer is one that the automaton reads."""
+    """Tokens, confidence and legal mass agree, and the automaton can read the answer."""
     backend = backends[kind]
     tag_tokens = TagTokens(MACHINE, backend.vocabulary)
     expected = answers(backend, None, tag_tokens)
@@ -201,7 +201,7 @@ def test_an_annotator_with_an_engine(backends: dict[str, LogitsBackend], name: s
             assert another.confidence == pytest.approx(one.confidence, abs=1e-4)
 
 
-def test_what_an_engine_cannot_take_fails_one_sentence(backends: dict[str, LogitsBackend]) -> None:
+def test_a_sentence_that_an_engine_cannot_take_fails_by_itself(backends: dict[str, LogitsBackend]) -> None:
     long = " ".join(f"w{number}" for number in range(17))
     sentences = [Sentence("long", long), Sentence("nul", "nul \0"), Sentence("short", "an aspirin")]
     found = list(annotator(backends["transformers"], engine="outlines").run(sentences))
@@ -214,7 +214,7 @@ def test_what_an_engine_cannot_take_fails_one_sentence(backends: dict[str, Logit
     assert "character 4 is NUL" in str(found[1].failure)
 
 
-def test_an_engine_comes_with_its_decoder_and_rule(backends: dict[str, LogitsBackend]) -> None:
+def test_an_engine_sets_decoder_and_rule(backends: dict[str, LogitsBackend]) -> None:
     for wrong in ({"decoder": "copy-draft"}, {"decoder": "unconstrained"}, {"rule": "canonical"}):
         with pytest.raises(UserError, match=f"the engine llguidance .* {next(iter(wrong.values()))}"):
             annotator(backends["gguf"], engine="llguidance", **wrong)
@@ -268,7 +268,7 @@ def test_engines_are_imported_when_asked_for() -> None:
 
 
 def test_the_command_line(tmp_path: Path) -> None:
-    """The bundled model through another engine; what does not go together is one line."""
+    """The bundled model with another engine; options that do not go together are one line."""
     bin_ner = Path(__file__).parents[2] / "bin" / "llm-NERC"
     sample = Path(__file__).parents[2] / "examples" / "sample.xml"
 

@@ -26,7 +26,7 @@ VOCABULARIES = ["gemma-4", "gpt-2", "llama-bpe", "llama-spm", "phi-3", "qwen2"]
 
 
 def drive(decoder: Decoder, chance: Random) -> Answer:
-    """Run a decoder with a model that prefers the first legal token, mostly, and else anything."""
+    """Run a decoder with a model that mostly prefers the first legal token, and else any."""
     try:
         request = next(decoder)
         while True:

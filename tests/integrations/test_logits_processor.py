@@ -77,7 +77,7 @@ def llama_backend(gguf: Path) -> Iterator[LlamaCppBackend]:
 
 @pytest.fixture(scope="module")
 def llama(gguf: Path) -> Any:
-    """The same file in llama-cpp-python's own class, with the cache in float32 as ours has it."""
+    """The same file in llama-cpp-python's own class, with the cache in float32 like ours."""
     return llama_cpp.Llama(
         str(gguf), n_ctx=512, verbose=False, n_threads=1, n_threads_batch=1, type_k=0, type_v=0
     )
@@ -101,7 +101,7 @@ def reference(
 def generate(
     model: Any, tokenizer: Any, prompts: Sequence[str], processor: OutlinesLogitsProcessor, **options: Any
 ) -> list[list[int]]:
-    """The ids that transformers writes after each prompt."""
+    """The ids that transformers generates after each prompt."""
     inputs = tokenizer(list(prompts), return_tensors="pt", padding=True)
     found = model.generate(
         **inputs,
@@ -197,7 +197,7 @@ def test_outlines_on_transformers(model: Any, tokenizer: Any, backend: Transform
 def test_llama_cpp_python_writes_what_our_decoder_writes(
     llama: Any, llama_backend: LlamaCppBackend, rule: TokenRule
 ) -> None:
-    """One processor a sentence, used for every prompt, and twice for each."""
+    """One processor per sentence, used for every prompt, the last one twice."""
     prompts = [llama.tokenize(prompt.encode()) for prompt in PROMPTS[:2]]
     for text in TEXTS:
         processor = OutlinesLogitsProcessor(text, llama_backend.vocabulary, rule=rule)
@@ -225,7 +225,7 @@ def test_outlines_on_llama_cpp(llama: Any, llama_backend: LlamaCppBackend) -> No
 
 
 def rows_of(processor: OutlinesLogitsProcessor, rows: list[list[int]]) -> list[set[int]]:
-    """The ids that are left per row."""
+    """The ids that are left in each row."""
     logits = np.zeros((len(rows), len(processor.vocabulary)), dtype=np.float32)
     masked = processor(np.array(rows), logits)
     assert (logits == 0).all()
@@ -264,7 +264,7 @@ def test_rows_have_to_fit_the_sentences() -> None:
     vocabulary = sentencepiece_vocabulary()
     with pytest.raises(ValueError, match="3 rows for 2 sentences"):
         rows_of(OutlinesLogitsProcessor(["a", "b"], vocabulary), [[1], [1], [1]])
-    with pytest.raises(ValueError, match="no sentences"):
+    with pytest.raises(ValueError, match="texts is empty"):
         OutlinesLogitsProcessor([], vocabulary)
 
 

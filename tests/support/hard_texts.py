@@ -1,4 +1,4 @@
-"""Texts that have broken annotators before, texts made of their parts, and mentions to mark in them."""
+"""Texts that have broken annotators, texts made of their parts, and mentions to mark in them."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ texts = st.one_of(
     st.text(characters, max_size=12),
     st.lists(st.one_of(st.sampled_from(_PARTS), characters), max_size=10).map("".join),
 )
-chances = st.integers(0, 2**32).map(Random)  # drawing each number from hypothesis would be ten times slower
+chances = st.integers(0, 2**32).map(Random)  # ten times faster than drawing each number from hypothesis
 boundaries: st.SearchStrategy[Boundary] = st.sampled_from(["word", "char"])
 
 

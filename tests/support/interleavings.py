@@ -1,4 +1,4 @@
-"""Any order of prefill, keep and append gives the scores of a model that saw nothing but the kept tokens."""
+"""Any order of prefill, keep and append gives the scores of a model that saw only the kept tokens."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def check_interleaving(
     token_ids: Sequence[int] | None = None,
     tolerance: float = 1e-4,
 ) -> None:
-    """Drive the back end at random; compare every watched position with `expected_row(all tokens so far)`."""
+    """Drive the back end at random; compare each watched position with `expected_row(all tokens so far)`."""
     chance = random.Random(seed)
     ids = list(token_ids or range(len(backend.vocabulary)))
     prefix: list[int] = []

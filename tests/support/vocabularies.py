@@ -1,4 +1,4 @@
-"""Small vocabularies of every kind, for tests that need no model."""
+"""Small vocabularies of each kind, for tests without a model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from constrained_ner.vocabulary import Vocabulary, bytes_of_byte_level, bytes_of
 
 
 def byte_vocabulary() -> Vocabulary:
-    """One token per byte, and an end."""
+    """One token per byte, and a stop token."""
     pieces = [bytes([byte]) for byte in range(256)] + [b"<end>"]
     return Vocabulary(pieces, control_ids=[256], stop_ids=[256], tokenize=lambda text: list(text.encode()))
 
@@ -25,7 +25,7 @@ def byte_level_vocabulary() -> Vocabulary:
 
 
 def tag_token_vocabulary() -> Vocabulary:
-    """The same, with control tokens that stand for the tags, as a model trained for this task has them."""
+    """The same with control tokens for the tags, as in a model trained for this task."""
     markup = Markup(DDI)
     tags = [
         spelling
@@ -53,7 +53,7 @@ def _of(tokenizer: Tokenizer, tags: Sequence[str]) -> Vocabulary:
 
 
 def sentencepiece_vocabulary() -> Vocabulary:
-    """Llama 2's kind: blanks are part of the pieces, a leading blank of its own, byte tokens for the rest."""
+    """Llama 2's kind: spaces are part of the pieces, it adds a leading space, byte tokens for the rest."""
     tokenizer = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>"))
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")]
@@ -61,7 +61,7 @@ def sentencepiece_vocabulary() -> Vocabulary:
     specials = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
     trainer = trainers.BpeTrainer(vocab_size=600, special_tokens=specials, show_progress=False)
     tokenizer.train_from_iterator(SENTENCES, trainer)
-    # A trainer adds the byte tokens as special ones, which would then be found in text.
+    # The trainer adds the byte tokens as special tokens, which would then be found in text.
     tokenizer = Tokenizer.from_str(_without_added_tokens(tokenizer.to_str()))
     spelt = [str(tokenizer.id_to_token(i)) for i in range(tokenizer.get_vocab_size())]
     return Vocabulary(

@@ -1,13 +1,13 @@
-"""Grammar engines of others, for stepwise decoding: peers to compare with, behind one protocol (`base.py`).
+"""Grammar engines of others, for stepwise decoding: peers to compare with, behind one protocol (`protocol`).
 
-    native      the automaton of this package: no engine (`legal.py`)
+    native      this package's automaton: no engine (`constraint.legal`)
     llguidance  Lark                                    any local model
     xgrammar    GBNF                                    any local model
     gbnf        GBNF, in llama.cpp itself               GGUF models
     outlines    regular expressions, outlines-core      any local model, short sentences
 
-They get the same language (`grammar.py`) and give the same answers; what differs is the time they take. Each
-is imported only when it is asked for.
+They take the same language (`constraint.grammars`) and give the same answers; what differs is how long they
+take. Each is imported only when it is asked for.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ __all__ = ["Engine", "EngineName", "EngineTokens", "GrammarEngine", "Matcher", "
 
 
 class GrammarEngine:
-    """An engine with its tables for one model's vocabulary; making them takes seconds for a large one.
+    """An engine with its tables for one model's vocabulary; building them takes seconds for a large one.
 
-    Raises MissingExtraError where it is not installed, ModelError where it does not work with the model.
+    Raises MissingExtraError if it is not installed, ModelError if it does not work with the model.
     """
 
     def __init__(self, name: EngineName, backend: LogitsBackend, tag_tokens: TagTokens) -> None:
@@ -33,7 +33,7 @@ class GrammarEngine:
         self._engine = load_engine(name, backend, self._spellings)
 
     def start(self, constraint: Constraint) -> EngineTokens:
-        """The legal tokens of a sentence. Raises SentenceError where the engine cannot take it."""
+        """The legal tokens of a sentence. Raises SentenceError if the engine cannot take it."""
         try:
             return EngineTokens(self._engine, constraint, self._spellings)
         except SentenceError as error:
@@ -41,7 +41,7 @@ class GrammarEngine:
 
 
 def load_engine(name: EngineName, backend: LogitsBackend, spellings: Spellings) -> Engine:
-    """The engine by its name, as GrammarEngine has it."""
+    """The engine of this name. Raises what GrammarEngine raises."""
     if name == "llguidance":
         from .llguidance import LlguidanceEngine
 
@@ -58,11 +58,11 @@ def load_engine(name: EngineName, backend: LogitsBackend, spellings: Spellings) 
         if backend.description["backend"] != "llama.cpp":
             raise ModelError(
                 f"{backend.description['name']}: the engine gbnf is llama.cpp's own and needs a GGUF model; "
-                "llguidance and xgrammar work with any local one"
+                "use llguidance or xgrammar, which work with any local model"
             )
         from ...backends.llamacpp.backend import LlamaCppBackend
         from .gbnf import GbnfEngine
 
         assert isinstance(backend, LlamaCppBackend)
         return GbnfEngine(spellings, backend.model)
-    raise ValueError(f"no engine {name!r}")
+    raise ValueError(f"unknown engine {name!r}")

@@ -15,17 +15,17 @@ from ...constraint.grammars import Dialect
 from ...errors import SentenceError
 from .protocol import Spellings
 
-import llama_cpp  # isort: skip  (after llamacpp_model, which says how to install it)
+import llama_cpp  # isort: skip  (after llamacpp.model, whose error says how to install it)
 
 _CANDIDATE = np.dtype([("id", "i4"), ("logit", "f4"), ("p", "f4")])
 """llama_token_data. A sampler that forbids a token sets its logit to minus infinity."""
 
 
 class GbnfEngine:
-    """Stacks of rules that every token is tried against, one by one: nothing is compiled or cached.
+    """Every token is tried against stacks of rules, one by one: nothing is compiled or cached.
 
-    It is handed the tokens that an answer may hold, and no others: by itself it would let a text that spells
-    a control token (`<|im_start|>`) be written with that token.
+    It is given only the tokens that an answer may contain: by itself it would let a text that spells a
+    control token (`<|im_start|>`) be written with that token.
     """
 
     dialect: Dialect = "gbnf"
@@ -63,10 +63,10 @@ class GbnfMatcher:
         return ids
 
     def accept(self, token_id: int) -> None:
-        # The process would end here for a token that is not legal.
+        # For a token that is not legal, llama.cpp would abort the process.
         llama_cpp.llama_sampler_accept(self._sampler, token_id)
 
 
 def _free(sampler: Any, _model: LlamaModel) -> None:
-    """The model comes along so that its vocabulary outlives the sampler."""
+    """The model is an argument so that its vocabulary outlives the sampler."""
     llama_cpp.llama_sampler_free(sampler)

@@ -1,4 +1,4 @@
-"""llguidance: the engine of Guidance, and of vLLM, SGLang and llama.cpp where they are built with it."""
+"""llguidance: the engine of Guidance, and of vLLM, SGLang and llama.cpp if they are built with it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ except ImportError:
 
 
 _EVERY_TOKEN = '%llguidance {"no_forcing": true}\n'
-"""Without it, text that can go on in one way alone must go on in the tokenizer's own tokens."""
+"""Without it, text that can continue in only one way must do so in the tokenizer's own tokens."""
 
 
 class LlguidanceEngine:
-    """Grammars in Lark; an Earley parser and lazily built lexers, a bit mask per token."""
+    """Takes Lark. An Earley parser and lazily built lexers fill a bit mask for each token."""
 
     dialect: Dialect = "lark"
 
@@ -55,11 +55,11 @@ class LlguidanceMatcher:
 
     def _check(self) -> None:
         if self._matcher.is_error():
-            raise SentenceError(f"llguidance gives up: {self._matcher.get_error()}")
+            raise SentenceError(f"llguidance cannot go on: {self._matcher.get_error()}")
 
 
 class _Tokens:
-    """What llguidance asks of a tokenizer."""
+    """What llguidance requires of a tokenizer."""
 
     def __init__(self, spellings: Spellings) -> None:
         self.tokens = spellings.token_bytes

@@ -1,7 +1,7 @@
 """outlines-core: the engine of Outlines. A regular expression becomes an index of all states and tokens.
 
-Outlines' own generators are passed over: they read the vocabulary as text, which loses tokens that are parts
-of characters, and build it anew for each of them.
+Outlines' own generators are not used: they read the vocabulary as text, which loses tokens that are parts of
+characters, and each of them builds it again.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ except ImportError:
 MAX_CHARACTERS = 80_000
 """14 words with four types: 5 s with 8,000 tokens, minutes with 128,000."""
 
-_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\x00")  # as `grammar.regex` writes it
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\x00")  # as `grammars.regex` writes it
 
 
 class OutlinesEngine:
-    """Grammars as regular expressions: short sentences only, and seconds for each with a large vocabulary.
+    """Takes regular expressions: short sentences only, seconds for each with a large vocabulary.
 
-    Its index drops tokens that would go on after a complete answer, and a complete answer may go on: "a <" in
-    "a <drug><</drug>". So an answer ends with NUL here, which the stop tokens stand for.
+    Its index drops tokens that would continue a complete answer, but a complete answer may be the beginning
+    of another: "a <" of "a <drug><</drug>". So every answer ends with NUL here, spelt by the stop tokens.
     """
 
     dialect: Dialect = "regex"
@@ -43,11 +43,11 @@ class OutlinesEngine:
     def start(self, grammar: str) -> OutlinesMatcher:
         if len(grammar) > MAX_CHARACTERS:
             raise SentenceError(
-                f"its regular expression has {len(grammar)} characters, and more than {MAX_CHARACTERS} take "
+                f"its regular expression has {len(grammar)} characters; more than {MAX_CHARACTERS} take "
                 "minutes to compile: use llguidance or xgrammar"
             )
         if _NUL.search(grammar):
-            raise SentenceError("NUL stands for the end of an answer here: use llguidance")
+            raise SentenceError("it contains NUL, which marks the end of an answer here: use llguidance")
         try:
             index = outlines_core.Index(f"(?:{grammar})\\x00", self._vocabulary)
         except ValueError as error:

@@ -1,8 +1,8 @@
 """The seam between stepwise decoding and the grammar engines of others.
 
 An engine compiles a grammar for one vocabulary, and a matcher follows one answer through it. `EngineTokens`
-makes legal sets of that, so decoders, back ends and answers stay what they are. Engines know neither
-sentences nor schemas.
+turns that into legal sets, so decoders, back ends and answers do not change. Engines know neither sentences
+nor schemas.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ EngineName = Literal["native", "outlines", "llguidance", "xgrammar", "gbnf"]
 
 
 class Matcher(Protocol):
-    """One answer under way."""
+    """One answer in progress."""
 
     def legal_ids(self) -> Sequence[int]:
-        """The ids of all tokens that may come next, ascending; stop tokens where the answer may end."""
+        """The ids of all tokens that may come next, ascending; the stop tokens if the answer may end."""
 
     def accept(self, token_id: int) -> None:
-        """Go on with a token that is legal, and is no stop token."""
+        """Append a token, which must be legal and not a stop token."""
 
 
 class Engine(Protocol):
@@ -39,19 +39,19 @@ class Engine(Protocol):
     def dialect(self) -> Dialect: ...
 
     def start(self, grammar: str) -> Matcher:
-        """Compile a grammar. Raises SentenceError where the engine cannot."""
+        """Compile a grammar. Raises SentenceError if the engine cannot."""
 
 
 class EngineTokens:
-    """The legal tokens of one sentence as an engine sees them: the rule `any` of `LegalTokens`.
+    """The legal tokens of one sentence according to an engine: the rule `any` of `LegalTokens`.
 
-    The engine says which tokens are legal. The states that they lead to are the automaton's own, so that
-    whatever reads states works with every engine, and a token that is not legal is noticed at once.
-    States have to be asked for in the order of one answer; there is no way back.
+    The engine says which tokens are legal. The states that they lead to are the automaton's, so whatever
+    reads states works with every engine, and a token that is not legal is noticed at once. States must be
+    asked for in the order of one answer; an engine cannot go back.
     """
 
     def __init__(self, engine: Engine, constraint: Constraint, spellings: Spellings) -> None:
-        """Raises SentenceError where the engine cannot take the sentence."""
+        """Raises SentenceError if the engine cannot take the sentence."""
         self.start = constraint.start
         self._constraint = constraint
         self._spellings = spellings
@@ -59,7 +59,10 @@ class EngineTokens:
         self._tokens_to: dict[State, int] = {}  # state that may come next -> a token that leads to it
 
     def legal(self, state: State) -> dict[int, State]:
-        """The legal token ids with the state that each leads to. Raises SentenceError where one is not."""
+        """The legal token ids, each with the state that it leads to.
+
+        Raises SentenceError if the engine allows a token that is not legal.
+        """
         if state in self._tokens_to:
             self._matcher.accept(self._tokens_to[state])
         found = {token_id: self._after(state, token_id) for token_id in self._matcher.legal_ids()}
@@ -78,10 +81,10 @@ class EngineTokens:
 
 
 class Spellings:
-    """A vocabulary as an engine needs it: every token that may be written, by its bytes.
+    """A vocabulary as an engine needs it: the bytes of every token that may be written.
 
-    token_bytes: id -> bytes; b"" for what no answer holds: control tokens, except those that spell a tag.
-    ids_by_bytes: the same the other way round.
+    token_bytes: id -> bytes; b"" for tokens that no answer contains: control tokens that spell no tag.
+    ids_by_bytes: the inverse.
     """
 
     def __init__(self, tag_tokens: TagTokens) -> None:
@@ -99,14 +102,14 @@ class Spellings:
 
 
 class Bitmask:
-    """One bit a token, as mask-filling engines write it: 32-bit words, lowest bit first."""
+    """One bit per token, as engines that fill masks write it: 32-bit words, lowest bit first."""
 
     def __init__(self, n_tokens: int) -> None:
         self.words: NDArray[np.int32] = np.zeros((1, (n_tokens + 31) // 32), dtype=np.int32)
         self.n_tokens = n_tokens
 
     def ids(self) -> list[int]:
-        """The tokens whose bit is set, ascending. Most words are empty: only the others are unpacked."""
+        """The tokens whose bit is set, ascending. Most words are 0; only the others are unpacked."""
         words = self.words[0]
         places = np.flatnonzero(words)
         bits = np.unpackbits(words[places].view(np.uint8).reshape(-1, 4), axis=1, bitorder="little")

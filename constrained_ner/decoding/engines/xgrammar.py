@@ -1,4 +1,4 @@
-"""XGrammar: the engine of MLC, and the default one of vLLM and SGLang."""
+"""XGrammar: the engine of MLC, and the default of vLLM and SGLang."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ except ImportError:
 
 
 class XgrammarEngine:
-    """Grammars in llama.cpp's notation; a pushdown automaton with masks computed ahead, per grammar."""
+    """Takes GBNF. A pushdown automaton with masks computed in advance for each grammar."""
 
     dialect: Dialect = "gbnf"
 
@@ -24,7 +24,7 @@ class XgrammarEngine:
         info = xgrammar.TokenizerInfo(
             spellings.token_bytes, xgrammar.VocabType.RAW, stop_token_ids=sorted(spellings.stop_ids)
         )
-        # No two sentences have the same grammar: a cache would only grow.
+        # No two sentences have the same grammar, so a cache would only grow.
         self._compiler = xgrammar.GrammarCompiler(info, max_threads=1, cache_enabled=False)
         self._mask = Bitmask(len(spellings.token_bytes))
 
@@ -49,4 +49,4 @@ class XgrammarMatcher:
 
     def accept(self, token_id: int) -> None:
         if not self._matcher.accept_token(token_id):
-            raise SentenceError(f"xgrammar refuses token {token_id}, which it had allowed")
+            raise SentenceError(f"xgrammar refuses token {token_id}, which it allowed before")
