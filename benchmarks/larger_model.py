@@ -28,8 +28,8 @@ from constrained_ner.constraint.automaton import Constraint, TagMachine
 from constrained_ner.constraint.legal import LegalTokens, TagTokens
 from constrained_ner.constraint.markup import Markup
 from constrained_ner.formats.ddi import read_ddi
-from constrained_ner.training.bundled_model.export import export_transformers
 from constrained_ner.training.bundled_model.restore import restore
+from constrained_ner.training.bundled_model.save import save_transformers
 
 
 class GoldDecisions(TransformersBackend):
@@ -86,7 +86,7 @@ def write_random_llama(folder: Path, width: int, n_layers: int) -> int:
         eos_token_id=tokenizer.end,
     )
     model = LlamaForCausalLM(config)
-    export_transformers(model, tokenizer, folder)
+    save_transformers(model, tokenizer, folder)
     return model.num_parameters()
 
 

@@ -23,8 +23,8 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from constrained_ner.training.batches import Decision, Example
-from constrained_ner.training.finetune.finetune import finetune, peak_memory
 from constrained_ner.training.finetune.folder import Settings
+from constrained_ner.training.finetune.run import finetune, peak_memory
 from constrained_ner.training.finetune.trainer import Loss, collate
 from constrained_ner.training.output_rows import Question, cross_entropies
 

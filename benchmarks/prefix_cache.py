@@ -23,7 +23,7 @@ from pathlib import Path
 
 from constrained_ner import DDI, Annotator, Sentence
 from constrained_ner.backends.protocol import LogitsBackend
-from constrained_ner.export.convert import export_model
+from constrained_ner.export.to_gguf import export_model
 from constrained_ner.formats.ddi import read_ddi
 
 ROOT = Path(__file__).parents[1]

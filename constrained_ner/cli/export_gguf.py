@@ -51,7 +51,7 @@ def export(
         raise ModelError("--lora-only writes an adapter: say which with --adapter")
     if lora_only and type is Type.q4_k_m:
         raise ModelError("--lora-only: an adapter is too thin for q4_k_m; choose f32, f16, bf16 or q8_0")
-    from ..export.convert import export_lora, export_model  # heavy
+    from ..export.to_gguf import export_lora, export_model  # heavy
 
     shown = sys.stderr.isatty() and not quiet
     with Bar(console=Console(stderr=True), transient=True, disable=not shown) as bar:

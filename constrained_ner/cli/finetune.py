@@ -83,10 +83,10 @@ def finetune(
     quiet: QuietOption = False,
 ) -> None:
     """Train a LoRA adapter; the best epoch by constrained F1 on --val is kept in --out."""
-    from ..training.finetune.finetune import finetune as train_adapter
-    from ..training.finetune.folder import Settings, is_first_process
+    from ..training.finetune.folder import FinetuneSettings, is_first_process
+    from ..training.finetune.run import finetune as train_adapter
 
-    settings = Settings(
+    settings = FinetuneSettings(
         model=model,
         train=train,
         val=val,

@@ -52,8 +52,8 @@ from constrained_ner.data import Sentence  # noqa: E402
 from constrained_ner.errors import ModelError, OutputError  # noqa: E402
 from constrained_ner.export import gguf as gguf_file  # noqa: E402
 from constrained_ner.export import tokenizer  # noqa: E402
-from constrained_ner.export.convert import export_lora, export_model  # noqa: E402
 from constrained_ner.export.families import FAMILIES  # noqa: E402
+from constrained_ner.export.to_gguf import export_lora, export_model  # noqa: E402
 from constrained_ner.export.tokenizer import add_tokenizer  # noqa: E402
 from constrained_ner.export.verify import TEXTS  # noqa: E402
 from constrained_ner.files import file_hash  # noqa: E402
@@ -624,7 +624,7 @@ def test_what_an_adapter_was_trained_for_goes_with_it(model_of: ModelOf, tmp_pat
         ner = Annotator.load(path, lora=lora, n_threads=1)
         assert ner.schema == CHEMICAL
         assert ner.backend.temperature == 1.5
-        with pytest.raises(ModelError, match="the schema's types were chemical, and are drug, "):
+        with pytest.raises(ModelError, match="with the entity types chemical, this run uses drug, "):
             Annotator.load(path, lora=lora, n_threads=1, schema=DDI)
         assert Annotator.load(path, lora=lora, n_threads=1, schema=DDI, force=True).schema == DDI
 
@@ -642,7 +642,10 @@ def test_an_adapter_for_another_base(model_of: ModelOf, tmp_path: Path) -> None:
     adapter = str(write_adapter(tmp_path / "adapter", model_of("llama")))
     card_for(model_of("llama")).save(Path(adapter))
     plain, lora, merged = (tmp_path / f"{name}.gguf" for name in ("plain", "lora", "merged"))
-    differs = r"adapter: trained otherwise: the base model \(.*\) was [0-9a-f]{12}, and is [0-9a-f]{12}"
+    differs = (
+        r"adapter: the adapter was trained with base model .* \([0-9a-f]{12}\), "
+        r"this run uses .* \([0-9a-f]{12}\); pass --force to use it anyway$"
+    )
     with pytest.raises(ModelError, match=differs):
         export_model(other, merged, adapter=adapter)
     with pytest.raises(ModelError, match=differs):

@@ -41,19 +41,15 @@ from constrained_ner.formats.ddi import read_ddi
 from constrained_ner.prompting.encoder import PromptFile
 from constrained_ner.schema import DDI
 from constrained_ner.training.finetune.adapter import Lora, load_for_training
-from constrained_ner.training.finetune.chat_targets import ChatTargets
-from constrained_ner.training.finetune.finetune import finetune, memory_errors
-from constrained_ner.training.finetune.folder import Settings
-from constrained_ner.training.finetune.memory_estimate import Load, ModelShape, estimate, savings
+from constrained_ner.training.finetune.checkpoints import last_checkpoint, n_epochs_without_gain
+from constrained_ner.training.finetune.folder import FinetuneSettings
+from constrained_ner.training.finetune.memory_estimate import ModelShape, Workload, estimate, savings
+from constrained_ner.training.finetune.run import finetune, memory_errors
 from constrained_ner.training.finetune.selection import select
-from constrained_ner.training.finetune.trainer import (
-    Loss,
-    Tuner,
-    collate,
-    last_checkpoint,
-    n_epochs_without_gain,
-)
-from constrained_ner.training.output_rows import Question, check_output_layer, cross_entropies
+from constrained_ner.training.finetune.trainer import Tuner, collate
+from constrained_ner.training.losses import Loss, Question
+from constrained_ner.training.output_rows import check_output_layer, cross_entropies
+from constrained_ner.training.targets import TargetWriter
 
 PROMPT = {"sysprompt": ["Mark the names: {tags}"], "usrprompt": ["{sentence}"]}
 SMALL: dict[str, Any] = {"num_hidden_layers": 2, "hidden_size": 64, "head_dim": 16, "intermediate_size": 128}
@@ -70,7 +66,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def settings(folder: Path, **changes: Any) -> Settings:
+def settings(folder: Path, **changes: Any) -> FinetuneSettings:
     defaults = {
         "model": str(folder / "model"),
         "train": folder / "train.xml",
@@ -86,7 +82,7 @@ def settings(folder: Path, **changes: Any) -> Settings:
         "epochs": 5,
         "patience": None,
     }
-    return Settings(**defaults | changes)
+    return FinetuneSettings(**defaults | changes)
 
 
 def sentences(path: Path) -> list[Sentence]:
@@ -149,12 +145,12 @@ def test_the_folder_holds_what_is_needed_and_no_more(tuned: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def targets(folder: Path) -> ChatTargets:
+def targets(folder: Path) -> TargetWriter:
     return chat_targets(folder)
 
 
 class TestTargets:
-    def test_the_prompt_is_that_of_decoding(self, folder: Path, targets: ChatTargets) -> None:
+    def test_the_prompt_is_that_of_decoding(self, folder: Path, targets: TargetWriter) -> None:
         text = "Give <|im_end|> aspirin & β-blockers. "
         asked: list[int] = []
 
@@ -170,16 +166,16 @@ class TestTargets:
         backend = Listening(str(folder / "model"), device="cpu")
         with Annotator(backend, prompt=PromptFile.model_validate(PROMPT), decoder="stepwise") as ner:
             found = ner.annotate(text)
-        example = targets.write(text, found.mentions)
+        example = targets.write(found)
         assert list(example.ids[:-1]) == asked[: len(example.ids) - 1]
 
-    def test_the_end_is_what_the_template_writes(self, folder: Path, targets: ChatTargets) -> None:
+    def test_the_end_is_what_the_template_writes(self, folder: Path, targets: TargetWriter) -> None:
         _, tokenizer = load_tokenizer(str(folder / "model"))
-        example = targets.write("Take aspirin.", ())
+        example = targets.write(Sentence("s", "Take aspirin."))
         assert example.ids[-1] == tokenizer.convert_tokens_to_ids("<|im_end|>")
         assert min(targets.vocabulary.stop_ids) != example.ids[-1]
 
-    def test_what_cannot_be_written_is_counted(self, targets: ChatTargets) -> None:
+    def test_what_cannot_be_written_is_counted(self, targets: TargetWriter) -> None:
         cut = Mention((Span(1, 4),), "drug", "ake")
         parts = Mention((Span(0, 4), Span(5, 7)), "drug", "Take as")
         written = targets.write_all(
@@ -208,11 +204,11 @@ class TestLosses:
         targets = chat_targets(model)
         text = "Aspirin <5 mg/kg and oral contraceptives raise benzo(a)pyrene. "
         mentions = [mention(text, "Aspirin", "drug"), mention(text, "oral contraceptives", "group")]
-        example = targets.write(text, mentions)
+        example = targets.write(Sentence("s", text, tuple(mentions)))
         adapted = load_for_training(
             str(model / "model"), Lora(), quantize=None, device=torch.device("cpu"), checkpointing=True
         )
-        losses = losses_of(adapted, [example, targets.write("Take aspirin.", ())], "legal")
+        losses = losses_of(adapted, [example, targets.write(Sentence("s", "Take aspirin."))], "legal")
         legal = LegalTokens(Constraint(text, targets.machine), targets.tag_tokens)
         backend = TransformersBackend.around(replace(adapted.loaded))
         backend.prefill(example.ids[: example.n_prompt - 1])
@@ -234,7 +230,8 @@ class TestLosses:
 
     def test_completion_is_the_model_s_own_loss(self, model: Path) -> None:
         targets = chat_targets(model)
-        example = targets.write("Take aspirin.", [mention("Take aspirin.", "aspirin", "drug")])
+        aspirin = mention("Take aspirin.", "aspirin", "drug")
+        example = targets.write(Sentence("s", "Take aspirin.", (aspirin,)))
         adapted = load_for_training(
             str(model / "model"), Lora(), quantize=None, device=torch.device("cpu"), checkpointing=False
         )
@@ -248,7 +245,7 @@ class TestLosses:
 
     def test_no_array_of_vocabulary_size_but_for_the_ends(self, model: Path) -> None:
         targets = chat_targets(model)
-        examples = [targets.write("Take aspirin and wait.", ()) for _ in range(3)]
+        examples = [targets.write(Sentence("s", "Take aspirin and wait.")) for _ in range(3)]
         adapted = load_for_training(
             str(model / "model"), Lora(), quantize=None, device=torch.device("cpu"), checkpointing=False
         )
@@ -295,7 +292,7 @@ class TestLosses:
 
     @pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings")  # peft's own, before our error
     def test_an_adapter_on_the_output_layer_is_refused(self, folder: Path) -> None:
-        with pytest.raises(ModelError, match="model: the output layer has an adapter of its own"):
+        with pytest.raises(ModelError, match="model: the adapter covers the output layer"):
             load_for_training(
                 str(folder / "model"),
                 Lora(4, 8, 0.0, "q_proj,lm_head"),
@@ -330,8 +327,8 @@ def test_a_killed_run_ends_as_an_unbroken_one(folder: Path, tmp_path: Path) -> N
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     unbroken = finetune(slow, whole, lambda line: None)
     script = (
-        "import sys; from pathlib import Path; from constrained_ner.training.finetune.finetune import *;"
-        "finetune(Settings.model_validate_json(sys.argv[1]), Path(sys.argv[2]), print)"
+        "import sys; from pathlib import Path; from constrained_ner.training.finetune.run import *;"
+        "finetune(FinetuneSettings.model_validate_json(sys.argv[1]), Path(sys.argv[2]), print)"
     )
     process = subprocess.Popen([sys.executable, "-c", script, slow.model_dump_json(), str(broken)])
     wait_for(lambda: any((broken / "checkpoints").glob("checkpoint-[2-9]/trainer_state.json")), process)
@@ -345,7 +342,7 @@ def test_a_killed_run_ends_as_an_unbroken_one(folder: Path, tmp_path: Path) -> N
     (torn / "trainer_state.json").write_text('{"global_st')
     lines: list[str] = []
     resumed = finetune(slow, broken, lines.append, resume=True)
-    assert f"going on from {newest}" in lines
+    assert f"continuing from {newest}" in lines
     for name in ("adapter_model.safetensors", "adapter_config.json", "constrained-ner.json"):
         assert (broken / name).read_bytes() == (whole / name).read_bytes()
     for entry, other in zip(resumed.epochs, unbroken.epochs, strict=True):
@@ -358,15 +355,19 @@ def test_a_killed_run_ends_as_an_unbroken_one(folder: Path, tmp_path: Path) -> N
 class TestAdapterCard:
     def test_another_base_is_refused_by_name(self, folder: Path, tuned: Path, tmp_path: Path) -> None:
         other = make_tiny_instruct(tmp_path / "other", seed=7, **SMALL)
-        with pytest.raises(ModelError, match=r"base model .* was [0-9a-f]{12}, and is [0-9a-f]{12}"):
+        with pytest.raises(
+            ModelError, match=r"with base model .* \([0-9a-f]{12}\), this run uses .* \([0-9a-f]{12}\); "
+        ):
             Annotator.load(other, adapter=str(tuned), device="cpu")
         Annotator.load(other, adapter=str(tuned), device="cpu", force=True).close()
 
     def test_another_prompt_or_schema_is_refused_by_name(self, folder: Path, tuned: Path) -> None:
-        with pytest.raises(ModelError, match="the prompt was"):
+        with pytest.raises(
+            ModelError, match=r"adapter was trained with prompt custom \(\w+\), this run uses plain \("
+        ):
             Annotator.load(folder / "model", adapter=str(tuned), prompt=PromptFile.built_in(), device="cpu")
         fewer = DDI.model_copy(update={"types": DDI.types[:2]})
-        with pytest.raises(ModelError, match="types were drug, brand, group, drug_n, and are drug, brand"):
+        with pytest.raises(ModelError, match="types drug, brand, group, drug_n, this run uses drug, brand;"):
             Annotator.load(folder / "model", adapter=str(tuned), schema=fewer, device="cpu")
 
     def test_a_card_changed_by_hand_is_refused(self, tuned: Path, tmp_path: Path) -> None:
@@ -408,7 +409,7 @@ class TestMistakes:
     def test_types_that_do_not_meet(self, folder: Path, tmp_path: Path) -> None:
         schema = tmp_path / "schema.json"
         schema.write_text('{"name": "other", "types": [{"name": "gene"}]}')
-        with pytest.raises(SchemaError, match=r"has the types .*drug.* and the schema other none of them"):
+        with pytest.raises(SchemaError, match=r"the schema other has none of its types, .*drug"):
             self.tune(folder, tmp_path / "a", schema_file=schema)
         schema.write_text('{"name": "part", "types": [{"name": "drug"}, {"name": "gene"}]}')
         lines = self.tune(folder, tmp_path / "a", schema_file=schema, max_steps=1, limit_val=2)
@@ -416,18 +417,18 @@ class TestMistakes:
         assert any("no mention of type gene" in line for line in lines)
 
     def test_folders_and_settings(self, folder: Path, tuned: Path, tmp_path: Path) -> None:
-        with pytest.raises(OutputError, match="--resume goes on with it"):
+        with pytest.raises(OutputError, match="pass --resume to continue it"):
             self.tune(folder, tuned)
-        with pytest.raises(OutputError, match=r"lr was 0\.003 when this training began, and is 0\.1"):
+        with pytest.raises(OutputError, match=r"lr was 0\.003 when this training began, now it is 0\.1"):
             finetune(settings(folder, lr=0.1), tuned, lambda line: None, resume=True)
         (tmp_path / "file").write_text("")
-        with pytest.raises(OutputError, match="cannot be made"):
+        with pytest.raises(OutputError, match="cannot be created"):
             self.tune(folder, tmp_path / "file" / "a")
         with pytest.raises(ModelError, match="--targets nothing_like_it"):
             self.tune(folder, tmp_path / "b", targets="nothing_like_it")
 
     def test_a_loss_that_is_no_number_stops_the_run(self, folder: Path, tmp_path: Path) -> None:
-        with pytest.raises(ModelError, match=r"at step \d+ \(epoch .*lower --lr, which is 1e\+30; "):
+        with pytest.raises(ModelError, match=r"at step \d+ \(epoch .*; pass a lower --lr than 1e\+30$"):
             self.tune(folder, tmp_path / "a", lr=1e30, save_steps=1)
 
     def test_too_little_memory_says_what_takes_less(self) -> None:
@@ -453,7 +454,7 @@ class TestMistakes:
         with pytest.raises(ModelError, match="--targets q_prok"):
             self.tune(folder, tmp_path / "a", targets="q_prok")
         self.tune(folder, tmp_path / "a", targets="q_proj", max_steps=1, limit_val=2)
-        with pytest.raises(OutputError, match="--resume goes on with it"):
+        with pytest.raises(OutputError, match="pass --resume to continue it"):
             self.tune(folder, tmp_path / "a", targets="q_proj")
         (tmp_path / "a" / "training.json").write_text("{")
         with pytest.raises(InputError, match=r"training\.json: not the record of a training"):
@@ -468,7 +469,9 @@ class TestMistakes:
         long = tmp_path / "long.xml"
         entity = '<entity id="e" charOffset="0-3" type="drug" text="iron"/>'
         long.write_text(f'<d><sentence id="s0" text="iron {"word " * 3000}">{entity}</sentence></d>')
-        with pytest.raises(InputError, match=r"long\.xml: sentence s0: \d+ tokens, but the context has 2048"):
+        with pytest.raises(
+            InputError, match=r"long\.xml: sentence s0: \d+ tokens do not fit the context of 2048"
+        ):
             self.tune(folder, tmp_path / "a", val=long)
 
     @pytest.mark.parametrize("option", ["--epochs=0", "--lr=-1", "--lr=nan"])
@@ -543,7 +546,7 @@ def test_memory_is_counted_from_the_configuration(folder: Path) -> None:
         device=torch.device("cpu"),
         checkpointing=False,
     )
-    load = Load(8, 4, None, 4, checkpointing=False, dropout=False, n_columns=200, n_whole=50)
+    load = Workload(8, 4, None, 4, checkpointing=False, dropout=False, n_columns=200, n_whole=50)
     trained, everything = adapted.peft.get_nb_trainable_parameters()
     found = estimate(shape, load)
     assert found.weights == 4 * (everything - trained)
@@ -562,9 +565,9 @@ def test_patience_counts_from_the_first_best() -> None:
 # ---- what the tests share
 
 
-def chat_targets(folder: Path) -> ChatTargets:
+def chat_targets(folder: Path) -> TargetWriter:
     config, tokenizer = load_tokenizer(str(folder / "model"))
-    return ChatTargets(
+    return TargetWriter(
         vocabulary_of_model(str(folder / "model"), tokenizer, config),
         template_of(tokenizer),
         schema=DDI,

@@ -69,7 +69,7 @@ def test_from_data_to_a_model_and_its_student(
         assert f"\n| {stage} | " in card
     assert "m.avg(no class)" in card
 
-    with pytest.raises(OutputError, match="--resume goes on from it"):
+    with pytest.raises(OutputError, match="pass --resume to continue from it"):
         train(first)
     written = model.read_bytes()
     train(first, resume=True)  # nothing is left to do
@@ -83,14 +83,14 @@ def test_from_data_to_a_model_and_its_student(
     assert (second / "tokenizer.json").read_bytes() == (first / "tokenizer.json").read_bytes()
     assert len((second / "taught.jsonl").read_text().splitlines()) <= 8
     card = (second / "MODEL_CARD.md").read_text()
-    assert "of 1 earlier training(s), `first`" in card
-    assert "30% of the last stage were lists of names" in card
-    assert "drug_n +0.5 to the logits of opening" in card
+    assert "of 1 earlier training(s): `first`" in card
+    assert "30% of the last stage was lists of names" in card
+    assert "drug_n +0.5 was added to the logits of opening" in card
 
     train(tmp_path / "mean", start_from=[first, second], tokens=(0, 0, 0))
     halves = [load_file(folder / "transformers" / "model.safetensors") for folder in (first, second)]
     for name, mean in load_file(tmp_path / "mean" / "transformers" / "model.safetensors").items():
         torch.testing.assert_close(mean, (halves[0][name] + halves[1][name]) / 2)
     (second / "tokenizer.json").write_text("{}")
-    with pytest.raises(ModelError, match="another tokenizer"):
+    with pytest.raises(ModelError, match="not the same tokenizer"):
         train(tmp_path / "unequal", start_from=[first, second])

@@ -15,17 +15,16 @@ from constrained_ner.data import Mention, Sentence, Span
 from constrained_ner.errors import InputError, ModelError
 from constrained_ner.schema import DDI
 from constrained_ner.training.batches import Decision, Example, bucketed, make_batch
-from constrained_ner.training.bundled_model.bias_into_weights import lean
+from constrained_ner.training.bundled_model.bias_into_weights import add_bias
 from constrained_ner.training.bundled_model.copying import Curriculum, random_copies
 from constrained_ner.training.bundled_model.corpus import read_corpus
 from constrained_ner.training.bundled_model.dropout import dropout
-from constrained_ner.training.bundled_model.greedy import find_mentions, measure
 from constrained_ner.training.bundled_model.model import ModelSize, new_model
 from constrained_ner.training.bundled_model.muon import orthogonal
 from constrained_ner.training.bundled_model.names import build_lexicon
+from constrained_ner.training.bundled_model.recipe import in_memory
 from constrained_ner.training.bundled_model.sources import Copying, Mixture, Share, list_names
 from constrained_ner.training.bundled_model.swapping import Swapper
-from constrained_ner.training.bundled_model.targets import TargetWriter
 from constrained_ner.training.bundled_model.tokenizer import (
     CHEMICAL,
     SEPARATOR,
@@ -34,6 +33,7 @@ from constrained_ner.training.bundled_model.tokenizer import (
 )
 from constrained_ner.training.bundled_model.trainer import Stage, Trainer
 from constrained_ner.training.losses import Weights, batch_losses, legal_scores
+from constrained_ner.training.measure import find_mentions, score
 
 TINY = ModelSize(n_hidden=32, n_layers=2, n_heads=2, n_feed_forward=64, n_context=256)
 TEXTS = [
@@ -88,7 +88,7 @@ class TestTokenizer:
 class TestTargets:
     @pytest.mark.parametrize("gold", GOLD)
     def test_prompt_then_tagged_copy_then_end(self, tokenizer: ModelTokenizer, gold: Sentence) -> None:
-        writer = TargetWriter(tokenizer, DDI)
+        writer = tokenizer.target_writer(DDI)
         example = writer.write(gold)
         prompt, answer = example.ids[: example.n_prompt], example.ids[example.n_prompt :]
         assert list(prompt) == [*tokenizer.encode(gold.text), tokenizer.control(SEPARATOR)]
@@ -97,25 +97,25 @@ class TestTargets:
         assert written == writer.markup.write(gold.text, gold.mentions)
 
     def test_every_decision_holds_the_token_taken(self, tokenizer: ModelTokenizer) -> None:
-        example = TargetWriter(tokenizer, DDI).write(GOLD[1])
+        example = tokenizer.target_writer(DDI).write(GOLD[1])
         assert all(d.legal[0] == example.ids[d.position] for d in example.decisions)
         assert all(len(set(d.legal)) == len(d.legal) > 1 for d in example.decisions)
 
     def test_space_goes_into_the_opening_tag(self, tokenizer: ModelTokenizer) -> None:
-        example = TargetWriter(tokenizer, DDI).write(GOLD[0])
+        example = tokenizer.target_writer(DDI).write(GOLD[0])
         tags = tokenizer.tags(DDI)
         at = example.ids.index(tags.open_after_space[0])
         before = tokenizer.vocabulary.decode(example.ids[example.n_prompt : at])
         assert before == b"Effect of"
 
     def test_what_tags_cannot_express_is_counted(self, tokenizer: ModelTokenizer) -> None:
-        writer = TargetWriter(tokenizer, DDI)
-        example = writer.write(sentence(TEXTS[0], ("spirin", "drug")))
-        assert sum(writer.refused.values()) == 1
+        written = tokenizer.target_writer(DDI).write_all([sentence(TEXTS[0], ("spirin", "drug"))])
+        (example,) = written.examples
+        assert sum(written.refused.values()) == 1
         assert tokenizer.tags(DDI).open_bare[0] not in example.ids
 
     def test_other_schema_has_its_own_task_token(self, tokenizer: ModelTokenizer) -> None:
-        writer = TargetWriter(tokenizer, CHEMICAL)
+        writer = tokenizer.target_writer(CHEMICAL)
         example = writer.write(sentence(TEXTS[0], ("aspirin", "chemical")))
         assert example.ids[example.n_prompt - 1] == tokenizer.control("<|chemical|>")
 
@@ -152,7 +152,7 @@ class TestLosses:
     def test_legal_set_loss_equals_renormalised_softmax(self, tokenizer: ModelTokenizer) -> None:
         torch.manual_seed(0)
         model = new_model(TINY, tokenizer)
-        example = TargetWriter(tokenizer, DDI).write(GOLD[0])
+        example = tokenizer.target_writer(DDI).write(GOLD[0])
         batch = make_batch([example], tokenizer.pad)
         loss = batch_losses(model, batch, Weights(share=1.0), np.random.default_rng(0)).decision
         logits = model(torch.tensor([example.ids])).logits[0]
@@ -164,7 +164,7 @@ class TestLosses:
     def test_padding_changes_nothing(self, tokenizer: ModelTokenizer) -> None:
         torch.manual_seed(0)
         model = new_model(TINY, tokenizer).eval()
-        examples = [TargetWriter(tokenizer, DDI).write(gold) for gold in GOLD]
+        examples = [tokenizer.target_writer(DDI).write(gold) for gold in GOLD]
         alone = make_batch(examples[:1], tokenizer.pad)
         together = make_batch(examples, tokenizer.pad)
 
@@ -221,7 +221,7 @@ class TestNames:
 
 
 def _stages(tokenizer: ModelTokenizer, n_tokens: int) -> list[Stage]:
-    writer = TargetWriter(tokenizer, DDI)
+    writer = tokenizer.target_writer(DDI)
     gold = Mixture([Share(1.0, lambda rng: writer.write(GOLD[int(rng.integers(len(GOLD)))]))])
     return [
         Stage("copying", Copying(tokenizer), n_tokens=2000, batch_tokens=200),
@@ -291,11 +291,13 @@ class TestLoop:
     def test_it_learns(self, tokenizer: ModelTokenizer, tmp_path: Path) -> None:
         log: list[str] = []
         trainer = _trainer(tokenizer, tmp_path, log)
-        before = measure(trainer.model, tokenizer, GOLD).micro.f1
+        loaded = in_memory(trainer.model, tokenizer, tmp_path)
+        before = score(GOLD, find_mentions(loaded, GOLD, batch=4)).micro.f1
         trainer.run(_stages(tokenizer, 60_000))
-        assert measure(trainer.model, tokenizer, GOLD).micro.f1 > max(before, 0.8)
-        found = find_mentions(trainer.model, tokenizer, GOLD)
+        found = find_mentions(loaded, GOLD, batch=4)
+        assert score(GOLD, found).micro.f1 > max(before, 0.8)
         assert [f.text for f in found] == [g.text for g in GOLD]
+        assert trainer.model.training
 
     def test_compiled_it_learns_the_same_with_the_dropout_of_each_stage(
         self, tokenizer: ModelTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -329,7 +331,7 @@ def test_leaning_adds_to_the_logits_of_opening_alone(tokenizer: ModelTokenizer) 
     model = new_model(
         ModelSize(n_hidden=64, n_layers=2, n_heads=2, n_feed_forward=64, n_context=256), tokenizer
     )
-    writer = TargetWriter(tokenizer, DDI)
+    writer = tokenizer.target_writer(DDI)
     batch = make_batch([writer.write(s) for s in GOLD], tokenizer.pad)
 
     def scores() -> torch.Tensor:
@@ -338,7 +340,7 @@ def test_leaning_adds_to_the_logits_of_opening_alone(tokenizer: ModelTokenizer) 
             return legal_scores(hidden, model.lm_head.weight, batch)
 
     before = scores()
-    spread = lean(model, tokenizer, GOLD, {"drug_n": 0.5, "group": -0.25})
+    spread = add_bias(model, tokenizer, GOLD, {"drug_n": 0.5, "group": -0.25})
     assert 0 <= spread["group"] <= spread["drug_n"] < 0.3
     added = scores() - before
     tags = tokenizer.tags(DDI)

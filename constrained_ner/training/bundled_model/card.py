@@ -1,4 +1,4 @@
-"""The bundled model's card: what it is, what it learnt from, and what it reaches."""
+"""Writes the bundled model's card: what it is, what it was trained on, and how well it does."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from string import Template
 import gguf
 
 from ...annotation.annotator import Annotator
-from ...evaluation import evaluate
 from ...files import file_hash, write_atomically
 from ...formats.ddi import read_ddi
+from ..measure import score
 from .trainer import StageSummary
 
 
 def write_card(
     path: Path, model: Path, stages: Sequence[StageSummary], devel: Path | None, *, history: str = ""
 ) -> None:
-    """Write the card of a GGUF beside it.
+    """Write the card of a GGUF.
 
-    devel: DDI XML to measure on, through llama.cpp as a user would. history: what came before the stages.
+    devel: DDI XML to measure on, through llama.cpp as a user would. history: what came before the stages, and
+        after them.
     """
     template = resources.files("constrained_ner") / "templates" / "cards" / "bundled.md"
     content = Template(template.read_text(encoding="utf-8")).safe_substitute(
@@ -67,10 +68,7 @@ def _figures(model: Path, devel: Path) -> str:
         each = iter(results)
         found = [s for d in documents for s in ner.agreed([next(each).sentence for _ in d])]
         elapsed_s = time.perf_counter() - began_s
-    evaluation = evaluate(
-        [(s.id, m) for s in sentences for m in s.mentions],
-        [(s.id, m) for s in found for m in s.mentions],
-    )
+    evaluation = score(sentences, found)
     n = len(sentences)
     n_decisions = sum(r.effort.n_decisions for r in results)
     legal_share = sum(r.effort.legal_mass for r in results) / max(1, n_decisions)
