@@ -127,7 +127,7 @@ class AdapterCard(BaseModel):
     ) -> None:
         """Raise ModelError, naming every difference, unless the adapter was trained for all this.
 
-        model: the back end's description of the base model; None if unknown, as for a GGUF file made elsewhere.
+        model: the back end's description of the base model; None if unknown, as for some GGUF files.
         """
         _refuse(
             adapter,

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import resource
 import shutil
-import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -32,6 +30,8 @@ from exportable_models import (  # noqa: E402
     word_tokenizer,
     write_model,
 )
+from full_disk import file_size_limit  # noqa: E402
+from gguf_tokenizers import read_metadata  # noqa: E402
 from hard_texts import HARD_TEXTS  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
@@ -337,11 +337,7 @@ def with_digits(tokenizer: Tokenizer) -> Tokenizer:
 def test_the_way_of_cutting_words_is_found(name: str, tmp_path: Path) -> None:
     base = write_transformers(tmp_path / "base", "llama", TOKENIZERS[name]())
     export_model(str(base), tmp_path / "x.gguf")
-    assert fields_of(tmp_path / "x.gguf")["tokenizer.ggml.pre"] == name
-
-
-def fields_of(path: Path) -> dict[str, Any]:
-    return {name: field.contents() for name, field in gguf.GGUFReader(path).fields.items()}
+    assert read_metadata(tmp_path / "x.gguf")["tokenizer.ggml.pre"] == name
 
 
 def test_a_tokenizer_that_normalises_is_read_verbatim_all_the_same(model_of: ModelOf, tmp_path: Path) -> None:
@@ -379,7 +375,7 @@ def test_llama_2_s_vocabulary(shared: Path, tmp_path: Path) -> None:
 def test_qwen_2_s_vocabulary(shared: Path) -> None:
     """151,936 real pieces behind a tokenizer that composes characters: the ids are those of llama.cpp."""
     source = shared / "vocab" / "ggml-vocab-qwen2.gguf"
-    fields = fields_of(source)
+    fields = read_metadata(source)
     pieces, kinds = fields["tokenizer.ggml.tokens"], fields["tokenizer.ggml.token_type"]
     normal = {piece: i for i, piece in enumerate(pieces) if kinds[i] == gguf.TokenType.NORMAL}
     merges = [tuple(merge.split(" ")) for merge in fields["tokenizer.ggml.merges"]]
@@ -542,15 +538,8 @@ def test_no_room_on_the_disk(model_of: ModelOf, tmp_path: Path, monkeypatch: pyt
         patched.setattr(gguf_file.shutil, "disk_usage", lambda _: little)
         with pytest.raises(OutputError, match=r"x\.gguf: needs 0\.1 GB, the disk has 0\.0 GB left"):
             export_model(str(model_of("llama")), out)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))  # as a disk that fills up meanwhile
-    try:
-        with pytest.raises(OutputError, match=r"x\.gguf: cannot be written: "):
-            export_model(str(model_of("llama")), out)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, before)
+    with file_size_limit(50_000), pytest.raises(OutputError, match=r"x\.gguf: cannot be written: "):
+        export_model(str(model_of("llama")), out)
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(OutputError, match="it is a folder"):
         export_model(str(model_of("llama")), tmp_path)
@@ -615,7 +604,7 @@ def test_what_an_adapter_was_trained_for_goes_with_it(model_of: ModelOf, tmp_pat
     export_model(str(model_of("llama")), tmp_path / "merged.gguf", adapter=str(adapter))
     export_lora(str(model_of("llama")), str(adapter), tmp_path / "lora.gguf")
     for name in ("merged", "lora"):
-        fields = fields_of(tmp_path / f"{name}.gguf")
+        fields = read_metadata(tmp_path / f"{name}.gguf")
         assert AdapterCard.parse(fields[ADAPTER_KEY], name) == card
         assert fields[TEMPERATURE_KEY] == 1.5
     export_model(str(model_of("llama")), tmp_path / "plain.gguf")

@@ -80,7 +80,9 @@ def test_llama_cpp_agrees(
     llama_cpp = pytest.importorskip("llama_cpp")
     path = tmp_path / "m.gguf"
     save_gguf(model, tokenizer, path, precision=precision)
-    llama = llama_cpp.Llama(str(path), n_ctx=128, logits_all=True, verbose=False, n_threads=1)
+    llama = llama_cpp.Llama(
+        str(path), n_ctx=128, logits_all=True, verbose=False, n_threads=1, n_threads_batch=1
+    )
     for text in TEXTS:
         ids = tokenizer.encode(text)
         assert llama.tokenize(text.encode(), add_bos=False, special=False) == ids

@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from full_disk import file_size_limit
 from template_sentences import make_document, texts, write
 from tiny_instruct import make_tiny_instruct
 
@@ -325,15 +325,14 @@ def test_a_killed_run_ends_as_an_unbroken_one(folder: Path, tmp_path: Path) -> N
         save_steps=1,
     )
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    unbroken = finetune(slow, whole, lambda line: None)
-    script = (
-        "import sys; from pathlib import Path; from constrained_ner.training.finetune.run import *;"
-        "finetune(FinetuneSettings.model_validate_json(sys.argv[1]), Path(sys.argv[2]), print)"
+    script = (  # kills itself after the evaluation of the first epoch
+        "import os, sys; from pathlib import Path; from constrained_ner.training.finetune.run import *;"
+        "log = lambda line: line.startswith('epoch 1.00') and os.kill(os.getpid(), 9);"
+        "finetune(FinetuneSettings.model_validate_json(sys.argv[1]), Path(sys.argv[2]), log)"
     )
     process = subprocess.Popen([sys.executable, "-c", script, slow.model_dump_json(), str(broken)])
-    wait_for(lambda: any((broken / "checkpoints").glob("checkpoint-[2-9]/trainer_state.json")), process)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    unbroken = finetune(slow, whole, lambda line: None)
+    assert process.wait(300) == -signal.SIGKILL
     newest = last_checkpoint(broken / "checkpoints")
     assert newest is not None
     assert not (broken / "training.json").exists()
@@ -493,23 +492,25 @@ class TestMistakes:
         tuner.accelerator.scaler = torch.amp.GradScaler("cpu")
         tuner.check_gradients()
 
-    def test_a_full_disk_loses_nothing(self, folder: Path, tmp_path: Path) -> None:
+    def test_a_full_disk_loses_nothing(
+        self,
+        folder: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
         """The largest file that may be written holds an adapter, and not the optimiser's state."""
-        script = (
-            "import resource, sys; from pathlib import Path;"
-            "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000));"
-            "from constrained_ner.cli.finetune import main; sys.argv[0] = 'finetune'; main()"
-        )
         options = f"--model {folder / 'model'} --train {folder / 'train.xml'} --val {folder / 'val.xml'} "
         options += f"--prompt {folder / 'prompt.json'} --out {tmp_path / 'a'} --rank 16 --max-steps 1 "
         options += "--limit-val 2 --batch 2 --grad-accum 1 --device cpu"
-        done = subprocess.run(
-            [sys.executable, "-c", script, *options.split()], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 2
-        (line,) = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+        monkeypatch.setattr(sys, "argv", ["finetune", *options.split()])
+        with file_size_limit(200_000), pytest.raises(SystemExit) as stop:
+            command.main()
+        assert stop.value.code == 2
+        written = capsys.readouterr().err
+        (line,) = [line for line in written.splitlines() if line.startswith("error:")]
         assert "checkpoint-1: cannot be written" in line
-        assert "Traceback" not in done.stderr
+        assert "Traceback" not in written
         assert (tmp_path / "a" / "adapter_model.safetensors").exists()
 
 
@@ -602,11 +603,3 @@ def losses_of(adapted: Any, examples: Any, loss: Loss) -> torch.Tensor:
     batch = collate(examples, loss, pad=0)
     question = Question(*(batch[name] for name in ("few_at", "few", "whole_at", "whole")))
     return cross_entropies(adapted.peft, adapted.head, batch["input_ids"], question).detach()
-
-
-def wait_for(condition: Any, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 300
-    while not condition():
-        assert process.poll() is None, "the run ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

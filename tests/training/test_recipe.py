@@ -19,6 +19,7 @@ from constrained_ner.formats.ddi import read_ddi
 from constrained_ner.training.bundled_model import recipe
 from constrained_ner.training.bundled_model.corpus import CHEMICAL_TYPES, TEXTS
 from constrained_ner.training.bundled_model.model import ModelSize
+from constrained_ner.training.bundled_model.trainer import Trainer
 
 SMALL = ModelSize(n_hidden=32, n_layers=2, n_heads=2, n_feed_forward=64, n_context=256)
 
@@ -58,11 +59,14 @@ def test_from_data_to_a_model_and_its_student(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recipe, "ModelSize", lambda: SMALL)
-    train = partial(recipe.train, data, tokens=(2000, 2000, 2000), devel=data / "ddi" / "devel.xml")
+    monkeypatch.setattr(Trainer, "CHUNK_BATCHES", 2)
+    train = partial(
+        recipe.train, data, tokens=(2000, 2000, 2000), devel=data / "ddi" / "devel.xml", n_threads=1
+    )
     first, second = tmp_path / "first", tmp_path / "second"
     train(first)
     model = first / recipe.MODEL_FILE
-    with Annotator.load(model) as ner:
+    with Annotator.load(model, n_threads=1) as ner:
         assert ner.annotate("Patients who take diuretics.").text == "Patients who take diuretics."
     card = (first / "MODEL_CARD.md").read_text()
     for stage in ("copying", "mixture", "gold"):

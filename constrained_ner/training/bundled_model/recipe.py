@@ -106,8 +106,9 @@ def train(
         log("; ".join(f"{name} {bias[name]:+g}, give or take {spread[name]:.2f}" for name in bias))
         save(model, tokenizer, out)
     history = _history(start_from, teacher, listed, bias)
-    write_card(out / "MODEL_CARD.md", out / MODEL_FILE, trainer.finished, devel, history=history)
-    log(f"written: {out / MODEL_FILE}, {out / 'MODEL_CARD.md'}")
+    card = out / "MODEL_CARD.md"
+    write_card(card, out / MODEL_FILE, trainer.finished, devel, history=history, n_threads=n_threads)
+    log(f"written: {out / MODEL_FILE}, {card}")
 
 
 def make_stages(
