@@ -8,7 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import torch
@@ -45,9 +45,9 @@ from constrained_ner.training.finetune.checkpoints import last_checkpoint, n_epo
 from constrained_ner.training.finetune.folder import FinetuneSettings
 from constrained_ner.training.finetune.memory_estimate import ModelShape, Workload, estimate, savings
 from constrained_ner.training.finetune.run import finetune, memory_errors
-from constrained_ner.training.finetune.selection import select
+from constrained_ner.training.finetune.selection import Select, select
 from constrained_ner.training.finetune.trainer import Tuner, collate
-from constrained_ner.training.losses import Loss, Question
+from constrained_ner.training.losses import LOSSES, Loss, Question
 from constrained_ner.training.output_rows import check_output_layer, cross_entropies
 from constrained_ner.training.targets import TargetWriter
 
@@ -480,6 +480,11 @@ class TestMistakes:
         with pytest.raises(SystemExit) as stop:
             command.main()
         assert stop.value.code == 2
+
+    def test_the_command_offers_every_loss_and_selection(self) -> None:
+        offered = get_type_hints(command.finetune)
+        assert get_args(offered["loss"]) == get_args(Loss) == tuple(LOSSES)
+        assert get_args(offered["select"]) == get_args(Select)
 
     def test_a_scaler_deals_with_gradients_that_overflow(self, tmp_path: Path) -> None:
         """Half precision on a graphics card: not a divergence, the scaler leaves out the step."""

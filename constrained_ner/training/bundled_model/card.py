@@ -76,12 +76,13 @@ def _figures(model: Path, devel: Path, n_threads: int | None) -> str:
         elapsed_s = time.perf_counter() - began_s
     evaluation = score(sentences, found)
     n = len(sentences)
+    n_passes = sum(r.effort.n_passes for r in results)
     n_decisions = sum(r.effort.n_decisions for r in results)
-    legal_share = sum(r.effort.legal_mass for r in results) / max(1, n_decisions)
+    legal_mass = 100 * sum(r.effort.legal_mass for r in results) / max(1, n_decisions)
     table = "\n".join(f"    {line}" for line in evaluation.table().splitlines())
     return (
         f"{devel.name}, {n:,} sentences, exact span and type, `bin/llm-NERC {devel.name} out` and "
         f"`bin/evaluate {devel.name} out`:\n\n{table}\n\n"
-        f"{n / elapsed_s:.1f} sentences a second, {sum(r.effort.n_passes for r in results) / n:.2f} forward "
-        f"passes a sentence; {legal_share:.1%} of the probability at the decisions lies on legal tokens."
+        f"{n / elapsed_s:.1f} sentences per second, {n_passes / n:.2f} forward passes per sentence; "
+        f"{legal_mass:.1f} % of the probability at the decisions is on legal tokens."
     )
