@@ -79,10 +79,7 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     log = LogFile(out / "train.log")
     tokenizer = _tokenizer(data, out, start_from)
-    torch.manual_seed(seed)
-    model = new_model(ModelSize(), tokenizer).to(device)
-    if start_from:
-        load_weights(model, [folder / TRANSFORMERS_FOLDER for folder in start_from])
+    model = _first_model(tokenizer, start_from, device, seed)
     log(f"parameters {sum(p.numel() for p in model.parameters())}, tokens {tokenizer.n_tokens}")
     corpus = read_corpus(data, seed=seed)
     if teacher:
@@ -97,9 +94,14 @@ def train(
             found = find_mentions(in_memory(model, tokenizer, out), measured, batch=MEASURED_AT_ONCE)
             log(f"after {stage.name}:\n{score(measured, found).table()}")
 
-    if compiled is None:
-        compiled = model.device.type == "cuda"
-    trainer = Trainer(model, tokenizer.pad, seed=seed, checkpoint=checkpoint, compiled=compiled, log=log)
+    trainer = Trainer(
+        model,
+        tokenizer.pad,
+        seed=seed,
+        checkpoint=checkpoint,
+        compiled=model.device.type == "cuda" if compiled is None else compiled,
+        log=log,
+    )
     trainer.run(stages, after_stage)
     if bias:
         spread = add_bias(model, tokenizer, corpus.gold[::BIAS_STEP], bias)
@@ -203,6 +205,15 @@ def _tokenizer(data: Path, out: Path, start_from: Sequence[Path]) -> ModelTokeni
     elif not path.exists():
         train_tokenizer(tokenizer_texts(data)).save(path)
     return ModelTokenizer.load(path)
+
+
+def _first_model(tokenizer: ModelTokenizer, start_from: Sequence[Path], device: str, seed: int) -> Any:
+    """Make the model that training begins with: random weights, or the mean of earlier ones."""
+    torch.manual_seed(seed)
+    model = new_model(ModelSize(), tokenizer).to(device)
+    if start_from:
+        load_weights(model, [folder / TRANSFORMERS_FOLDER for folder in start_from])
+    return model
 
 
 def _history(

@@ -89,42 +89,42 @@ class MemoryEstimate:
         )
 
 
-def estimate(shape: ModelShape, load: Workload) -> MemoryEstimate:
+def estimate(shape: ModelShape, workload: Workload) -> MemoryEstimate:
     """Estimate the peak of a training step."""
     n_linear = sum(rows * columns for rows, columns in shape.linear)
-    bits = _BITS_PER_WEIGHT.get(load.quantize or "", 8.0 * load.bytes_per_number)
-    n_adapter = load.rank * sum(rows + columns for rows, columns in shape.linear)
-    n_columns = load.batch * load.n_columns
-    at_work = _kept_by_a_layer(shape, load)
-    kept = shape.n_layers * (shape.n_hidden if load.checkpointing else at_work) + at_work
+    bits = _BITS_PER_WEIGHT.get(workload.quantize or "", 8.0 * workload.bytes_per_number)
+    n_adapter = workload.rank * sum(rows + columns for rows, columns in shape.linear)
+    n_columns = workload.batch * workload.n_columns
+    at_work = _kept_by_a_layer(shape, workload)
+    kept = shape.n_layers * (shape.n_hidden if workload.checkpointing else at_work) + at_work
     return MemoryEstimate(
-        weights=int(n_linear * bits / 8) + shape.n_other * load.bytes_per_number,
+        weights=int(n_linear * bits / 8) + shape.n_other * workload.bytes_per_number,
         adapter=n_adapter * 4 * _FLOAT,  # weights, gradient, Adam's two moments
-        activations=n_columns * kept * load.bytes_per_number,
-        logits=load.batch * load.n_whole * shape.n_tokens * _COPIES_OF_LOGITS * _FLOAT,
+        activations=n_columns * kept * workload.bytes_per_number,
+        logits=workload.batch * workload.n_whole * shape.n_tokens * _COPIES_OF_LOGITS * _FLOAT,
     )
 
 
-def _kept_by_a_layer(shape: ModelShape, load: Workload) -> int:
+def _kept_by_a_layer(shape: ModelShape, workload: Workload) -> int:
     """Count the numbers per token that a layer keeps for the backward pass.
 
     Inputs and outputs of the linear layers, the inputs again if the adapter has dropout, norms and residuals.
     Within 20 % of what Llamas of several shapes were measured to keep.
     """
-    times = 2 if load.dropout else 1
+    times = 2 if workload.dropout else 1
     linear = sum(rows + times * columns for rows, columns in shape.linear)
     return linear // shape.n_layers + 4 * shape.n_hidden
 
 
-def savings(shape: ModelShape, load: Workload, n_whole_legal: int) -> Iterator[str]:
+def savings(shape: ModelShape, workload: Workload, n_whole_legal: int) -> Iterator[str]:
     """Yield options that take less memory, each with what it saves by itself, largest first."""
-    now = estimate(shape, load).total
+    now = estimate(shape, workload).total
     others = {
-        "--quantize 4bit": replace(load, quantize="4bit"),
-        "--batch 1 with a larger --grad-accum": replace(load, batch=1),
-        "--checkpointing": replace(load, checkpointing=True),
-        "--loss legal": replace(load, n_whole=n_whole_legal),
-        "--rank 8": replace(load, rank=min(8, load.rank)),
+        "--quantize 4bit": replace(workload, quantize="4bit"),
+        "--batch 1 with a larger --grad-accum": replace(workload, batch=1),
+        "--checkpointing": replace(workload, checkpointing=True),
+        "--loss legal": replace(workload, n_whole=n_whole_legal),
+        "--rank 8": replace(workload, rank=min(8, workload.rank)),
     }
     saved = {setting: now - estimate(shape, other).total for setting, other in others.items()}
     for setting, n_bytes in sorted(saved.items(), key=lambda item: -item[1]):

@@ -71,23 +71,23 @@ def finetune(settings: FinetuneSettings, out: Path, log: Log, *, resume: bool = 
         log(f"{out}: this training is finished; nothing to do")
         return done
     config, tokenizer = load_tokenizer(settings.model, trust_remote_code=settings.trust_remote_code)
-    targets = TargetWriter(
+    writer = TargetWriter(
         vocabulary_of_model(settings.model, tokenizer, config),
         template_of(tokenizer),
         schema=schema,
         prompt=prompt,
         n_context=trained_length(config.get_text_config(decoder=True)),
     )
-    written = targets.write_all(select(train, settings.select, settings.max_examples, settings.seed))
-    written_val = targets.write_all(val)
+    written = writer.write_all(select(train, settings.select, settings.max_examples, settings.seed))
+    written_val = writer.write_all(val)
     report_examples(written, settings.train, log)
     require_examples(written_val, settings.val)
     device = training_device(settings.device)
-    shape, load = _plan(config, settings, device, written)
-    log(f"memory: {estimate(shape, load)}")
+    shape, workload = _plan(config, settings, device, written)
+    log(f"memory: {estimate(shape, workload)}")
     measured = every_kth(val, settings.limit_val)
-    with memory_errors(list(savings(shape, load, n_whole_legal=1))):
-        adapted = _load(settings, device, load.checkpointing)
+    with memory_errors(list(savings(shape, workload, n_whole_legal=1))):
+        adapted = _load(settings, device, workload.checkpointing)
         card = AdapterCard.of(
             {"name": settings.model, **adapted.loaded.identity()},
             schema,
@@ -100,23 +100,29 @@ def finetune(settings: FinetuneSettings, out: Path, log: Log, *, resume: bool = 
             tuner = _make_tuner(settings, out, adapted, card, written, written_val, log)
             tuner.measure = lambda: _figures(_measure(tuner, adapted, card, measured, settings.batch))
             _train(tuner, settings, out, log)
+    record = _record(settings, tuner, written, len(measured), began_s)
+    if tuner.is_world_process_zero():
+        write_atomically(out / RECORD_FILE, [record.model_dump_json(indent=2), "\n"])
+        shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+    return record
+
+
+def _record(
+    settings: FinetuneSettings, tuner: Tuner, written: WrittenTargets, n_val: int, began_s: float
+) -> TrainingRecord:
     evaluations = [entry for entry in tuner.state.log_history if SCORE in entry]
-    record = TrainingRecord(
+    return TrainingRecord(
         settings=settings,
         n_examples=len(written.examples),
-        n_val=len(measured),
+        n_val=n_val,
         refused=dict(written.refused),
         dropped=written.dropped,
         epochs=evaluations,
         best=max(evaluations, key=lambda entry: entry[SCORE]),
         elapsed_s=round(time.monotonic() - began_s, 1),
-        peak_memory_bytes=peak_memory(device),
+        peak_memory_bytes=peak_memory(training_device(settings.device)),
         versions=installed_versions(),
     )
-    if tuner.is_world_process_zero():
-        write_atomically(out / RECORD_FILE, [record.model_dump_json(indent=2), "\n"])
-        shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
-    return record
 
 
 def peak_memory(device: torch.device) -> int:
@@ -137,7 +143,7 @@ def _plan(
 ) -> tuple[ModelShape, Workload]:
     on_gpu = device.type == "cuda"
     question = LOSSES[settings.loss]
-    load = Workload(
+    workload = Workload(
         rank=settings.rank,
         batch=settings.batch,
         quantize=settings.quantize,
@@ -147,7 +153,7 @@ def _plan(
         n_columns=max(len(e.ids) for e in written.examples),
         n_whole=max(len(question(make_batch([e], pad=0)).whole_at) for e in written.examples),
     )
-    return ModelShape.of(config, trust_remote_code=settings.trust_remote_code), load
+    return ModelShape.of(config, trust_remote_code=settings.trust_remote_code), workload
 
 
 def _load(settings: FinetuneSettings, device: torch.device, checkpointing: bool) -> AdaptedModel:
