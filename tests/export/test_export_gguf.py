@@ -1,4 +1,4 @@
-"""Models of every family as GGUF: llama.cpp computes what transformers computes, from the same token ids."""
+"""Exports models of every family: llama.cpp computes the same as transformers, from the same token ids."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ ModelOf = Callable[[str], Path]
 
 @pytest.fixture(scope="module")
 def model_of(tmp_path_factory: pytest.TempPathFactory) -> ModelOf:
-    """The folder of a tiny model of a kind, made once."""
+    """Return the folder of a tiny model of a kind; each is made once."""
     made: dict[str, Path] = {}
 
     def folder(kind: str) -> Path:
@@ -101,9 +101,9 @@ def expected_logits(folder: Path, adapter: Path | None = None) -> NDArray[np.flo
 
 
 def assert_equal(got: NDArray[np.float32], expected: NDArray[np.float32], kind: str, precision: str) -> None:
-    """Close, and the same token first unless two are as near to each other as that.
+    """Check that logits are close, and that the best token is the same unless it is nearly tied.
 
-    ggml reads the GELU of the Gemma family from a table in float16, whatever the precision of the file.
+    ggml looks up the GELU of the Gemma family in a float16 table, whatever the precision of the file.
     """
     tolerance = 0.02 if kind.startswith("gemma") else 0.01 if precision == "f16" else 1e-4
     np.testing.assert_allclose(got, expected, atol=tolerance)
@@ -114,7 +114,7 @@ def assert_equal(got: NDArray[np.float32], expected: NDArray[np.float32], kind: 
 
 
 def write_adapter(folder: Path, base: Path, **settings: Any) -> Path:
-    """A LoRA with random weights in both factors, so that it changes much."""
+    """Write a LoRA with random weights in both factors, so that it has a large effect."""
     model = transformers.AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     torch.manual_seed(1)
     chosen = {"r": 4, "lora_alpha": 6, "target_modules": "all-linear", "init_lora_weights": False}
@@ -143,7 +143,7 @@ def test_logits(model_of: ModelOf, kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_adapter_merged_and_alone(model_of: ModelOf, kind: str, tmp_path: Path) -> None:
+def test_an_adapter_merged_and_as_a_lora(model_of: ModelOf, kind: str, tmp_path: Path) -> None:
     base = model_of(kind)
     adapter = write_adapter(tmp_path / "adapter", base)
     plain, merged, lora = (tmp_path / f"{name}.gguf" for name in ("plain", "merged", "lora"))
@@ -183,7 +183,7 @@ def test_every_adapted_weight_has_its_own_scale(
     ("kind", "saved"),
     [("llama", ["embed_tokens", "lm_head"]), ("llama", ["embed_tokens"]), ("qwen2", ["embed_tokens"])],
 )
-def test_weights_that_an_adapter_brings_whole(
+def test_weights_that_an_adapter_replaces(
     model_of: ModelOf, kind: str, saved: list[str], tmp_path: Path
 ) -> None:
     base = model_of(kind)
@@ -227,7 +227,7 @@ def test_settings_of_the_configuration(kind: str, changes: dict[str, Any], tmp_p
     assert_equal(gguf_logits(tmp_path / "x.gguf"), expected_logits(base), kind, "f32")
 
 
-def test_a_window_that_llama_cpp_does_not_know_ends_the_context(tmp_path: Path) -> None:
+def test_an_unsupported_window_limits_the_context(tmp_path: Path) -> None:
     base = write_model(tmp_path / "base", "mistral", sliding_window=48)
     written = export_model(str(base), tmp_path / "x.gguf", type="f32")
     assert written.notes == (
@@ -256,7 +256,7 @@ def test_shards_are_read_as_one(model_of: ModelOf, tmp_path: Path) -> None:
 
 def test_q8_0_and_bf16(model_of: ModelOf, tmp_path: Path) -> None:
     expected = expected_logits(model_of("llama"))
-    # Most rows are of 48 numbers, one block of 32 and a half: they stay in float16.
+    # Most rows have 48 numbers, one and a half blocks of 32, so they stay in float16.
     written = export_model(str(model_of("llama")), tmp_path / "q8.gguf", type="q8_0")
     assert written.kinds == {"F16": 12, "F32": 5, "Q8_0": 4}
     np.testing.assert_allclose(gguf_logits(tmp_path / "q8.gguf"), expected, atol=0.2)
@@ -276,7 +276,7 @@ def test_q4_k_m(tmp_path: Path) -> None:
     assert reader.fields["general.file_type"].contents() == gguf.LlamaFileType.MOSTLY_Q4_K_M
     assert sorted(file.name for file in tmp_path.iterdir()) == ["adapter", "base", "x.gguf"]
     expected, got = expected_logits(base, adapter), gguf_logits(path)
-    assert np.corrcoef(got.ravel(), expected.ravel())[0, 1] > 0.8  # random weights bear rounding badly
+    assert np.corrcoef(got.ravel(), expected.ravel())[0, 1] > 0.8  # random weights tolerate rounding badly
     export_model(str(base), tmp_path / "exact.gguf", type="f32", adapter=str(adapter))
     exact = {tensor.name: tensor.data for tensor in gguf.GGUFReader(tmp_path / "exact.gguf").tensors}
     assert exact.keys() == {tensor.name for tensor in reader.tensors}
@@ -307,7 +307,7 @@ def test_mentions_and_token_ids(
     assert all(one.failure is None and other.failure is None for one, other in pairs)
     mentions = [(spans(one.sentence), spans(other.sentence)) for one, other in pairs]
     assert sum(len(one) for one, _ in mentions) > 10
-    # Random weights decide at a hair's breadth, and float16 moves hairs.
+    # Random weights make close decisions, and float16 tips some of them.
     assert sum(one == other for one, other in mentions) >= len(mentions) - 2
     here.close()
     there.close()
@@ -334,20 +334,20 @@ def with_digits(tokenizer: Tokenizer) -> Tokenizer:
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)
-def test_the_way_of_cutting_words_is_found(name: str, tmp_path: Path) -> None:
+def test_the_way_of_splitting_words_is_recognised(name: str, tmp_path: Path) -> None:
     base = write_transformers(tmp_path / "base", "llama", TOKENIZERS[name]())
     export_model(str(base), tmp_path / "x.gguf")
     assert read_metadata(tmp_path / "x.gguf")["tokenizer.ggml.pre"] == name
 
 
-def test_a_tokenizer_that_normalises_is_read_verbatim_all_the_same(model_of: ModelOf, tmp_path: Path) -> None:
+def test_a_normalising_tokenizer_is_still_read_verbatim(model_of: ModelOf, tmp_path: Path) -> None:
     export_model(str(model_of("qwen2")), tmp_path / "x.gguf")
     vocabulary = load_vocabulary(tmp_path / "x.gguf")
     assert vocabulary.decode(vocabulary.encode("e\u0301")) == "e\u0301".encode()
 
 
 def test_llama_2_s_vocabulary(shared: Path, tmp_path: Path) -> None:
-    """32,000 real pieces: merges from scores, and scores from merges again, give the same token ids."""
+    """32,000 real pieces: deriving merges from scores and scores from merges keeps the token ids."""
     source = shared / "vocab" / "ggml-vocab-llama-spm.gguf"
     pieces, scores, controls = pieces_of(LlamaModel(source, vocab_only=True))
     wrapped = transformers.PreTrainedTokenizerFast(
@@ -373,7 +373,7 @@ def test_llama_2_s_vocabulary(shared: Path, tmp_path: Path) -> None:
 
 
 def test_qwen_2_s_vocabulary(shared: Path) -> None:
-    """151,936 real pieces behind a tokenizer that composes characters: the ids are those of llama.cpp."""
+    """151,936 real pieces and a tokenizer that composes characters: same ids as llama.cpp."""
     source = shared / "vocab" / "ggml-vocab-qwen2.gguf"
     fields = read_metadata(source)
     pieces, kinds = fields["tokenizer.ggml.tokens"], fields["tokenizer.ggml.token_type"]
@@ -399,7 +399,7 @@ def pieces_of(model: LlamaModel) -> tuple[list[str], list[float], list[str]]:
 
 
 def sentencepiece_of(pieces: list[str], scores: list[float], controls: list[str]) -> Tokenizer:
-    """As transformers converts SentencePiece: every split of a piece is a merge, ranked by the piece."""
+    """Convert SentencePiece as transformers does: every split of a piece is a merge, ranked by the piece."""
     ids = {piece: token_id for token_id, piece in enumerate(pieces)}
     merges = []
     for token_id, piece in enumerate(pieces):
@@ -417,7 +417,7 @@ def sentencepiece_of(pieces: list[str], scores: list[float], controls: list[str]
     return tokenizer
 
 
-# ---- what cannot be exported, and what goes wrong
+# ---- unsupported models, and mistakes
 
 
 def test_other_kinds_of_models(tmp_path: Path) -> None:
@@ -442,7 +442,7 @@ def test_other_kinds_of_models(tmp_path: Path) -> None:
         ("gemma2", {"final_logit_softcapping": None}, "without soft caps"),
     ],
 )
-def test_configurations_that_llama_cpp_cannot_be_told(
+def test_configurations_that_llama_cpp_does_not_support(
     kind: str, changes: dict[str, Any], reason: str, tmp_path: Path
 ) -> None:
     base = write_model(tmp_path / "base", kind, **changes)
@@ -451,7 +451,7 @@ def test_configurations_that_llama_cpp_cannot_be_told(
     assert not list(tmp_path.glob("x.gguf*"))
 
 
-def test_unknown_ways_of_cutting_words(tmp_path: Path) -> None:
+def test_unknown_ways_of_splitting_words(tmp_path: Path) -> None:
     cases = {
         r"splits text in an unknown way, .*: \\w\+": word_tokenizer(r"\w+"),
         "a tokenizer of type WordLevel, but only BPE": Tokenizer(
@@ -465,7 +465,7 @@ def test_unknown_ways_of_cutting_words(tmp_path: Path) -> None:
             export_model(str(base), tmp_path / "x.gguf")
 
 
-def test_a_file_that_reads_texts_otherwise_is_not_kept(
+def test_a_file_with_another_tokenisation_is_not_kept(
     model_of: ModelOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tokenizer, "pre_tokenizer_name", lambda *_: "smollm")
@@ -569,10 +569,10 @@ def test_adapters_that_cannot_be_exported(model_of: ModelOf, tmp_path: Path) -> 
     assert not out.exists()
 
 
-# ---- a LoRA at work
+# ---- using a LoRA
 
 
-def test_a_lora_s_place_is_beside_its_base(model_of: ModelOf, tmp_path: Path) -> None:
+def test_a_lora_is_loaded_with_its_base(model_of: ModelOf, tmp_path: Path) -> None:
     plain, lora, strange = (tmp_path / f"{name}.gguf" for name in ("plain", "lora", "strange"))
     adapter = write_adapter(tmp_path / "adapter", model_of("llama"))
     export_model(str(model_of("llama")), plain)
@@ -589,7 +589,7 @@ def test_a_lora_s_place_is_beside_its_base(model_of: ModelOf, tmp_path: Path) ->
         LlamaCppBackend(lora)
     with pytest.raises(ModelError, match="a transformers model does not take the option 'lora'"):
         load_backend(model_of("llama"), lora=str(lora))
-    # A cache that grows is a new context: the LoRA is there again.
+    # A growing cache needs a new context, which must have the LoRA too.
     backend = LlamaCppBackend(plain, n_threads=1, lora=lora)
     long = [*IDS] * 8
     np.testing.assert_allclose(
@@ -629,7 +629,7 @@ def test_the_example_of_every_family_can_be_exported(family: str, tmp_path: Path
 
 
 def test_an_adapter_for_another_base(model_of: ModelOf, tmp_path: Path) -> None:
-    """The other one has the same shapes: nothing but its identity tells it apart."""
+    """The other base has the same shapes, and differs only in its identity."""
     base, other = str(model_of("llama")), str(write_model(tmp_path / "other", "llama", seed=7))
     adapter = str(write_adapter(tmp_path / "adapter", model_of("llama")))
     card_for(model_of("llama")).save(Path(adapter))

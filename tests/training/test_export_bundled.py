@@ -39,7 +39,7 @@ def model(tokenizer: ModelTokenizer) -> torch.nn.Module:
     return new_model(SIZE, tokenizer).eval()
 
 
-def test_names_and_rows_follow_the_converter() -> None:
+def test_names_and_row_order_follow_the_converter() -> None:
     assert gguf_name("layers.3.mlp.up_proj.weight", n_layers=4) == "blk.3.ffn_up.weight"
     rows = np.arange(8)[:, None]
     # Two heads of four rows: halves (0 1)(2 3) become pairs (0 2)(1 3).
@@ -105,7 +105,7 @@ def test_transformers_reads_it_back(
     wrapped = AutoTokenizer.from_pretrained(tmp_path)
     ids = tokenizer.encode(TEXTS[0])
     with torch.no_grad():
-        # It may attend by another kernel than the one that it was trained with.
+        # It may use another attention kernel than in training.
         assert torch.allclose(
             loaded(torch.tensor([ids])).logits, model(torch.tensor([ids])).logits, atol=1e-5
         )

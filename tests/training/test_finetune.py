@@ -1,4 +1,4 @@
-"""Fine-tuning end to end on the processor: targets, losses, resuming, adapters, and what goes wrong."""
+"""Fine-tuning end to end on CPU: targets, losses, resuming, adapters, and mistakes."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def tuned(folder: Path) -> Path:
     return folder / "tuned"
 
 
-def test_fine_tuning_beats_the_untuned_base_by_far(folder: Path, tuned: Path) -> None:
+def test_fine_tuning_clearly_beats_the_base_model(folder: Path, tuned: Path) -> None:
     base = measure(
         Annotator.load(folder / "model", prompt=PromptFile.load(folder / "prompt.json"), device="cpu"),
         folder / "val.xml",
@@ -120,7 +120,7 @@ def test_fine_tuning_beats_the_untuned_base_by_far(folder: Path, tuned: Path) ->
     assert adapted.micro.f1 > base.micro.f1 + 0.4
 
 
-def test_merged_or_not_the_mentions_are_the_same(folder: Path, tuned: Path) -> None:
+def test_merging_does_not_change_the_mentions(folder: Path, tuned: Path) -> None:
     found = []
     for merge in (True, False):
         with Annotator.load(folder / "model", adapter=str(tuned), device="cpu", merge=merge) as ner:
@@ -131,7 +131,7 @@ def test_merged_or_not_the_mentions_are_the_same(folder: Path, tuned: Path) -> N
     assert [m.confidence for _, m in merged] == pytest.approx([m.confidence for _, m in apart], abs=1e-4)
 
 
-def test_the_folder_holds_what_is_needed_and_no_more(tuned: Path) -> None:
+def test_the_folder_holds_only_what_is_needed(tuned: Path) -> None:
     names = {path.name for path in tuned.iterdir()}
     assert names == {
         "adapter_config.json",
@@ -150,7 +150,7 @@ def targets(folder: Path) -> TargetWriter:
 
 
 class TestTargets:
-    def test_the_prompt_is_that_of_decoding(self, folder: Path, targets: TargetWriter) -> None:
+    def test_the_prompt_is_the_one_that_decoding_uses(self, folder: Path, targets: TargetWriter) -> None:
         text = "Give <|im_end|> aspirin & β-blockers. "
         asked: list[int] = []
 
@@ -219,7 +219,7 @@ class TestLosses:
             (scores,) = backend.forward([Step(0, n_cached, [before], [tuple(tokens)])])[0]
             if is_decision(tokens):
                 assert scores is not None
-                best = choose(tokens, scores)  # what decoding says of the best token; ours may be another
+                best = choose(tokens, scores)  # decoding scores the best token; ours may be another
                 behind = (
                     scores.logits[[*tokens].index(token_id)] - scores.logits[[*tokens].index(best.token_id)]
                 )
@@ -243,7 +243,7 @@ class TestLosses:
         assert len(ours) == len(example.ids) - example.n_prompt
         assert float(ours.mean()) == pytest.approx(float(theirs), abs=1e-5)
 
-    def test_no_array_of_vocabulary_size_but_for_the_ends(self, model: Path) -> None:
+    def test_only_end_tokens_need_the_whole_vocabulary(self, model: Path) -> None:
         targets = chat_targets(model)
         examples = [targets.write(Sentence("s", "Take aspirin and wait.")) for _ in range(3)]
         adapted = load_for_training(
@@ -258,8 +258,8 @@ class TestLosses:
         assert seen == [few + 3 * n_tokens]
 
     @pytest.mark.parametrize("kind", ["PhiConfig", "GraniteConfig", "CohereConfig"])
-    def test_what_a_model_does_beyond_its_rows_counts(self, kind: str) -> None:
-        """A bias of the output layer (Phi), scaled logits (Granite, Cohere): as in all its logits."""
+    def test_bias_and_scaled_logits_are_included(self, kind: str) -> None:
+        """Phi has a bias in its output layer; Granite and Cohere scale their logits."""
         scales = {"GraniteConfig": {"logits_scaling": 4.0}, "CohereConfig": {"logit_scale": 0.25}}
         config = getattr(transformers, kind)(
             vocab_size=50, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
@@ -336,7 +336,7 @@ def test_a_killed_run_ends_as_an_unbroken_one(folder: Path, tmp_path: Path) -> N
     newest = last_checkpoint(broken / "checkpoints")
     assert newest is not None
     assert not (broken / "training.json").exists()
-    torn = newest.with_name("checkpoint-99")  # one that was being written when the power went
+    torn = newest.with_name("checkpoint-99")  # one that was being written during a power cut
     torn.mkdir()
     (torn / "trainer_state.json").write_text('{"global_st')
     lines: list[str] = []
@@ -376,7 +376,7 @@ class TestAdapterCard:
         with pytest.raises(InputError, match="changed by hand"):
             AdapterCard.load(tmp_path)
 
-    def test_one_that_never_learnt_to_copy_says_so(self, folder: Path, tuned: Path) -> None:
+    def test_a_warning_if_it_never_learnt_to_copy(self, folder: Path, tuned: Path) -> None:
         notes: list[str] = []
         options: dict[str, Any] = {"adapter": str(tuned), "device": "cpu", "notify": notes.append}
         Annotator.load(folder / "model", decoder="unconstrained", **options).close()
@@ -384,7 +384,7 @@ class TestAdapterCard:
         Annotator.load(folder / "model", **options).close()
         assert not notes
 
-    def test_an_adapter_made_elsewhere_has_none(self, tmp_path: Path) -> None:
+    def test_an_adapter_made_elsewhere_has_no_card(self, tmp_path: Path) -> None:
         assert AdapterCard.load(tmp_path) is None
 
 
@@ -401,11 +401,11 @@ class TestMistakes:
             self.tune(folder, tmp_path / "a", train=empty)
         assert not (tmp_path / "a").exists()
 
-    def test_measuring_on_what_was_learnt(self, folder: Path, tmp_path: Path) -> None:
+    def test_measuring_on_training_data(self, folder: Path, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="may not serve for training"):
             self.tune(folder, tmp_path / "a", val=folder / "train.xml")
 
-    def test_types_that_do_not_meet(self, folder: Path, tmp_path: Path) -> None:
+    def test_types_that_do_not_match(self, folder: Path, tmp_path: Path) -> None:
         schema = tmp_path / "schema.json"
         schema.write_text('{"name": "other", "types": [{"name": "gene"}]}')
         with pytest.raises(SchemaError, match=r"the schema other has none of its types, .*drug"):
@@ -426,11 +426,11 @@ class TestMistakes:
         with pytest.raises(ModelError, match="--targets nothing_like_it"):
             self.tune(folder, tmp_path / "b", targets="nothing_like_it")
 
-    def test_a_loss_that_is_no_number_stops_the_run(self, folder: Path, tmp_path: Path) -> None:
+    def test_a_non_finite_loss_stops_the_run(self, folder: Path, tmp_path: Path) -> None:
         with pytest.raises(ModelError, match=r"at step \d+ \(epoch .*; pass a lower --lr than 1e\+30$"):
             self.tune(folder, tmp_path / "a", lr=1e30, save_steps=1)
 
-    def test_too_little_memory_says_what_takes_less(self) -> None:
+    def test_out_of_memory_suggests_options(self) -> None:
         with pytest.raises(ModelError, match=r"out of memory \(.*\): --batch 1 saves 3 GB"):  # noqa: SIM117
             with memory_errors(["--batch 1 saves 3 GB"]):
                 torch.empty(1 << 60)
@@ -439,7 +439,7 @@ class TestMistakes:
         with pytest.raises(OutOfMemoryError, match=r"\(MemoryError\): --rank 8"), memory_errors(["--rank 8"]):
             raise MemoryError
 
-    def test_too_little_memory_for_the_weights_says_so_too(
+    def test_out_of_memory_while_loading(
         self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def load(*_: Any, **__: Any) -> None:
@@ -449,7 +449,9 @@ class TestMistakes:
         with pytest.raises(OutOfMemoryError, match=r"model: out of memory while it is loaded.*--batch 1"):
             self.tune(folder, tmp_path / "a")
 
-    def test_a_training_that_never_began_holds_no_folder(self, folder: Path, tmp_path: Path) -> None:
+    def test_a_training_that_failed_early_does_not_block_the_folder(
+        self, folder: Path, tmp_path: Path
+    ) -> None:
         with pytest.raises(ModelError, match="--targets q_prok"):
             self.tune(folder, tmp_path / "a", targets="q_prok")
         self.tune(folder, tmp_path / "a", targets="q_proj", max_steps=1, limit_val=2)
@@ -474,7 +476,7 @@ class TestMistakes:
             self.tune(folder, tmp_path / "a", val=long)
 
     @pytest.mark.parametrize("option", ["--epochs=0", "--lr=-1", "--lr=nan"])
-    def test_numbers_that_cannot_be(self, option: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_invalid_numbers(self, option: str, monkeypatch: pytest.MonkeyPatch) -> None:
         given = ["finetune", "--model=m", "--train=t.xml", "--val=v.xml", "--out=o", option]
         monkeypatch.setattr(sys, "argv", given)
         with pytest.raises(SystemExit) as stop:
@@ -486,8 +488,8 @@ class TestMistakes:
         assert get_args(offered["loss"]) == get_args(Loss) == tuple(LOSSES)
         assert get_args(offered["select"]) == get_args(Select)
 
-    def test_a_scaler_deals_with_gradients_that_overflow(self, tmp_path: Path) -> None:
-        """Half precision on a graphics card: not a divergence, the scaler leaves out the step."""
+    def test_with_a_scaler_overflowing_gradients_are_no_error(self, tmp_path: Path) -> None:
+        """In float16 on a GPU this is no divergence: the scaler skips the step."""
         layer = torch.nn.Linear(2, 1)
         arguments = transformers.TrainingArguments(str(tmp_path), use_cpu=True, report_to=[])
         tuner = Tuner(model=layer, head=layer, measure=dict, args=arguments)
@@ -504,7 +506,7 @@ class TestMistakes:
         monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
-        """The largest file that may be written holds an adapter, and not the optimiser's state."""
+        """The limit leaves room for an adapter, but not for the optimiser's state."""
         options = f"--model {folder / 'model'} --train {folder / 'train.xml'} --val {folder / 'val.xml'} "
         options += f"--prompt {folder / 'prompt.json'} --out {tmp_path / 'a'} --rank 16 --max-steps 1 "
         options += "--limit-val 2 --batch 2 --grad-accum 1 --device cpu"
@@ -534,7 +536,7 @@ class TestSelection:
             assert len(chosen) == 12
         assert select(SOME, "all", 3, seed=3) == SOME[:3]
 
-    def test_balanced_takes_the_rare_types_and_keeps_the_share_without_names(self) -> None:
+    def test_balanced_prefers_rare_types_and_keeps_the_share_without_names(self) -> None:
         chosen = select(SOME, "balanced", 12, seed=0)
         assert {"s5", "s21"} <= {s.id for s in chosen}
         assert sum(not s.mentions for s in chosen) == 3
@@ -542,7 +544,7 @@ class TestSelection:
             select(SOME, "balanced", None, seed=0)
 
 
-def test_memory_is_counted_from_the_configuration(folder: Path) -> None:
+def test_memory_is_estimated_from_the_configuration(folder: Path) -> None:
     config, _ = load_tokenizer(str(folder / "model"))
     shape = ModelShape.of(config)
     adapted = load_for_training(
@@ -568,7 +570,7 @@ def test_patience_counts_from_the_first_best() -> None:
     assert [n_epochs_without_gain(history[:n]) for n in range(5)] == [0, 0, 0, 1, 2]
 
 
-# ---- what the tests share
+# ---- shared by the tests
 
 
 def chat_targets(folder: Path) -> TargetWriter:
@@ -588,7 +590,7 @@ def mention(text: str, name: str, entity_type: str) -> Mention:
 
 
 def kept_numbers(adapted: Any) -> float:
-    """Numbers a token that the layers keep for the backward pass, as autograd says."""
+    """Count the numbers per token that autograd keeps for the backward pass."""
     weights = {p.untyped_storage().data_ptr() for p in adapted.peft.parameters()}
     kept: dict[int, torch.Tensor] = {}
 

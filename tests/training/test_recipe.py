@@ -26,7 +26,7 @@ SMALL = ModelSize(n_hidden=32, n_layers=2, n_heads=2, n_feed_forward=64, n_conte
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as the command reads it, filled with sentences from templates."""
+    """A data folder for the command, with sentences from templates."""
     folder = tmp_path_factory.mktemp("data")
     for name in ("ddi", "text", "ner", "lexicon"):
         (folder / name).mkdir()

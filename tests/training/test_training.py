@@ -114,7 +114,7 @@ class TestTargets:
         assert sum(written.refused.values()) == 1
         assert tokenizer.tags(DDI).open_bare[0] not in example.ids
 
-    def test_other_schema_has_its_own_task_token(self, tokenizer: ModelTokenizer) -> None:
+    def test_the_other_schema_has_its_own_task_token(self, tokenizer: ModelTokenizer) -> None:
         writer = tokenizer.target_writer(CHEMICAL)
         example = writer.write(sentence(TEXTS[0], ("aspirin", "chemical")))
         assert example.ids[example.n_prompt - 1] == tokenizer.control("<|chemical|>")
@@ -129,14 +129,14 @@ class TestBatches:
         assert batch.next_ids[batch.answer].tolist() == [5, 6, 1, 8, 1]
         assert batch.next_ids[batch.decisions].tolist() == batch.legal[:, 0].tolist() == [5]
 
-    def test_nothing_is_lost_in_buckets(self) -> None:
+    def test_buckets_lose_nothing(self) -> None:
         rng = np.random.default_rng(0)
         examples = [Example(tuple(range(1, n + 1)), 2) for n in rng.integers(4, 40, 100)]
         batches = list(bucketed(examples, 200, 0, rng))
         assert sum(len(b.ids) for b in batches) == 100
         assert all(b.ids.size <= 200 for b in batches)
 
-    def test_what_cannot_be_known_is_not_predicted(self, tokenizer: ModelTokenizer) -> None:
+    def test_unpredictable_tokens_are_not_predicted(self, tokenizer: ModelTokenizer) -> None:
         tags = tokenizer.tags(DDI)
         rng = np.random.default_rng(0)
         copies = random_copies(50, 20, n_text_tokens=256, separator=300, end=301, tags=tags, rng=rng)
@@ -180,7 +180,7 @@ class TestLosses:
         values = torch.linalg.svdvals(orthogonal(torch.randn(16, 48), n_steps=5))
         assert 0.5 < values.min() <= values.max() < 1.3
 
-    def test_dropout_is_taken_off_again(self, tokenizer: ModelTokenizer) -> None:
+    def test_dropout_is_removed_again(self, tokenizer: ModelTokenizer) -> None:
         torch.manual_seed(0)
         model = new_model(TINY, tokenizer).train()
         ids = torch.arange(10)[None]
@@ -191,12 +191,12 @@ class TestLosses:
 
 
 class TestNames:
-    def test_lexicon_keeps_what_gold_does_not_speak_against(self) -> None:
+    def test_the_lexicon_drops_names_that_gold_contradicts(self) -> None:
         listed = [("Heart", "brand"), ("Naproxen", "drug"), ("Avoid", "brand"), ("Aspirin", "brand")]
         lexicon = build_lexicon(listed, GOLD, {"avoid": 50}, common=20)
         assert key_of("avoid") not in lexicon.names
-        assert key_of("heart") not in lexicon.names  # stands in gold, never tagged
-        assert lexicon.names[key_of("aspirin")] == "drug"  # gold decides on the type
+        assert key_of("heart") not in lexicon.names  # occurs in gold, but is never tagged
+        assert lexicon.names[key_of("aspirin")] == "drug"  # gold decides the type
         found = lexicon.tag("Aspirin with MPTP and beta-blockers")
         assert [(m.text, m.type) for m in found] == [
             ("Aspirin", "drug"),
@@ -204,7 +204,7 @@ class TestNames:
             ("beta-blockers", "group"),
         ]
 
-    def test_swapped_names_stand_where_they_should(self) -> None:
+    def test_swapped_names_have_the_right_offsets(self) -> None:
         swapper = Swapper(({"drug": ["Zidovudine"], "group": ["statins"]},), share_of_mentions=1.0)
         swapped = swapper.swap(GOLD[0], np.random.default_rng(0))
         assert swapped.text == "Effect of zidovudine on statins in patients with heart failure."
@@ -215,7 +215,7 @@ class TestNames:
         assert Curriculum(9).after(0.5).length == 12
         assert Curriculum(150).after(0.1).length == 160
 
-    def test_missing_data_is_a_clear_refusal(self, tmp_path: Path) -> None:
+    def test_missing_data_is_reported(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"train\.xml"):
             read_corpus(tmp_path)
 
@@ -251,7 +251,7 @@ def _trained_in_two_stages(
     return weights.detach()
 
 
-def test_a_list_of_names_says_where_each_stands() -> None:
+def test_a_list_of_names_has_the_right_offsets() -> None:
     names = {"brand": ["Advil"], "drug": ["Aspirin", "AZT"], "group": ["Ace Inhibitors"]}
     rng = np.random.default_rng(0)
     seen = set()
@@ -301,10 +301,10 @@ class TestLoop:
         assert [f.text for f in found] == [g.text for g in GOLD]
         assert trainer.model.training
 
-    def test_compiled_it_learns_the_same_with_the_dropout_of_each_stage(
+    def test_compiling_changes_neither_the_weights_nor_dropout_per_stage(
         self, tokenizer: ModelTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Traced as for a graphics card, but run by PyTorch itself: no compiler is needed here."""
+        """Traced as for a GPU, but run by PyTorch itself, so no compiler is needed."""
         monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
         plain, *others = [
             _trained_in_two_stages(tokenizer, tmp_path / name, compiled=compiled, dropout=dropout)
@@ -318,9 +318,7 @@ class TestLoop:
         assert same < 1e-4
         assert without_dropout > 1e-2
 
-    def test_a_loss_that_is_not_a_number_stops_the_run(
-        self, tokenizer: ModelTokenizer, tmp_path: Path
-    ) -> None:
+    def test_a_non_finite_loss_stops_the_run(self, tokenizer: ModelTokenizer, tmp_path: Path) -> None:
         trainer = _trainer(tokenizer, tmp_path, [])
         with torch.no_grad():
             trainer.model.model.norm.weight.fill_(float("nan"))
@@ -328,7 +326,7 @@ class TestLoop:
             trainer.run(_stages(tokenizer, 2000))
 
 
-def test_leaning_adds_to_the_logits_of_opening_alone(tokenizer: ModelTokenizer) -> None:
+def test_bias_in_the_weights_only_affects_opening_tags(tokenizer: ModelTokenizer) -> None:
     torch.manual_seed(0)
     model = new_model(
         ModelSize(n_hidden=64, n_layers=2, n_heads=2, n_feed_forward=64, n_context=256), tokenizer
