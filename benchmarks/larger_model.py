@@ -1,10 +1,11 @@
-"""Copy-draft against stepwise on a model of usual proportions: a Llama of random weights, in transformers.
+"""Compares copy-draft with stepwise on a model of usual proportions: a Llama with random weights.
 
     python benchmarks/larger_model.py XML [--limit N] [--width N] [--layers N] [--names XML]
 
-The prompt (instructions and examples, some hundred tokens) is computed once; the decisions are those of the
-gold annotation, since random weights have none of their own. The work of every forward pass is real. In the
-bundled model, the other extreme, a pass over many tokens costs nearly as much for each as a pass over one.
+The prompt (instructions and examples, a few hundred tokens) is computed once. The decisions are those of the
+gold annotation, since random weights make no sensible ones. The work of every forward pass is real. The
+bundled model is the other extreme: there, a pass over many tokens costs nearly as much per token as a pass
+over one.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ from constrained_ner.constraint.legal import LegalTokens
 from constrained_ner.constraint.markup import Markup
 from constrained_ner.constraint.tag_tokens import TagTokens
 from constrained_ner.formats.ddi import read_ddi
-from constrained_ner.training.bundled_model.export import export_transformers
 from constrained_ner.training.bundled_model.restore import restore
+from constrained_ner.training.bundled_model.save import save_transformers
 
 
 class GoldDecisions(TransformersBackend):
-    """The model's forward passes, with the logits of the gold answer's tokens raised above all others."""
+    """Runs the model, but raises the logits of the gold answer's tokens above all others."""
 
-    chat_template = None  # the plain one: instructions and examples are in the prompt
+    chat_template = None  # the plain one, which shows instructions and examples
     gold: Sequence[int] = ()
     n_prompt = 0
     held: Sequence[int] = ()
@@ -74,7 +75,7 @@ def main() -> None:
 
 
 def write_random_llama(folder: Path, width: int, n_layers: int) -> int:
-    """Write a Llama with random weights and the bundled model's tokenizer; returns its parameters."""
+    """Write a Llama with random weights and the bundled model's tokenizer; return how many weights."""
     torch.manual_seed(0)
     _, tokenizer = restore(bundled_model())
     config = LlamaConfig(
@@ -87,12 +88,12 @@ def write_random_llama(folder: Path, width: int, n_layers: int) -> int:
         eos_token_id=tokenizer.end,
     )
     model = LlamaForCausalLM(config)
-    export_transformers(model, tokenizer, folder)
+    save_transformers(model, tokenizer, folder)
     return model.num_parameters()
 
 
 def gold_names(xml: Path) -> list[tuple[str, str]]:
-    """The names that are marked in another file, to expect here."""
+    """Read the names that are marked in another file, to expect them here."""
     return [(m.text, m.type) for document in read_ddi(xml) for s in document for m in s.mentions]
 
 
@@ -127,7 +128,9 @@ def race(
             assert found == [(m.spans, m.type) for m in kept], sentence.id
     for name in seconds:
         n = len(sentences)
-        print(f"{name:<12}{passes[name] / n:>8.2f} passes a sentence{seconds[name] / n:>8.2f} s a sentence")
+        print(
+            f"{name:<12}{passes[name] / n:>8.2f} passes per sentence{seconds[name] / n:>8.2f} s per sentence"
+        )
     print(f"copy-draft is {seconds['stepwise'] / seconds['copy-draft']:.1f} times faster")
 
 

@@ -1,11 +1,11 @@
-"""Both losses of fine-tuning side by side: peak memory, seconds a step, and F1 at equal steps.
+"""Compares the losses of fine-tuning: peak memory, seconds per step, and F1 after the same number of steps.
 
     python benchmarks/losses.py [--vocabulary 128256] [--steps 3]
 
-Memory and time are measured on a model of random weights with the vocabulary of Llama 3, each loss in a
-process of its own: `legal` and `completion` as `bin/finetune` computes them, and `labels`, the loss that the
-model itself computes from its labels, as training scripts mostly have it. F1 is measured on a tiny model and
-sentences from templates (examples/), which either loss can learn in a few minutes.
+Memory and time are measured on a model with random weights and the vocabulary of Llama 3, each loss in its
+own process: `legal` and `completion` as `bin/finetune` computes them, and `labels`, the loss that the model
+itself computes from labels, as most training scripts do. F1 is measured on a tiny model and sentences from
+templates (examples/), which either loss can learn in a few minutes.
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from constrained_ner.training.batches import Decision, Example
-from constrained_ner.training.finetune.finetune import finetune, peak_memory
-from constrained_ner.training.finetune.folder import Settings
-from constrained_ner.training.finetune.trainer import Loss, collate
-from constrained_ner.training.output_rows import Question, cross_entropies
+from constrained_ner.training.finetune.folder import FinetuneSettings
+from constrained_ner.training.finetune.run import finetune, peak_memory
+from constrained_ner.training.finetune.trainer import collate
+from constrained_ner.training.losses import Loss, Question
+from constrained_ner.training.output_rows import cross_entropies
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 
 LOSSES = ("legal", "completion", "labels")
-N_PROMPT, N_ANSWER, N_LEGAL = 320, 60, 5  # of a devel sentence with the plain prompt, roughly
+N_PROMPT, N_ANSWER, N_LEGAL = 320, 60, 5  # roughly as for a devel sentence with the plain prompt
 DECIDE_EVERY = 2
 
 
@@ -69,7 +70,7 @@ def _in_its_own_process(loss: str) -> str:
 
 
 def measure(loss: str, options: Any) -> dict[str, float]:
-    """Seconds of the fastest step and peak memory of one loss."""
+    """Measure the seconds of the fastest step, and the peak memory, with one loss."""
     from peft import LoraConfig, get_peft_model
 
     torch.manual_seed(0)
@@ -101,7 +102,7 @@ def measure(loss: str, options: Any) -> dict[str, float]:
 
 
 def loss_of(model: Any, loss: str, examples: list[Example], device: torch.device) -> torch.Tensor:
-    """One of the three losses, ready for its backward pass."""
+    """Compute one of the three losses, ready for its backward pass."""
     if loss == "labels":
         ids = torch.tensor([e.ids for e in examples], device=device)
         labels = ids.clone()
@@ -116,7 +117,7 @@ def loss_of(model: Any, loss: str, examples: list[Example], device: torch.device
 
 
 def made_up_examples(n: int, n_tokens: int) -> list[Example]:
-    """Random tokens of usual lengths, with as many decisions as real sentences have."""
+    """Make random tokens of the usual lengths, with as many decisions as real sentences have."""
     rng = torch.Generator().manual_seed(1)
     examples = []
     for _ in range(n):
@@ -129,7 +130,7 @@ def made_up_examples(n: int, n_tokens: int) -> list[Example]:
 
 
 def f1_after(loss: Loss, n_steps: int) -> float:
-    """Constrained micro F1 of the tiny model after so many steps."""
+    """Return the constrained micro F1 of the tiny model after `n_steps`."""
     from template_sentences import make_document, texts, write
     from tiny_instruct import make_tiny_instruct
 
@@ -141,7 +142,7 @@ def f1_after(loss: Loss, n_steps: int) -> float:
         val = write(make_document(60, seed=2, without=texts(train)), folder / "val.xml")
         prompt = folder / "prompt.json"
         prompt.write_text('{"sysprompt": ["Mark the names: {tags}"], "usrprompt": ["{sentence}"]}')
-        settings = Settings(
+        settings = FinetuneSettings(
             model=str(folder / "model"), train=train, val=val, prompt=str(prompt), loss=loss, device="cpu",
             rank=64, alpha=128, dropout=0.0, lr=3e-3, batch=8, grad_accum=1, epochs=1, max_steps=n_steps,
         )  # fmt: skip

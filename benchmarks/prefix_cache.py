@@ -1,12 +1,12 @@
-"""What examples in the prompt cost a sentence: computed once for all sentences, or again for each.
+"""Measures what examples in the prompt cost per sentence: computed once for all sentences, or for each.
 
     python benchmarks/prefix_cache.py [XML] [--examples XML] [--limit N] [--shots 0,5,15,40] [--threads N]
 
-A small Llama of random weights, the same one through llama.cpp and transformers. Its opinion is worth
-nothing, so a bias keeps it from tagging: every sentence is its prompt and one plain copy, in one pass, and
-what differs is the prompt alone. On the left is the prompt as it is used; on the right every sentence gets
-the same examples as if they were its own, as with `--select similar`. Blocks of sentences go through all of
-them in turn, so that whatever else the machine does meets all.
+The model is a small Llama with random weights, the same through llama.cpp and transformers. A bias keeps it
+from tagging, so every sentence takes one pass over its prompt and one plain copy, and only the prompt
+differs. The left half shows the usual case, a shared prefix. In the right half every sentence gets the same
+examples as if they were chosen for it, as with `--select similar`. Blocks of sentences go through all cases
+in turn, so that other load on the machine affects all of them alike.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 
 from constrained_ner import DDI, Annotator, Sentence
 from constrained_ner.backends.protocol import LogitsBackend
-from constrained_ner.export.convert import export_model
+from constrained_ner.export.to_gguf import export_model
 from constrained_ner.formats.ddi import read_ddi
 
 ROOT = Path(__file__).parents[1]
@@ -58,7 +58,7 @@ def main() -> None:
     options = parser.parse_args()
     sentences = list(islice(texts(options.xml), options.limit))
     shots = [int(n) for n in options.shots.split(",")]
-    examples = list(islice(cycle(texts(options.examples)), max(shots)))  # again, where the file has too few
+    examples = list(islice(cycle(texts(options.examples)), max(shots)))  # repeated if the file has too few
     with tempfile.TemporaryDirectory() as folder:
         for name, load in backends(Path(folder), options.threads):
             with ExitStack() as stack:
@@ -78,7 +78,7 @@ def texts(path: Path) -> Iterator[Sentence]:
 
 
 def backends(folder: Path, n_threads: int | None) -> Iterator[tuple[str, Callable[[], LogitsBackend]]]:
-    """The same model for both back ends: each call loads it anew."""
+    """Yield loaders of the same model for both back ends; each call loads it anew."""
     from constrained_ner.backends.llamacpp.backend import LlamaCppBackend
     from constrained_ner.backends.transformers.backend import TransformersBackend
 
@@ -97,7 +97,7 @@ def backends(folder: Path, n_threads: int | None) -> Iterator[tuple[str, Callabl
 
 @dataclass
 class Contestant:
-    """An annotator and what it has spent."""
+    """An annotator, and what it has spent so far."""
 
     annotator: Annotator
     elapsed_s: float = 0.0
@@ -116,15 +116,15 @@ class Contestant:
 
 def race(contestants: Sequence[Contestant], sentences: Sequence[Sentence]) -> None:
     for contestant in contestants:
-        list(contestant.annotator.run(sentences[:1]))  # buffers of their final size
+        list(contestant.annotator.run(sentences[:1]))  # so that buffers have their final size
     for start in range(0, len(sentences), BLOCK):
         for contestant in contestants:
             contestant.run(sentences[start : start + BLOCK])
 
 
 def report(name: str, rows: dict[int, tuple[Contestant, ...]], n_sentences: int) -> None:
-    """One line per number of examples; times as multiples of the first line's."""
-    print(f"{name:<14}{'a sentence, shared prefix':>40}{'a sentence, examples of its own':>40}")
+    """Print one line per number of examples, with times as multiples of the first line's."""
+    print(f"{name:<14}{'per sentence, shared prefix':>40}{'per sentence, its own examples':>40}")
     print(f"{'examples':>8}{'prompt':>8}" + f"{'passes':>12}{'tokens':>8}{'ms':>9}{'x':>7}" * 2)
     unit_s = next(iter(rows.values()))[0].elapsed_s
     for n, row in rows.items():

@@ -1,7 +1,8 @@
-"""What an adapter was trained for: `constrained-ner.json` beside its weights.
+"""What an adapter was trained for, and whether it fits this base model, schema and prompt.
 
-An adapter has learnt one schema, one prompt, one chat template and the weights of one base model. With
-others it would go on giving answers, only worse ones, so that is refused.
+An adapter has learnt one schema, one prompt, one chat template and the weights of one base model. With any
+other it would still give answers, only worse ones, so it is refused unless the user insists. What it was
+trained for is in its card, `constrained-ner.json` beside the weights, or in the metadata of a GGUF file.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -21,7 +23,7 @@ CARD_FILE = "constrained-ner.json"
 
 
 class BaseModelIdentity(BaseModel):
-    """What tells the base model's weights from others: a folder's hash, or a hub's commit."""
+    """Identifies the weights of a base model: by the hash of a folder, or by a commit on the hub."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,23 +33,25 @@ class BaseModelIdentity(BaseModel):
 
     @classmethod
     def parse(cls, content: str, place: str | Path) -> BaseModelIdentity:
-        """From its JSON, which an exported GGUF file has in its metadata. Raises InputError."""
+        """Parse the JSON that an exported GGUF file has in its metadata. Raises InputError."""
         try:
             return cls.model_validate_json(content)
         except ValidationError as error:
-            raise InputError(f"{place}: not a model's identity: {first_misfit(error, 'model')}") from None
+            raise InputError(
+                f"{place}: invalid identity of the base model: {first_misfit(error, 'model')}"
+            ) from None
 
 
 class AdapterCard(BaseModel):
-    """What the folder of an adapter says of its training.
+    """What an adapter was trained for.
 
-    schema, prompt: in full, so that the adapter brings its own.
-    loss: which one it was trained with; None where that is not known.
+    entity_schema, prompt: in full, so that the adapter can be used without naming them again.
+    loss: the loss that it was trained with; None if unknown.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    version: int = 1
+    version: Literal[1] = 1
     base_model: BaseModelIdentity
     entity_schema: Schema  # `schema` is a method of BaseModel
     schema_sha256: str
@@ -66,7 +70,7 @@ class AdapterCard(BaseModel):
         *,
         loss: str | None = None,
     ) -> AdapterCard:
-        """model: a back end's description of the base model."""
+        """Make the card of a new adapter. model: a back end's description of the base model."""
         return cls(
             base_model=BaseModelIdentity(
                 name=model["name"], sha256=model.get("sha256"), commit=model.get("commit")
@@ -81,12 +85,12 @@ class AdapterCard(BaseModel):
 
     @property
     def writes_freely(self) -> bool:
-        """Whether it has learnt to copy without a constraint, which the loss over legal tokens leaves out."""
+        """Whether it has learnt to copy without a constraint. The legal loss does not teach that."""
         return self.loss != "legal"
 
     @classmethod
     def load(cls, folder: str | Path) -> AdapterCard | None:
-        """The card in an adapter's folder; None where there is none: an adapter made elsewhere."""
+        """Read the card in an adapter's folder; None if there is none, as for an adapter made elsewhere."""
         path = Path(folder) / CARD_FILE
         if not path.is_file():
             return None
@@ -97,13 +101,15 @@ class AdapterCard(BaseModel):
 
     @classmethod
     def parse(cls, content: str | bytes, place: str | Path) -> AdapterCard:
-        """The card from its JSON, which a GGUF file has in its metadata. Raises InputError."""
+        """Parse a card, from its file or from the metadata of a GGUF file. Raises InputError."""
         try:
             card = cls.model_validate_json(content)
         except ValidationError as error:
-            raise InputError(f"{place}: not an adapter's card: {first_misfit(error, 'card')}") from None
+            raise InputError(
+                f"{place}: not an adapter card that this version can read: {first_misfit(error, 'card')}"
+            ) from None
         if (card.entity_schema.hash(), card.prompt.hash()) != (card.schema_sha256, card.prompt_sha256):
-            raise InputError(f"{place}: its schema or prompt was changed by hand: the hashes do not fit")
+            raise InputError(f"{place}: the schema or prompt does not match its hash: it was changed by hand")
         return card
 
     def save(self, folder: Path) -> None:
@@ -119,51 +125,55 @@ class AdapterCard(BaseModel):
         chat_template: str | None,
         model: Mapping[str, str] | None,
     ) -> None:
-        """ModelError that names what differs from the training, unless nothing does.
+        """Raise ModelError, naming every difference, unless the adapter was trained for all this.
 
-        model: the back end's description of what the adapter is to be used with; None where that cannot be
-            told, as for a GGUF file made elsewhere.
+        model: the back end's description of the base model; None if unknown, as for some GGUF files.
         """
         _refuse(
             adapter,
             *self._schema_differences(schema),
-            *_difference("prompt", self.prompt_sha256, prompt.hash()),
-            *_difference("chat template", self.chat_template_sha256, _hash(chat_template)),
+            *_difference("prompt", (self.prompt.name, self.prompt_sha256), (prompt.name, prompt.hash())),
+            *_difference("chat template", ("", self.chat_template_sha256), ("", _hash(chat_template))),
             *(self._base_differences(model) if model is not None else ()),
         )
 
     def require_base(self, adapter: str | Path, model: Mapping[str, str]) -> None:
-        """ModelError unless the model is the one that it was trained on."""
+        """Raise ModelError unless the adapter was trained on this model."""
         _refuse(adapter, *self._base_differences(model))
 
     def _schema_differences(self, schema: Schema) -> Iterator[str]:
-        ours, theirs = self.entity_schema.type_names, schema.type_names
-        if set(ours) != set(theirs):
-            yield f"the schema's types were {', '.join(ours)}, and are {', '.join(theirs)}"
+        trained, now = self.entity_schema.type_names, schema.type_names
+        if set(trained) != set(now):
+            yield f"trained with the entity types {', '.join(trained)}, this run uses {', '.join(now)}"
         else:
-            yield from _difference("schema", self.schema_sha256, schema.hash())
+            yield from _difference(
+                "schema", (self.entity_schema.name, self.schema_sha256), (schema.name, schema.hash())
+            )
 
     def _base_differences(self, model: Mapping[str, str]) -> Iterator[str]:
-        base = self.base_model
-        commit, sha256 = model.get("commit"), model.get("sha256")
-        if commit and base.commit:
-            yield from _difference(f"base model ({base.name})", base.commit, commit)
-        elif sha256 and base.sha256:
-            yield from _difference(f"base model ({base.name})", base.sha256, sha256)
-        else:  # a folder here, a hub id there
-            yield f"the base model was {base.name}, and {model['name']} cannot be compared with it"
+        base, name = self.base_model, model["name"]
+        for trained, now in ((base.commit, model.get("commit")), (base.sha256, model.get("sha256"))):
+            if trained and now:
+                yield from _difference("base model", (base.name, trained), (name, now))
+                return
+        # One is a folder, the other a model on the hub.
+        yield f"trained with base model {base.name}, which cannot be compared with {name}"
 
 
 def _refuse(adapter: str | Path, *differences: str) -> None:
     if differences:
-        raise ModelError(
-            f"{adapter}: trained otherwise: {'; '.join(differences)} (--force uses it all the same)"
-        )
+        clauses = "; it was ".join(differences)
+        raise ModelError(f"{adapter}: the adapter was {clauses}; pass --force to use it anyway")
 
 
-def _difference(what: str, ours: str, theirs: str) -> Iterator[str]:
-    if ours != theirs:
-        yield f"the {what} was {ours[:12]}, and is {theirs[:12]}"
+def _difference(what: str, trained: tuple[str, str], now: tuple[str, str]) -> Iterator[str]:
+    """Yield a clause if two hashes differ. trained, now: a name, which may be empty, and the hash."""
+    if trained[1] != now[1]:
+        yield f"trained with {what} {_shown(*trained)}, this run uses {_shown(*now)}"
+
+
+def _shown(name: str, digest: str) -> str:
+    return f"{name} ({digest[:12]})" if name else digest[:12]
 
 
 def _hash(chat_template: str | None) -> str:

@@ -1,9 +1,9 @@
-"""Make annotated sentences from templates, as DDI XML: something to fine-tune on where no corpus is at hand.
+"""Make annotated sentences from templates, as DDI XML: something to fine-tune on without a corpus.
 
     python examples/template_sentences.py train.xml --n 400 --seed 1
     python examples/template_sentences.py val.xml --n 60 --seed 2 --not-in train.xml
 
-The sentences are made up for this project. They are easy: a few dozen names in a few dozen frames.
+The sentences were made up for this project. They are easy: a few dozen names in a dozen frames.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ FRAMES = (
 
 
 def make_document(n_sentences: int, seed: int, without: Collection[str] = ()) -> ElementTree.Element:
-    """A `<document>` of that many different sentences, none of which is in `without`."""
+    """Make a `<document>` with that many different sentences, none of which is in `without`."""
     rng = random.Random(seed)
     document = ElementTree.Element("document", id=f"templates.{seed}")
     seen = {*without}
     while len(document) < n_sentences:
         text, entities = _fill(rng)
-        if text in seen and entities:  # sentences without a name come again and again
+        if text in seen and entities:  # sentences without a name repeat
             continue
         seen.add(text)
         name = f"templates.{seed}.s{len(document)}"
@@ -74,12 +74,12 @@ def write(document: ElementTree.Element, path: Path) -> Path:
 
 
 def texts(path: Path) -> set[str]:
-    """The sentences of an XML file."""
+    """Read the sentences of an XML file."""
     return {sentence.attrib["text"] for sentence in parse_xml(path).iter("sentence")}
 
 
 def _fill(rng: random.Random) -> tuple[str, list[tuple[int, str, str]]]:
-    """A sentence with its entities: (start, type, text)."""
+    """Fill a random frame. Returns the sentence and its entities: (start, type, text)."""
     text, entities = "", []
     for piece in re.split(r"(\{[a-z_]+\})", rng.choice(FRAMES)):
         kind = piece.strip("{}")
@@ -97,7 +97,7 @@ if __name__ == "__main__":
     parser.add_argument("out", type=Path)
     parser.add_argument("--n", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--not-in", type=Path, help="XML file whose sentences are not made again")
+    parser.add_argument("--not-in", type=Path, help="XML file with sentences to avoid")
     options = parser.parse_args()
     known = texts(options.not_in) if options.not_in else ()
     made = write(make_document(options.n, options.seed, known), options.out)

@@ -1,9 +1,9 @@
-"""Make a tiny instruct model with random weights: everything that a real one has, but no knowledge.
+"""Make a tiny instruct model with random weights: it has everything that a real one has, except knowledge.
 
     python examples/tiny_instruct.py OUT_DIR [--family llama]
 
-For trying the commands where no model can be downloaded, and for tests: about a million parameters, a
-byte-level BPE tokenizer trained on `sample.xml`, a chat template of the ChatML kind, an end-of-turn token
+For tests, and for trying the commands when no model can be downloaded: about a million parameters, a
+byte-level BPE tokenizer trained on `sample.xml`, a chat template in the style of ChatML, an end-of-turn token
 that is not the padding token. Needs the extra `transformers`.
 """
 
@@ -49,10 +49,10 @@ def make_tiny_instruct(
     seed: int = 0,
     **sizes: Any,
 ) -> Path:
-    """Write the model as a folder of transformers (safetensors, float32) and return the folder.
+    """Write the model as a transformers folder (safetensors, float32) and return the folder.
 
-    texts: what the tokenizer is trained on; the sentences of `sample.xml` by default.
-    n_tokens: size of the vocabulary; control tokens included. Fewer where the texts have no more.
+    texts: what to train the tokenizer on; the sentences of `sample.xml` by default.
+    n_tokens: size of the vocabulary, control tokens included; smaller if the texts do not have as many.
     sizes: changes to the configuration, such as num_hidden_layers=2.
     """
     tokenizer = train_tokenizer(sample_sentences() if texts is None else texts, n_tokens)
@@ -65,14 +65,14 @@ def make_tiny_instruct(
         "num_key_value_heads": 2,
         "head_dim": 32,
         "max_position_embeddings": 2048,
-        "initializer_range": 0.1,  # with the usual 0.02 an adapter learns little: embeddings stay as they are
+        "initializer_range": 0.1,  # with the usual 0.02 an adapter learns little, since embeddings are frozen
         "tie_word_embeddings": True,
         "bos_token_id": None,
         "eos_token_id": tokenizer.token_to_id(END),
         "pad_token_id": tokenizer.token_to_id(PAD),
     }
     configuration |= sizes
-    if family == "gemma2":  # as the released ones have it, and llama.cpp takes it
+    if family == "gemma2":  # as in the released models, and as llama.cpp assumes
         configuration.setdefault("query_pre_attn_scalar", configuration["head_dim"])
     torch.manual_seed(seed)
     transformers.utils.logging.disable_progress_bar()
@@ -91,7 +91,7 @@ def make_tiny_instruct(
 
 
 def train_tokenizer(texts: Iterable[str], n_tokens: int) -> Tokenizer:
-    """Byte-level BPE with GPT-2's pre-tokenisation, as Llama 3 and Qwen have it; ids of text come first."""
+    """Train a byte-level BPE with GPT-2's pre-tokenisation; ids of text come before control tokens."""
     controls = [PAD, START, END]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -107,7 +107,7 @@ def train_tokenizer(texts: Iterable[str], n_tokens: int) -> Tokenizer:
 
 
 def sample_sentences() -> list[str]:
-    """The sentences of `sample.xml`."""
+    """Read the sentences of `sample.xml`."""
     return [sentence.attrib["text"] for sentence in parse_xml(SAMPLE).iter("sentence")]
 
 

@@ -74,16 +74,6 @@ class _Turn:
         return join(self.sentence, self.windows)
 
 
-class _NotAsked:
-    """Takes the place of what a sentence that failed did not ask, so that the next ones keep their distance."""
-
-    def result(self) -> Annotated:
-        raise AssertionError("nothing was asked")
-
-    def cancel(self) -> None:
-        pass
-
-
 @dataclass
 class _Asked:
     """A window of a sentence, and its answer to come; None marks the end of the sentence."""
@@ -159,7 +149,7 @@ class _Run:
             for asked in self._ask_all(sentences):
                 under_way.append(asked)
                 n_pending += asked.pending is not None
-                while n_pending == self._n_at_once or (under_way and under_way[0].pending is None):
+                while under_way and (n_pending == self._n_at_once or self._is_due(under_way[0], asked)):
                     first = under_way.popleft()
                     n_pending -= first.pending is not None
                     yield from self._take(first)
@@ -169,6 +159,11 @@ class _Run:
             for asked in under_way:
                 if asked.pending is not None:
                     asked.pending.cancel()
+
+    def _is_due(self, first: _Asked, last: _Asked) -> bool:
+        """Whether the first must be taken now: it is done, or the sentence after the last learns from it."""
+        follows = last.pending is None and first.turn.number <= last.turn.number + 1 - self._n_at_once
+        return first.pending is None or follows
 
     def _ask_all(self, sentences: Iterable[Sentence]) -> Iterator[_Asked]:
         for number, sentence in enumerate(sentences, start=self._n_finished):
@@ -181,7 +176,6 @@ class _Run:
                         yield _Asked(turn, window, self._submit(window, sentence.text))
             except SentenceError as error:
                 turn.failure = turn.failure or str(error)
-                yield _Asked(turn, "", _NotAsked())
             yield _Asked(turn, "", None)
 
     def _submit(self, window: str, sentence: str) -> Pending:

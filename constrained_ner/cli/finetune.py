@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import sys
-from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from .options import (
-    Device,
     DeviceOption,
     PromptOption,
     QuantizeOption,
@@ -18,79 +16,116 @@ from .options import (
     SchemaOption,
     TrustRemoteCodeOption,
 )
-from .run import GOES_ON_IF_ASKED, run
+from .run import RESUMES_IF_ASKED, run
 
-
-class Selection(str, Enum):
-    all = "all"
-    random = "random"
-    balanced = "balanced"
-
-
-class LossName(str, Enum):
-    legal = "legal"
-    completion = "completion"
+_DATA, _ADAPTER, _TRAINING, _RUN = "Data", "Adapter", "Training", "Run"
 
 
 def finetune(
-    model: Annotated[str, typer.Option(help="Base model: a folder of transformers, or a hub's id.")],
-    train: Annotated[Path, typer.Option(help="DDI XML to learn from.")],
-    val: Annotated[Path, typer.Option(help="DDI XML to choose the best epoch on.")],
+    model: Annotated[str, typer.Option(help="Base model: a transformers folder or a hub id.")],
+    train: Annotated[Path, typer.Option(help="DDI XML to learn from.", rich_help_panel=_DATA)],
+    val: Annotated[Path, typer.Option(help="DDI XML to choose the best epoch on.", rich_help_panel=_DATA)],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the adapter.")],
     quantize: QuantizeOption = None,
-    rank: Annotated[int, typer.Option(min=1, help="Rank of the adapter.")] = 32,
-    alpha: Annotated[int, typer.Option(min=1, help="Its weight is alpha / rank.")] = 64,
-    dropout: Annotated[float, typer.Option(min=0.0, max=0.9, help="Dropout before the adapter.")] = 0.05,
+    rank: Annotated[int, typer.Option(min=1, help="Rank of the adapter.", rich_help_panel=_ADAPTER)] = 32,
+    alpha: Annotated[
+        int, typer.Option(min=1, help="Scale the adapter by alpha / rank.", rich_help_panel=_ADAPTER)
+    ] = 64,
+    dropout: Annotated[
+        float, typer.Option(min=0.0, max=0.9, help="Dropout before the adapter.", rich_help_panel=_ADAPTER)
+    ] = 0.05,
     targets: Annotated[
-        str, typer.Option(help="Layers: all-linear, or names such as q_proj,v_proj.")
+        str,
+        typer.Option(
+            help="Layers to adapt: all-linear, or names such as q_proj,v_proj.", rich_help_panel=_ADAPTER
+        ),
     ] = "all-linear",
     lr: Annotated[
-        float, typer.Option(min=0.0, help="Learning rate at its peak, falling as a cosine.")
+        float,
+        typer.Option(min=0.0, help="Peak learning rate, with cosine decay.", rich_help_panel=_TRAINING),
     ] = 2e-4,
-    epochs: Annotated[float, typer.Option(min=0.01, help="Passes over the examples.")] = 3.0,
-    max_steps: Annotated[int | None, typer.Option(min=1, help="Steps instead of epochs.")] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Sentences at once, on each card.")] = 4,
-    grad_accum: Annotated[int, typer.Option(min=1, help="Batches to a step.")] = 4,
-    max_examples: Annotated[int | None, typer.Option(min=1, help="Learn from N sentences.")] = None,
+    epochs: Annotated[
+        float, typer.Option(min=0.01, help="Passes over the examples.", rich_help_panel=_TRAINING)
+    ] = 3.0,
+    max_steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="Train for N steps, whatever --epochs says.", rich_help_panel=_TRAINING),
+    ] = None,
+    batch: Annotated[
+        int, typer.Option(min=1, help="Sentences at once, per GPU.", rich_help_panel=_TRAINING)
+    ] = 4,
+    grad_accum: Annotated[int, typer.Option(min=1, help="Batches per step.", rich_help_panel=_TRAINING)] = 4,
+    max_examples: Annotated[
+        int | None,
+        typer.Option(min=1, help="Learn from N sentences; see --select.", rich_help_panel=_DATA),
+    ] = None,
     select: Annotated[
-        Selection, typer.Option(help="Which ones: the first, any, or as many of each type.")
-    ] = Selection.all,
+        Literal["all", "random", "balanced"],
+        typer.Option(
+            help="Choose the --max-examples sentences: the first, at random, or with balanced types.",
+            rich_help_panel=_DATA,
+        ),
+    ] = "all",
     loss: Annotated[
-        LossName, typer.Option(help="Over the legal tokens at each decision, or over the whole answer.")
-    ] = LossName.legal,
-    patience: Annotated[int, typer.Option(min=1, help="Stop after N epochs without a gain in F1.")] = 2,
+        Literal["legal", "completion"],
+        typer.Option(
+            help="Loss over the legal tokens at each decision, or over the whole answer.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = "legal",
+    patience: Annotated[
+        int,
+        typer.Option(min=1, help="Stop after N epochs without a better F1.", rich_help_panel=_TRAINING),
+    ] = 2,
     limit_val: Annotated[
-        int | None, typer.Option(min=1, help="Measure F1 on N sentences of --val, from all over it.")
+        int | None,
+        typer.Option(min=1, help="Measure F1 on N sentences spread over --val.", rich_help_panel=_DATA),
     ] = None,
     schema: SchemaOption = None,
     prompt: PromptOption = None,
     seed: Annotated[
-        int, typer.Option(help="Of the adapter's first weights, the order of sentences, and --select.")
+        int,
+        typer.Option(
+            help="Seed for initial weights, order of sentences, and --select.", rich_help_panel=_TRAINING
+        ),
     ] = 0,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")
+        bool,
+        typer.Option("--resume", help="Continue from the last checkpoint in --out.", rich_help_panel=_RUN),
     ] = False,
-    save_steps: Annotated[int, typer.Option(min=1, help="Steps between checkpoints within an epoch.")] = 200,
+    save_steps: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Save a checkpoint every N steps, besides each epoch.", rich_help_panel=_RUN
+        ),
+    ] = 200,
     checkpointing: Annotated[
         bool | None,
         typer.Option(
             "--checkpointing/--no-checkpointing",
-            help="Compute activations twice instead of keeping them; default: on a graphics card.",
+            help="Recompute activations instead of keeping them; default: on GPU.",
+            rich_help_panel=_RUN,
         ),
     ] = None,
     device: DeviceOption = None,
     trust_remote_code: TrustRemoteCodeOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Train a LoRA adapter; the best epoch by constrained F1 on --val is kept in --out."""
-    from ..training.finetune.finetune import finetune as train_adapter
-    from ..training.finetune.folder import Settings, is_first_process
+    """Train a LoRA adapter, and keep the epoch with the best constrained F1 on --val in --out.
 
-    settings = Settings(
+    \b
+    Examples:
+      bin/finetune --model MODEL --train train.xml --val val.xml --out adapter
+      bin/finetune --model MODEL --train train.xml --val val.xml --out adapter --quantize 4bit --resume
+    """
+    from ..training.finetune.folder import FinetuneSettings, is_first_process
+    from ..training.finetune.run import finetune as train_adapter
+
+    settings = FinetuneSettings(
         model=model,
         train=train,
         val=val,
-        quantize=quantize.value if quantize else None,
+        quantize=quantize,
         rank=rank,
         alpha=alpha,
         dropout=dropout,
@@ -101,30 +136,30 @@ def finetune(
         batch=batch,
         grad_accum=grad_accum,
         max_examples=max_examples,
-        select=select.value,
-        loss=loss.value,
+        select=select,
+        loss=loss,
         patience=patience,
         seed=seed,
         limit_val=limit_val,
         prompt=prompt or "plain",
         schema_file=schema,
-        device=(device or Device.auto).value,
+        device=device or "auto",
         checkpointing=checkpointing,
         trust_remote_code=trust_remote_code,
         save_steps=save_steps,
     )
     silent = quiet or not is_first_process()
 
-    def say(line: str) -> None:
+    def log(line: str) -> None:
         if not silent:
             print(line, file=sys.stderr, flush=True)
 
-    record = train_adapter(settings, out, say, resume=resume)
+    record = train_adapter(settings, out, log, resume=resume)
     best = record.best
     figures = f"F1 micro {best['eval_micro_f1']:.1%}, macro {best['eval_macro_f1']:.1%}"
-    say(f"{out}: the adapter of epoch {best['epoch']:g}, {figures}")
+    log(f"{out}: the adapter of epoch {best['epoch']:g}, {figures}")
 
 
 def main() -> None:
     """Entry point."""
-    run(finetune, stopped=GOES_ON_IF_ASKED)
+    run(finetune, stopped=RESUMES_IF_ASKED)

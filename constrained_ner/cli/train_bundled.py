@@ -1,4 +1,4 @@
-"""`bin/train-bundled`: the bundled model, from data to GGUF."""
+"""`bin/train-bundled`: train the bundled model, from data to GGUF."""
 
 from __future__ import annotations
 
@@ -9,52 +9,90 @@ import typer
 
 from ..constraint.bias import parse_bias
 from ..errors import MissingExtraError
-from .run import GOES_ON_IF_ASKED, run
+from .run import RESUMES_IF_ASKED, run
+
+_BUDGET, _DATA, _MEASURE, _RUN = "Budget", "Data", "Measurement", "Run"
 
 
 def train_bundled(
-    data: Annotated[Path, typer.Option(help="Folder with ddi/, text/, ner/ and lexicon/.")],
+    data: Annotated[
+        Path, typer.Option(help="Folder with ddi/, text/, ner/ and lexicon/.", rich_help_panel=_DATA)
+    ],
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder for tokenizer, checkpoint, log, models and card.")
     ],
     minutes: Annotated[
-        tuple[float, float, float], typer.Option(help="Minutes of copying, of the mixture, of gold.")
+        tuple[float, float, float],
+        typer.Option(help="Minutes per stage: copying, mixture, gold.", rich_help_panel=_BUDGET),
     ] = (10.0, 60.0, 30.0),
     tokens: Annotated[
         tuple[int, int, int] | None,
-        typer.Option(help="Tokens a stage instead of minutes: the same result on every run."),
+        typer.Option(
+            help="Tokens per stage instead of minutes; makes runs repeatable.", rich_help_panel=_BUDGET
+        ),
     ] = None,
-    devel: Annotated[Path | None, typer.Option(help="DDI XML to measure on, never to learn from.")] = None,
+    devel: Annotated[
+        Path | None,
+        typer.Option(help="DDI XML to measure on; it is never trained on.", rich_help_panel=_MEASURE),
+    ] = None,
     n_measured: Annotated[
-        int, typer.Option(help="Sentences of it to measure on after each stage, 0 for all.")
+        int,
+        typer.Option(
+            help="Measure on N sentences of --devel after each stage; 0 for all.", rich_help_panel=_MEASURE
+        ),
     ] = 300,
     start_from: Annotated[
         list[Path] | None,
-        typer.Option(help="An earlier --out, whose weights are the start; of several, their mean."),
+        typer.Option(
+            help="Start from the weights of an earlier --out. Repeat to start from the mean of several.",
+            rich_help_panel=_DATA,
+        ),
     ] = None,
     teacher: Annotated[
         Path | None,
-        typer.Option(help="GGUF of an earlier model, which marks text to learn from beside the lexicon."),
+        typer.Option(
+            help="GGUF of an earlier model, to mark text together with the lexicon.", rich_help_panel=_DATA
+        ),
     ] = None,
-    n_taught: Annotated[int, typer.Option(min=1, help="Sentences that it marks.")] = 20_000,
+    n_taught: Annotated[
+        int, typer.Option(min=1, help="Sentences for --teacher to mark.", rich_help_panel=_DATA)
+    ] = 20_000,
     listed: Annotated[
-        float, typer.Option(min=0.0, max=0.9, help="Share of the last stage that is lists of names.")
+        float,
+        typer.Option(
+            min=0.0, max=0.9, help="Share of the last stage that is lists of names.", rich_help_panel=_DATA
+        ),
     ] = 0.0,
     bias: Annotated[
         list[str] | None,
-        typer.Option(metavar="TYPE=NUMBER", help="As llm-NERC --bias, put into the weights. Repeatable."),
+        typer.Option(
+            metavar="TYPE=NUMBER",
+            help="Put this bias into the weights at the end (see llm-NERC --bias). Repeatable.",
+        ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the checkpoint in the folder.")
+        bool,
+        typer.Option("--resume", help="Continue from the checkpoint in --out.", rich_help_panel=_RUN),
     ] = False,
-    device: Annotated[str, typer.Option(help="cpu, or cuda (in bfloat16).")] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu, or cuda (in bfloat16).", rich_help_panel=_RUN)] = "cpu",
     compiled: Annotated[
-        bool | None, typer.Option("--compile/--no-compile", help="With torch.compile; default: on cuda.")
+        bool | None,
+        typer.Option(
+            "--compile/--no-compile", help="Use torch.compile; default: on cuda.", rich_help_panel=_RUN
+        ),
     ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Processor threads.")] = None,
-    seed: Annotated[int, typer.Option(help="Of first weights and of the choice of examples.")] = 0,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.", rich_help_panel=_RUN)] = None,
+    seed: Annotated[
+        int, typer.Option(help="Seed for initial weights and choice of examples.", rich_help_panel=_RUN)
+    ] = 0,
 ) -> None:
-    """Train the bundled model from scratch, export it, and write its card."""
+    """Train the bundled model from scratch, export it, and write its card.
+
+    \b
+    Examples:
+      bin/train-bundled --data data --out model --devel data/ddi/devel.xml
+      bin/train-bundled --data data --out better --start-from model --minutes 0 45 35 --seed 3
+    """
     try:
         from ..training.bundled_model.recipe import train
     except ImportError as error:
@@ -81,4 +119,4 @@ def train_bundled(
 
 def main() -> None:
     """Entry point."""
-    run(train_bundled, stopped=GOES_ON_IF_ASKED)
+    run(train_bundled, stopped=RESUMES_IF_ASKED)

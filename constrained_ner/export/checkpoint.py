@@ -1,4 +1,4 @@
-"""A model's folder: configuration, tokenizer, and weights in safetensors, read one tensor at a time."""
+"""Reads a model's folder: configuration, tokenizer, and weights in safetensors, one tensor at a time."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _WANTED_FILES = ["*.json", "*.safetensors", "*.jinja", "tokenizer.model"]
 
 
 class SafetensorsReader:
-    """Tensors by name from one or several files; each is opened for the reading alone.
+    """Reads tensors by name from one or several files, opening a file only while reading it.
 
-    Raises ModelError, naming the file, where one is missing, cut off or damaged.
+    Raises ModelError, naming the file, if one is missing, truncated or damaged.
     """
 
     def __init__(self, files: dict[str, Path]) -> None:
@@ -42,19 +42,19 @@ class SafetensorsReader:
 
     @classmethod
     def of_folder(cls, folder: Path) -> SafetensorsReader:
-        """The model's weights, whole or in shards, as transformers would choose them."""
+        """Find the model's weights, in one file or in shards, as transformers does."""
         index = folder / _INDEX
         if not index.exists():
             if not (folder / _SINGLE).exists():
-                raise ModelError(f"{folder}: neither {_SINGLE} nor {_INDEX}")
+                raise ModelError(f"{folder}: has neither {_SINGLE} nor {_INDEX}")
             return cls.of_file(folder / _SINGLE)
         try:
             shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         except (OSError, ValueError, KeyError) as error:
-            raise ModelError(f"{index}: not an index of shards: {error}") from None
+            raise ModelError(f"{index}: invalid index of shards: {error}") from None
         missing = sorted(name for name in set(shards.values()) if not (folder / name).exists())
         if missing:
-            raise ModelError(f"{folder}: {missing[0]} is missing, which {_INDEX} names")
+            raise ModelError(f"{folder}: {missing[0]} is missing, but {_INDEX} lists it")
         return cls({name: folder / shard for name, shard in shards.items()})
 
     def __contains__(self, name: str) -> bool:
@@ -68,23 +68,21 @@ class SafetensorsReader:
             return tuple(content.get_slice(name).get_shape())
 
     def read(self, name: str) -> NDArray[np.float32]:
-        """The tensor in float32."""
+        """Read a tensor as float32."""
         with _opened(self._files[name]) as content:
             try:
                 tensor = content.get_tensor(name)
             except SafetensorError as error:
                 raise ModelError(f"{self._files[name]}: {name} cannot be read: {error}") from None
         if not tensor.dtype.is_floating_point or tensor.dtype.itemsize < 2:
-            raise ModelError(
-                f"{self._files[name]}: {name} is of {tensor.dtype}, not a float of 16 bits or more"
-            )
+            raise ModelError(f"{self._files[name]}: {name} is {tensor.dtype}, not a float of 16 bits or more")
         array: NDArray[np.float32] = tensor.to(torch.float32).numpy()
         return array
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A base model on disk. name: as the user wrote it; folder: where its files lie."""
+    """A base model on disk. name: as the user wrote it. folder: where its files are."""
 
     name: str
     folder: Path
@@ -92,7 +90,7 @@ class Checkpoint:
 
     @classmethod
     def open(cls, name: str) -> Checkpoint:
-        """A folder, or a hub id, whose files are fetched. ModelError, in one sentence, where that fails."""
+        """Open a folder, or a hub id, whose files are downloaded. Raises ModelError."""
         check_folder(name)
         folder = fetched(name)
         check_folder(str(folder))
@@ -102,10 +100,10 @@ class Checkpoint:
         return cls(name, folder, config)
 
     def identity(self) -> dict[str, str]:
-        """What tells these weights from others: a folder's `sha256`, or the hub's `commit`."""
+        """Identify these weights: by a folder's `sha256`, or by the hub's `commit`."""
         if Path(self.name).is_dir():
             return {"name": self.name, "sha256": hash_of_folder(self.folder)}
-        return {"name": self.name, "commit": self.folder.name}  # as the hub's cache calls it
+        return {"name": self.name, "commit": self.folder.name}  # the hub's cache names the folder after it
 
     @cached_property
     def weights(self) -> SafetensorsReader:
@@ -113,9 +111,9 @@ class Checkpoint:
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Every tensor that the model has, in its own order, from its code: no weights are read.
+        """Shapes of all tensors of the model, in its own order, from its code: no weights are read.
 
-        Tied weights are there under both their names.
+        Tied weights appear under both of their names.
         """
         auto: Any = transformers.AutoModelForCausalLM
         with quiet(), explained(self.name), torch.device("meta"):
@@ -123,13 +121,13 @@ class Checkpoint:
         return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
 
     def load_tokenizer(self, folder: Path | None = None) -> Any:
-        """The tokenizer of the folder, or of another one that overrules it."""
+        """Load the tokenizer of the model's folder, or of another one."""
         auto: Any = transformers.AutoTokenizer
         with quiet(), explained(self.name):
             return auto.from_pretrained(folder or self.folder)
 
     def stop_ids(self) -> list[int]:
-        """What generation configuration and configuration name as ends of an answer."""
+        """List the tokens that end an answer, from the generation configuration and the configuration."""
         found: list[int] = []
         path = self.folder / "generation_config.json"
         with explained(self.name):
@@ -140,7 +138,7 @@ class Checkpoint:
 
 
 def fetched(name: str) -> Path:
-    """The folder of that name, or the hub's copy on this machine, fetched where it is missing."""
+    """Return the folder of that name, or a local copy from the hub, downloaded if needed."""
     folder = Path(name)
     if folder.is_dir():
         return folder

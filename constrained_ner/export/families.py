@@ -1,7 +1,7 @@
-"""The families of models that can be exported: what each is called in GGUF, and how its weights lie there.
+"""The model families that can be exported: what each is called in GGUF, and how its weights are arranged.
 
-Tensor names come from the package `gguf`. Metadata and the order of rows follow llama.cpp's own
-`convert_hf_to_gguf.py`; what llama.cpp would compute in another way than transformers is refused.
+Tensor names come from the package `gguf`. Metadata and row order follow llama.cpp's own
+`convert_hf_to_gguf.py`. Whatever llama.cpp would compute differently from transformers is refused.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from numpy.typing import NDArray
 from ..errors import ModelError
 
 CONVERTER_HINT = (
-    "llama.cpp's own converter may know it: python convert_hf_to_gguf.py {folder} --outfile {out}"
+    "llama.cpp's own converter may support it: python convert_hf_to_gguf.py {folder} --outfile {out}"
 )
 _SUFFIXES = (".weight", ".bias")
 
 
 @dataclass(frozen=True)
 class Family:
-    """How one kind of model is told to llama.cpp.
+    """How to describe one kind of model to llama.cpp.
 
-    paired_rotation: llama.cpp rotates neighbouring pairs of rows in q and k, transformers rotates halves.
-    shifted_norms: transformers stores the norms' weights less one.
-    windowed: llama.cpp knows the sliding window; without it the context ends where the window would.
-    biased: llama.cpp reads biases in the attention.
-    add_extras: metadata beyond what all families have; raises ModelError for what cannot be told.
+    paired_rotation: llama.cpp rotates neighbouring pairs of rows in q and k; transformers rotates halves.
+    shifted_norms: transformers stores the norms' weights minus one.
+    windowed: llama.cpp supports the sliding window. If not, the context is limited to the window.
+    biased: llama.cpp reads attention biases.
+    add_extras: adds metadata of this family only; raises ModelError for what llama.cpp does not support.
     """
 
     architecture: MODEL_ARCH
@@ -48,14 +48,14 @@ class Family:
         return str(MODEL_ARCH_NAMES[self.architecture])
 
     def gguf_name(self, name: str, n_layers: int) -> str:
-        """`model.layers.3.mlp.up_proj.weight` -> `blk.3.ffn_up.weight`; or ModelError."""
+        """Translate `model.layers.3.mlp.up_proj.weight` to `blk.3.ffn_up.weight`. Raises ModelError."""
         found = _tensor_names(self.architecture, n_layers).get_name(name, try_suffixes=_SUFFIXES)
         if found is None:
             raise ModelError(f"llama.cpp's {self.name} has no tensor for {name}")
         return str(found)
 
     def arrange(self, name: str, weights: NDArray[np.float32], config: Any) -> NDArray[np.float32]:
-        """A weight, or the second factor of its LoRA, as llama.cpp wants it; the shape stays."""
+        """Arrange a weight, or the second factor of its LoRA, for llama.cpp; the shape is unchanged."""
         if self.shifted_norms and name.endswith("norm.weight"):
             shifted: NDArray[np.float32] = weights + np.float32(1)
             return shifted
@@ -70,7 +70,7 @@ _tensor_names = lru_cache(get_tensor_name_map)
 
 
 def permuted(weights: NDArray[Any], n_heads: int) -> NDArray[Any]:
-    """Rows of q or k from the halves that transformers rotates to the pairs that llama.cpp rotates.
+    """Reorder rows of q or k from the halves that transformers rotates to the pairs that llama.cpp rotates.
 
     Shape: (n_heads * head size, ...) in and out. Source: LlamaModel.permute in llama.cpp's converter.
     """
@@ -80,18 +80,18 @@ def permuted(weights: NDArray[Any], n_heads: int) -> NDArray[Any]:
 
 
 def family_of(name: str, config: Any, out: object) -> Family:
-    """The family of the model that is called `name`. ModelError where it cannot be exported."""
+    """Find the family of a model. Raises ModelError, with `name` and a hint, if it cannot be exported."""
     family = FAMILIES.get(config.model_type)
     if family is None:
         hint = CONVERTER_HINT.format(folder=name, out=out)
         raise ModelError(f"{name}: {config.model_type} models cannot be exported here; {hint}")
     for reason in _obstacles(family, config):
-        raise ModelError(f"{name}: {reason}, which llama.cpp's {family.name} cannot be told")
+        raise ModelError(f"{name}: {reason}, which llama.cpp's {family.name} does not support")
     return family
 
 
 def add_metadata(writer: GGUFWriter, family: Family, config: Any, *, n_tokens: int) -> None:
-    """Sizes, attention and rotation. n_tokens: rows of the embeddings, which an adapter may have changed."""
+    """Add sizes, attention and rotation. n_tokens: rows of the embeddings (an adapter may change them)."""
     head_size = _head_size(config)
     writer.add_vocab_size(n_tokens)
     writer.add_context_length(context_length(family, config))
@@ -110,13 +110,13 @@ def add_metadata(writer: GGUFWriter, family: Family, config: Any, *, n_tokens: i
 
 
 def context_length(family: Family, config: Any) -> int:
-    """What the model was trained for, cut to its sliding window where llama.cpp knows none."""
+    """Return the trained length, limited to the sliding window if llama.cpp does not support one."""
     trained, window = int(config.max_position_embeddings), _window(config)
     return trained if family.windowed or window is None else min(trained, window)
 
 
 def rotation_factors(config: Any) -> NDArray[np.float32] | None:
-    """By what Llama 3 divides the frequency of each pair of rows; None for models that do not.
+    """Return the divisors of Llama 3 for the frequency of each pair of rows; None for other models.
 
     Shape: (head size / 2,). llama.cpp reads it from the tensor `rope_freqs.weight`.
     """
@@ -132,7 +132,7 @@ def rotation_factors(config: Any) -> NDArray[np.float32] | None:
     return factors
 
 
-# ---- what a configuration says
+# ---- reading a configuration
 
 
 def _head_size(config: Any) -> int:
@@ -140,7 +140,7 @@ def _head_size(config: Any) -> int:
 
 
 def _window(config: Any) -> int | None:
-    """How far back a token sees in at least one layer, None if everywhere to the start."""
+    """Return the sliding window, None if every layer sees everything."""
     window = getattr(config, "sliding_window", None)
     layers = getattr(config, "layer_types", None)
     if window is None or (layers is not None and "sliding_attention" not in layers):
@@ -149,7 +149,7 @@ def _window(config: Any) -> int | None:
 
 
 def _rotation(config: Any) -> dict[str, Any]:
-    """The parameters of the rotation, of the layers that see everything where there are two kinds."""
+    """Return the parameters of the rotation; of the layers with full attention if there are two kinds."""
     parameters: dict[str, Any] = config.rope_parameters
     of_full: dict[str, Any] = parameters.get("full_attention", parameters)
     return of_full
@@ -162,15 +162,15 @@ def _obstacles(family: Family, config: Any) -> Iterator[str]:
     if getattr(config, "attention_bias", False) and not family.biased:
         yield "its attention has biases"
     if getattr(config, "use_bidirectional_attention", False):
-        yield "its attention looks both ways"
+        yield "its attention is bidirectional"
     if getattr(config, "quantization_config", None) is not None:
-        yield "its weights are quantised already (export from the original ones)"
+        yield "its weights are already quantised (export the original ones)"
     rotation = _rotation(config)
     kind = rotation["rope_type"]
     if kind not in ("default", "linear", "yarn", "llama3"):
         yield f"its rotation is scaled by the method {kind}"
     if rotation.get("partial_rotary_factor", 1.0) != 1.0:
-        yield "it rotates a part of each head alone"
+        yield "it rotates only a part of each head"
     if kind == "yarn":
         for setting in ("attention_factor", "mscale", "mscale_all_dim", "beta_fast", "beta_slow", "truncate"):
             if rotation.get(setting) is not None:
@@ -178,7 +178,7 @@ def _obstacles(family: Family, config: Any) -> Iterator[str]:
 
 
 def _add_rotation(writer: GGUFWriter, rotation: dict[str, Any]) -> None:
-    """Llama 3's kind is no metadata but a tensor: see `rotation_factors`."""
+    """Add the rotation, except for that of Llama 3, which is a tensor (see `rotation_factors`)."""
     writer.add_rope_freq_base(float(rotation["rope_theta"]))
     if rotation["rope_type"] == "linear":
         writer.add_rope_scaling_type(RopeScalingType.LINEAR)
@@ -189,14 +189,14 @@ def _add_rotation(writer: GGUFWriter, rotation: dict[str, Any]) -> None:
         writer.add_rope_scaling_orig_ctx_len(int(rotation["original_max_position_embeddings"]))
 
 
-# ---- what some families have of their own
+# ---- extras of some families
 
 
 def _add_gemma2(writer: GGUFWriter, config: Any) -> None:
     _check_windows(config, every=2)
     _check_scale(config, n_layers_of_largest=46)
     if config.attn_logit_softcapping is None or config.final_logit_softcapping is None:
-        raise ModelError("a Gemma 2 without soft caps, which llama.cpp's gemma2 cannot be told")
+        raise ModelError("a Gemma 2 without soft caps, which llama.cpp's gemma2 does not support")
     writer.add_attn_logit_softcapping(config.attn_logit_softcapping)
     writer.add_final_logit_softcapping(config.final_logit_softcapping)
     writer.add_sliding_window(config.sliding_window)
@@ -206,15 +206,15 @@ def _add_gemma3(writer: GGUFWriter, config: Any) -> None:
     _check_windows(config, every=6)
     _check_scale(config, n_layers_of_largest=62)
     if config.attn_logit_softcapping is not None or config.final_logit_softcapping is not None:
-        raise ModelError("a Gemma 3 with soft caps, which llama.cpp's gemma3 cannot be told")
+        raise ModelError("a Gemma 3 with soft caps, which llama.cpp's gemma3 does not support")
     local = config.rope_parameters["sliding_attention"]
     if local["rope_type"] != "default" or local["rope_theta"] != 10_000:
-        raise ModelError(f"a Gemma 3 whose local layers rotate by {local}, which llama.cpp cannot be told")
+        raise ModelError(f"a Gemma 3 whose local layers rotate by {local}, which llama.cpp does not support")
     writer.add_sliding_window(config.sliding_window)
 
 
 def _check_windows(config: Any, *, every: int) -> None:
-    """llama.cpp has the pattern of the released models built in: every so many layers one sees everything."""
+    """Check for the built-in pattern of llama.cpp: every so many layers, one has full attention."""
     built_in = [
         "full_attention" if layer % every == every - 1 else "sliding_attention"
         for layer in range(config.num_hidden_layers)
@@ -222,18 +222,18 @@ def _check_windows(config: Any, *, every: int) -> None:
     if list(config.layer_types) != built_in:
         raise ModelError(
             f"a {config.model_type} with sliding windows in other layers than llama.cpp expects "
-            f"(all but every {every}th)"
+            f"(all except every {every}th)"
         )
 
 
 def _check_scale(config: Any, *, n_layers_of_largest: int) -> None:
-    """llama.cpp knows the scale of the attention by the model's depth: the largest has one of its own."""
+    """Check the scale of the attention, which llama.cpp infers from depth: the largest model has its own."""
     largest = config.num_hidden_layers == n_layers_of_largest
     expected = config.hidden_size // config.num_attention_heads if largest else _head_size(config)
     if config.query_pre_attn_scalar != expected:
         raise ModelError(
             f"a {config.model_type} with query_pre_attn_scalar {config.query_pre_attn_scalar}, "
-            f"where llama.cpp takes {expected}"
+            f"but llama.cpp assumes {expected}"
         )
 
 

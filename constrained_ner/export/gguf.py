@@ -1,6 +1,6 @@
-"""The GGUF file: metadata and tensors, written one tensor at a time, and put in place when it is whole.
+"""Writes a GGUF file one tensor at a time, and moves it into place when it is complete.
 
-Memory: the numbers of one tensor, about three times its size in float32, whatever the size of the model.
+Memory: about three times the size of one tensor in float32, whatever the size of the model.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..errors import ModelError, OutputError
 from ..files import require_writable
 
 Precision = Literal["f32", "f16", "bf16", "q8_0"]
-"""What can be written directly; the smaller types are llama.cpp's own business (`quantise`)."""
+"""The types that can be written directly. For smaller ones see `quantise`."""
 
 _KINDS = {
     "f32": (GGMLQuantizationType.F32, LlamaFileType.ALL_F32),
@@ -34,9 +34,9 @@ _LARGEST_F16 = 65504
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor on its way into a file: all but its numbers is known before they are read.
+    """A tensor to write. Everything but its numbers is known before they are read.
 
-    read: float32 of that shape. exact: kept in float32 whatever the precision of the file.
+    read: returns float32 of that shape. exact: keep it in float32, whatever the precision of the file.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Tensor:
     exact: bool = False
 
     def kind(self, precision: Precision) -> GGMLQuantizationType:
-        """Vectors stay in float32, as everywhere in llama.cpp; rows that Q8_0 cannot divide in float16."""
+        """Choose the type: float32 for vectors, as in llama.cpp; float16 for rows that Q8_0 cannot divide."""
         if self.exact or len(self.shape) < 2:
             return GGMLQuantizationType.F32
         wanted = _KINDS[precision][0]
@@ -57,7 +57,7 @@ class Tensor:
 
 
 def file_type(precision: Precision) -> LlamaFileType:
-    """What `general.file_type` says of such a file."""
+    """Return the value of `general.file_type` for such a file."""
     return _KINDS[precision][1]
 
 
@@ -68,7 +68,7 @@ def write_tensors(
     precision: Precision,
     on_tensor: Callable[[int, int], None] = lambda n_done, n_total: None,
 ) -> None:
-    """Write the file, streaming. Raises OSError: call it inside `written_whole`."""
+    """Write the file, streaming. Raises OSError; call it inside `written_whole`."""
     for tensor in tensors:
         n_bytes, kind = tensor.n_bytes(precision), tensor.kind(precision)
         writer.add_tensor_info(tensor.name, tensor.shape, np.dtype(np.float32), n_bytes, raw_dtype=kind)
@@ -86,14 +86,14 @@ def write_tensors(
 
 @contextmanager
 def written_whole(path: Path, n_bytes: int) -> Iterator[Path]:
-    """A path beside `path` to write to; renamed to it at the end, removed if anything goes wrong.
+    """Give a path beside `path` to write to. It is renamed at the end, or removed if anything fails.
 
-    n_bytes: what will be written at most. Raises OutputError where there is no room, or no permission.
+    n_bytes: the most that will be written. Raises OutputError if there is no room or no permission.
     """
     require_writable(path)
     free = shutil.disk_usage(path.parent).free
     if free < n_bytes:
-        raise OutputError(f"{path}: needs {n_bytes / 1e9:.1f} GB, the disk has {free / 1e9:.1f} GB left")
+        raise OutputError(f"{path}: needs {n_bytes / 1e9:.1f} GB, but the disk has {free / 1e9:.1f} GB left")
     partial = path.with_name(path.name + ".partial")
     try:
         yield partial
@@ -107,11 +107,11 @@ def written_whole(path: Path, n_bytes: int) -> Iterator[Path]:
 def _encoded(tensor: Tensor, kind: GGMLQuantizationType) -> NDArray[np.generic]:
     numbers = np.ascontiguousarray(tensor.read(), dtype=np.float32)
     if numbers.shape != tensor.shape:
-        raise ModelError(f"{tensor.name}: is of shape {numbers.shape}, but should be {tensor.shape}")
+        raise ModelError(f"{tensor.name}: the shape is {numbers.shape}, but should be {tensor.shape}")
     largest = float(np.abs(numbers).max(initial=0))
     if not np.isfinite(largest):
-        raise ModelError(f"{tensor.name}: the weights are not all numbers (NaN or infinite)")
+        raise ModelError(f"{tensor.name}: some weights are NaN or infinite")
     if kind == GGMLQuantizationType.F16 and largest > _LARGEST_F16:
-        raise ModelError(f"{tensor.name}: {largest:g} is too large for float16: choose --type bf16 or f32")
+        raise ModelError(f"{tensor.name}: {largest:g} is too large for float16; choose --type bf16 or f32")
     encoded: NDArray[np.generic] = quantize(numbers, kind)
     return encoded

@@ -1,8 +1,8 @@
-"""A LoRA adapter of peft, read from its folder: what it adds to a weight, and what it puts in its place.
+"""Reads a LoRA adapter of peft from its folder: what it adds to a weight, and which weights it replaces.
 
 The weights of a module with an adapter are W + scale * B @ A, where scale is alpha / r, or alpha / sqrt(r)
-for rank-stabilised adapters (Kalajdzievski 2023). `modules_to_save` of peft are whole weights instead. What
-would change the model in any other way (DoRA, adapters on embeddings, ...) is refused.
+for rank-stabilised adapters (Kalajdzievski 2023). `modules_to_save` of peft replace whole weights. Adapters
+that change the model in any other way (DoRA, adapters on embeddings, ...) are refused.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..files import reason
 from .checkpoint import SafetensorsReader, fetched
 
 _PREFIX, _A, _B = "base_model.model.", ".lora_A.weight", ".lora_B.weight"
-_STRANGE = (
+_UNSUPPORTED = (
     "use_dora",
     "use_qalora",
     "fan_in_fan_out",
@@ -51,9 +51,9 @@ class Product:
 
 
 class LoraAdapter:
-    """An adapter's folder, checked. Weights are named as in the base model and read when asked for.
+    """An adapter's folder, checked. Weights have their names in the base model and are read on demand.
 
-    adapted: weights that get a product.
+    adapted: names of weights to which a product is added.
     """
 
     def __init__(self, name: str) -> None:
@@ -69,29 +69,29 @@ class LoraAdapter:
 
     @property
     def replaced(self) -> list[str]:
-        """Weights that the adapter brings whole; a product may be added to them, too."""
+        """Names of weights that the adapter replaces. A product may be added to them too."""
         return list(self._whole)
 
     @property
     def alpha(self) -> float:
-        """The numerator of the scale, the same for every weight but where `alpha_pattern` says otherwise."""
+        """The numerator of the scale, for every weight that `alpha_pattern` does not mention."""
         return float(self._config["lora_alpha"])
 
     @property
     def card(self) -> AdapterCard | None:
-        """What it was trained for, if its folder says so. Raises InputError."""
+        """What it was trained for, if its folder has a card. Raises InputError."""
         return AdapterCard.load(self.folder)
 
     def tokenizer_folder(self) -> Path | None:
-        """Where the adapter's own tokenizer lies, if it has one."""
+        """Return the folder of the adapter's own tokenizer, if it has one."""
         return self.folder if (self.folder / "tokenizer.json").is_file() else None
 
     def check_fits(self, shapes: dict[str, tuple[int, ...]], *, tied: bool) -> None:
-        """ModelError unless every weight of the adapter belongs to a model with these weights."""
+        """Raise ModelError unless every weight of the adapter belongs to a model with these weights."""
         for name in (*self.adapted, *self.replaced):
             if name not in shapes:
                 raise ModelError(
-                    f"{self.name}: {name} is no weight of the base model, or no LoRA of the plain kind"
+                    f"{self.name}: the base model has no weight {name}, or this is not a plain LoRA"
                 )
         for name in self.adapted:
             n_out, n_in = shapes[name]
@@ -103,12 +103,12 @@ class LoraAdapter:
                 )
         if tied and "lm_head.weight" in self.adapted:
             raise ModelError(
-                f"{self.name}: adapts lm_head, whose weights the base model shares with its embeddings: "
-                "merging would change both"
+                f"{self.name}: adapts lm_head, which shares its weights with the base model's embeddings, "
+                "so merging would change both"
             )
 
     def product(self, name: str) -> Product:
-        """What is added to a weight of `adapted`."""
+        """Read what is added to a weight of `adapted`."""
         a, b = (self._reader.read(stored) for stored in self._stored(name))
         rank, module = len(a), name.removesuffix(".weight")
         alpha = _by_pattern(self._config.get("alpha_pattern") or {}, module, self.alpha)
@@ -118,7 +118,7 @@ class LoraAdapter:
         return self._reader.shape(self._stored(name)[0])[0]
 
     def replacement(self, name: str) -> NDArray[np.float32]:
-        """A weight of `replaced`."""
+        """Read a weight of `replaced`."""
         return self._reader.read(self._whole[name])
 
     def replacement_shape(self, name: str) -> tuple[int, ...]:
@@ -130,7 +130,7 @@ class LoraAdapter:
 
 
 def _base_name(stored: str, suffix: str = ".weight") -> str:
-    """peft's name for a weight -> the base model's. It has a layer in between where it adapts one."""
+    """Translate peft's name of a weight to the base model's. peft wraps the modules that it adapts."""
     module = stored.removeprefix(_PREFIX).removesuffix(suffix)
     return module.removesuffix(".base_layer") + (".weight" if stored.endswith(suffix) else "")
 
@@ -145,18 +145,18 @@ def _read_config(folder: Path) -> dict[str, Any]:
         raise ModelError(
             f"{folder}: an adapter of type {config.get('peft_type')}, but only LoRA can be exported"
         )
-    for setting in _STRANGE:
+    for setting in _UNSUPPORTED:
         if config.get(setting):
             raise ModelError(f"{folder}: a LoRA with {setting}, which cannot be exported")
     start = config.get("init_lora_weights")
     if start not in _INITIAL_WEIGHTS_KEEP_BASE:
         raise ModelError(
-            f"{folder}: a LoRA begun with {start}, which changes the base model, cannot be exported"
+            f"{folder}: a LoRA initialised with {start}, which changes the base model, cannot be exported"
         )
     return config
 
 
 def _by_pattern(patterns: dict[str, float], module: str, default: float) -> float:
-    """The value of the first pattern that matches the end of the module's name, as peft's get_pattern_key."""
+    """Return the value of the first pattern that matches the end of the module's name, as in peft."""
     found = (value for pattern, value in patterns.items() if re.match(rf"(.*\.)?({pattern})$", module))
     return float(next(found, default))

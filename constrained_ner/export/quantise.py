@@ -1,4 +1,4 @@
-"""Types of less than eight bits, by llama.cpp's own quantiser: it chooses a type for each tensor."""
+"""Types of less than eight bits, by llama.cpp's own quantiser, which chooses a type for each tensor."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Literal
 from ..backends.llamacpp.library import first_error, start_llama
 from ..errors import ModelError
 
-import llama_cpp  # isort: skip  (after llamacpp_model, which says how to install it)
+import llama_cpp  # isort: skip  (after llamacpp.model, which says how to install it)
 
 SmallType = Literal["q4_k_m"]
 _FILE_TYPES: dict[SmallType, int] = {"q4_k_m": llama_cpp.LLAMA_FTYPE_MOSTLY_Q4_K_M}
 
 
 def quantise(source: Path, target: Path, small: SmallType, *, n_threads: int | None = None) -> None:
-    """Write `source` again in a smaller type. Metadata stays; rows that cannot be divided get a larger type.
+    """Write `source` to `target` in a smaller type; rows that cannot be divided get a larger one.
 
-    n_threads: None takes all. Raises ModelError.
+    n_threads: None uses all. Raises ModelError.
     """
     start_llama()
     parameters = llama_cpp.llama_model_quantize_default_params()
@@ -27,4 +27,4 @@ def quantise(source: Path, target: Path, small: SmallType, *, n_threads: int | N
     parameters.nthread = n_threads or 0
     code = llama_cpp.llama_model_quantize(os.fsencode(source), os.fsencode(target), ctypes.byref(parameters))
     if code != 0:
-        raise ModelError(f"{source}: llama.cpp could not quantise it: {first_error(f'code {code}')}")
+        raise ModelError(f"{source}: llama.cpp could not quantise the file: {first_error(f'code {code}')}")

@@ -1,10 +1,10 @@
-"""A Hugging Face tokenizer as GGUF metadata, for the two kinds that llama.cpp reads with our families.
+"""Writes a Hugging Face tokenizer as GGUF metadata, for the two kinds that our model families use.
 
-Byte-level BPE (`gpt2` in GGUF) cuts a text into words before it merges; llama.cpp has the known ways of
-cutting built in and is told one by name. The name is found here from the tokenizer's own rule, and a rule
-that is not in the table is refused: a wrong one would go unnoticed and only make the model worse.
+Byte-level BPE (`gpt2` in GGUF) splits text into words before it merges. llama.cpp has the common ways of
+splitting built in and selects one by name. We derive the name from the tokenizer's own rule, and refuse rules
+that are not in the table: a wrong one would go unnoticed and quietly make the model worse.
 
-SentencePiece BPE (`llama` in GGUF) merges by the scores of the pieces; the order of the merges gives them.
+SentencePiece BPE (`llama` in GGUF) merges by the scores of the pieces, which follow from the merge order.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _PRE_TOKENIZERS: dict[tuple[tuple[str, ...], bool], str] = {
     ((_TEKKEN,), True): "tekken",
     ((_DIGITS, _GPT2), False): "smollm",
 }
-"""(the cuts in their order, whether whole words that are tokens are taken unmerged) -> llama.cpp's name."""
+"""(splits in order, whether words that are tokens are taken without merging) -> llama.cpp's name."""
 
 _ENDS_KNOWN_BY_NAME = {
     "<|eot_id|>",
@@ -51,17 +51,17 @@ _ENDS_KNOWN_BY_NAME = {
     "<end_of_turn>",
     "</s>",
 }
-"""llama.cpp finds these ends of an answer itself."""
+"""Tokens that llama.cpp itself recognises as the end of an answer."""
 
-_UNMERGED = -1e6  # worse than any merge: pieces that no merge makes
+_UNMERGED = -1e6  # for pieces that no merge makes: worse than any merge
 
 
 def add_tokenizer(writer: GGUFWriter, tokenizer: Any, vocabulary: Vocabulary, bos_id: int | None) -> None:
-    """Tokens, their kinds, merges or scores, special ids, chat template.
+    """Add tokens, their kinds, merges or scores, special ids, and the chat template.
 
-    vocabulary: the same tokenizer as our back end for transformers sees it.
-    bos_id: what the model's configuration names, for tokenizers that name none.
-    Raises ModelError where llama.cpp could not read texts as the tokenizer does.
+    vocabulary: the same tokenizer, as our back end for transformers sees it.
+    bos_id: from the model's configuration, for tokenizers without one.
+    Raises ModelError if llama.cpp could not tokenise text as the tokenizer does.
     """
     content = json.loads(tokenizer.backend_tokenizer.to_str())
     model, name = content["model"], str(tokenizer.name_or_path)
@@ -69,7 +69,7 @@ def add_tokenizer(writer: GGUFWriter, tokenizer: Any, vocabulary: Vocabulary, bo
         raise ModelError(f"{name}: a tokenizer of type {model.get('type')}, but only BPE can be exported")
     for setting in ("dropout", "continuing_subword_prefix", "end_of_word_suffix"):
         if model.get(setting):
-            raise ModelError(f"{name}: a tokenizer with {setting}, which llama.cpp does not know")
+            raise ModelError(f"{name}: a tokenizer with {setting}, which llama.cpp does not support")
     if model.get("byte_fallback"):
         _add_sentencepiece(writer, content, len(vocabulary), name)
     else:
@@ -81,22 +81,20 @@ def add_tokenizer(writer: GGUFWriter, tokenizer: Any, vocabulary: Vocabulary, bo
 
 
 def pre_tokenizer_name(content: dict[str, Any], name: str) -> str:
-    """llama.cpp's name for the way a byte-level tokenizer cuts texts into words.
+    """Find llama.cpp's name for the way a byte-level tokenizer splits text into words.
 
     content: of `tokenizer.json`. Raises ModelError for a way that is not in the table.
     """
     normalizer = content.get("normalizer")
-    # NFC alters texts: neither llama.cpp nor our reading of the tokenizer does it.
+    # NFC would alter the text, so neither llama.cpp nor our reading of the tokenizer applies it.
     if normalizer is not None and normalizer != {"type": "NFC"}:
-        raise ModelError(
-            f"{name}: a byte-level tokenizer with the normaliser {normalizer['type']}, unknown here"
-        )
+        raise ModelError(f"{name}: a byte-level tokenizer with the unknown normaliser {normalizer['type']}")
     cuts = tuple(cut for step in _steps(content["pre_tokenizer"]) if (cut := _cut(step)))
     found = _PRE_TOKENIZERS.get((cuts, bool(content["model"].get("ignore_merges"))))
     if found is None:
         raise ModelError(
-            f"{name}: its tokenizer cuts texts in a way that is not known here, so llama.cpp might read them "
-            f"otherwise: {' then '.join(cuts) or 'none'}"
+            f"{name}: the tokenizer splits text in an unknown way, so llama.cpp might tokenise differently: "
+            f"{' then '.join(cuts) or 'none'}"
         )
     return found
 
@@ -127,7 +125,7 @@ def _add_sentencepiece(writer: GGUFWriter, content: dict[str, Any], n_tokens: in
 
 
 def _add_special_ids(writer: GGUFWriter, tokenizer: Any, vocabulary: Vocabulary, bos_id: int | None) -> None:
-    """Begin, end, padding, unknown; ends that llama.cpp would not find by their names as eot and eom."""
+    """Add begin, end, padding, unknown; as eot and eom, ends that llama.cpp does not know by name."""
     bos = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else bos_id
     ends = sorted(vocabulary.stop_ids)
     eos = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else next(iter(ends), None)
@@ -147,7 +145,7 @@ def _add_special_ids(writer: GGUFWriter, tokenizer: Any, vocabulary: Vocabulary,
 
 
 def _tokens(content: dict[str, Any], n_tokens: int) -> tuple[list[str], list[TokenType]]:
-    """Texts and kinds of all ids; rows of the model beyond the tokenizer's tokens are unused ones."""
+    """List texts and kinds of all ids. Rows of the model beyond the tokenizer's tokens are unused tokens."""
     texts = [f"[PAD{token_id}]" for token_id in range(n_tokens)]
     kinds = [TokenType.UNUSED] * n_tokens
     byte_tokens = content["model"].get("byte_fallback")
@@ -164,13 +162,13 @@ def _tokens(content: dict[str, Any], n_tokens: int) -> tuple[list[str], list[Tok
 
 
 def _merges(content: dict[str, Any]) -> list[tuple[str, str]]:
-    """Old files write "a b", newer ones ["a", "b"]."""
+    """Read the merges: old files write "a b", newer ones ["a", "b"]."""
     pairs = (merge.split(" ") if isinstance(merge, str) else merge for merge in content["model"]["merges"])
     return [(left, right) for left, right in pairs]
 
 
 def _steps(part: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """A pre-tokenizer or normaliser as the list of its steps."""
+    """Flatten a pre-tokenizer or normaliser into a list of steps."""
     if part is None:
         return []
     if part["type"] != "Sequence":
@@ -180,7 +178,7 @@ def _steps(part: dict[str, Any] | None) -> list[dict[str, Any]]:
 
 
 def _cut(step: dict[str, Any]) -> str:
-    """What a step of a byte-level pre-tokenizer cuts by; "" for one that only spells bytes."""
+    """Name what a step of a byte-level pre-tokenizer splits by; "" for one that only maps bytes."""
     kind = step["type"]
     if kind == "ByteLevel" and not step["add_prefix_space"]:
         return _GPT2 if step["use_regex"] else ""
@@ -192,7 +190,7 @@ def _cut(step: dict[str, Any]) -> str:
 
 
 def _begins_with_space(content: dict[str, Any], name: str) -> bool:
-    """Whether a SentencePiece tokenizer puts a space before a text. ModelError for steps unknown here."""
+    """Whether a SentencePiece tokenizer puts a space before a text. Raises ModelError for unknown steps."""
     space = {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}
     prefix = {"type": "Prepend", "prepend": "\u2581"}
     steps = [*_steps(content.get("normalizer")), *_steps(content.get("pre_tokenizer"))]
@@ -203,14 +201,14 @@ def _begins_with_space(content: dict[str, Any], name: str) -> bool:
         elif step == space or step["type"] == "Metaspace":
             pass
         elif step["type"] == "Split" and step["pattern"] == {"String": " "}:
-            pass  # Gemma's: no space is left by then
+            pass  # Gemma's, which has no spaces left to split
         else:
-            raise ModelError(f"{name}: a SentencePiece tokenizer with a step {step['type']}, unknown here")
+            raise ModelError(f"{name}: a SentencePiece tokenizer with the unknown step {step['type']}")
     return begins
 
 
 def known_texts(tokenizer: Any, controls: Collection[int]) -> list[str]:
-    """The tokenizer's own control tokens, spelt out in a text."""
+    """Make texts in which the tokenizer's control tokens are spelt out, to test with."""
     return [
         f"a {text} b{text}c" for text in map(tokenizer.convert_ids_to_tokens, sorted(controls)[:20]) if text
     ]

@@ -1,6 +1,6 @@
-"""The written file as llama.cpp sees it: the same tokens as the tokenizer's, and every tensor of the model.
+"""Checks a written file with llama.cpp: it must give the tokenizer's tokens and have all tensors.
 
-A file with another tokenisation loads, runs and is quietly worse. So every file is opened before it is kept.
+A file with the wrong tokenisation loads, runs and is quietly worse, so a file is kept only after this check.
 """
 
 from __future__ import annotations
@@ -31,31 +31,31 @@ TEXTS = (
 def check_model(
     path: Path, tokenizer: Vocabulary, chat_template: str | None, more_texts: Iterable[str]
 ) -> None:
-    """ModelError unless llama.cpp reads the file's tokens as `tokenizer` does, and finds all its tensors."""
+    """Raise ModelError unless llama.cpp tokenises as `tokenizer` does and finds all tensors of the model."""
     LlamaModel(path, map_only=True)
     written = vocabulary_of_llama(LlamaModel(path, vocab_only=True))
     difference = next(_differences(written, tokenizer, chat_template, more_texts), None)
     if difference is not None:
         raise ModelError(
-            f"llama.cpp would not read texts as the model's tokenizer does, so nothing is kept: {difference}"
+            f"llama.cpp does not tokenise as the model's tokenizer, so the file is not kept: {difference}"
         )
 
 
 def _differences(
     written: Vocabulary, tokenizer: Vocabulary, chat_template: str | None, more_texts: Iterable[str]
 ) -> Iterator[str]:
-    """written: through llama.cpp; tokenizer: through transformers."""
+    """Yield the differences. written: read through llama.cpp. tokenizer: read through transformers."""
     if len(written) != len(tokenizer):
         yield f"{len(written)} tokens instead of {len(tokenizer)}"
         return
     for token_id in sorted(written.control_ids ^ tokenizer.control_ids):
         side = "text" if token_id in tokenizer.control_ids else "a control token"
-        yield f"token {token_id} ({tokenizer.token_bytes[token_id]!r}) is {side} there"
+        yield f"token {token_id} ({tokenizer.token_bytes[token_id]!r}) is {side} in llama.cpp"
     for token_id, pieces in enumerate(zip(written.token_bytes, tokenizer.token_bytes, strict=True)):
         if pieces[0] != pieces[1] and token_id not in tokenizer.control_ids:
             yield f"token {token_id} is {pieces[0]!r} instead of {pieces[1]!r}"
     for token_id in sorted(tokenizer.stop_ids - written.stop_ids):
-        yield f"token {token_id} ({tokenizer.token_bytes[token_id]!r}) does not end an answer there"
+        yield f"token {token_id} ({tokenizer.token_bytes[token_id]!r}) does not end an answer in llama.cpp"
     if written.bos_id != tokenizer.bos_id:
         yield f"texts begin with token {written.bos_id} instead of {tokenizer.bos_id}"
     if written.eos_id != tokenizer.eos_id and tokenizer.eos_id is not None:
@@ -71,14 +71,14 @@ def _differences(
 
 
 def _template_texts(chat_template: str | None, vocabulary: Vocabulary) -> list[tuple[str, bool]]:
-    """What the template itself writes around messages, and whether a message stands before it."""
+    """List what the template writes around messages, and whether a message comes before it."""
     roles = ("system", "user", "assistant", "user")
     pieces = ChatTemplate(chat_template, vocabulary).render(roles)
     return [(piece, n > 0) for n, piece in enumerate(pieces) if isinstance(piece, str) and piece]
 
 
 def _unlike(one: list[int], other: list[int], vocabulary: Vocabulary) -> str:
-    """Where two readings part, as tokens."""
+    """Show the first tokens that differ."""
     at = next(
         (n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
     )

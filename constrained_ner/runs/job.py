@@ -155,7 +155,7 @@ def _finished(output: Path, print_of_run: str) -> RunRecord | None:
 def _asked(settings: Settings) -> dict[str, Any]:
     """What the annotator cannot tell: the prompt as it was named, and how the examples were chosen."""
     named = {"prompt": settings.prompt} if isinstance(settings.prompt, str) else {}
-    if not settings.shots and settings.examples is None:
+    if settings.shots == 0 or (settings.shots is None and settings.examples is None):
         return {**named, "shots": 0}
     chosen = {"shots": settings.shots, "select": settings.select, "seed": settings.seed}
     source = {"examples": str(settings.examples)} if isinstance(settings.examples, Path) else {}

@@ -1,9 +1,10 @@
-"""Training: the bundled model from scratch, and adapters for any other. Needs the extra `train`.
+"""Training: adapters for any model, and the bundled model from scratch. Needs the extra `train`.
 
-In reading order: tokenizer, targets (annotated sentence -> example), batches, losses; copying, texts,
-lexicon, swapping, corpus, teaching and sources (what is learnt from); model, muon, dropout, loop; greedy
-(watching it learn), export, restore (an export read back), card, recipe (all of it in order).
-
-Fine-tuning: chat_targets, output_rows (logits of a few tokens), selection, memory, lora, tuner, tuning_data,
-tuning_folder, finetune (all of it in order).
+targets.py        annotated sentence -> training example, by the same code that decodes
+batches.py        examples as arrays
+losses.py         what training minimises; a new loss belongs here
+output_rows.py    a loss computed from a few rows of any model's output layer
+measure.py        what a model in training finds, through the decoder that will run it later
+finetune/         LoRA adapters; start at run.py
+bundled_model/    how the model that ships was made; start at recipe.py
 """

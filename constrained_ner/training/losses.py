@@ -1,14 +1,21 @@
-"""What training minimises: decisions over the legal tokens, and the text itself over the whole vocabulary.
+"""What training minimises. A new loss belongs here.
 
-The loss over the legal set teaches exactly the choices that constrained decoding asks for, from a few
-gathered rows of the output layer. Alone it never teaches the model to look at its place in the prompt, and so
-at the words to the right: copying and the prompt are therefore predicted over the whole vocabulary too.
+Two ways of training use two ways of computing the same idea:
+
+The bundled model is trained from scratch by `batch_losses`: the loss over the legal tokens at every decision,
+which teaches exactly the choices that constrained decoding asks for, from a few rows of the output layer. On
+its own it never teaches the model to look up its place in the prompt, and so at the words to the right.
+Copying and the prompt are therefore predicted over the whole vocabulary too.
+
+An adapter is trained by one of the losses of `LOSSES`. Each names its choices as a `Question`, and
+`output_rows` computes the cross-entropy of these choices for any model.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,10 +24,59 @@ from torch import Tensor
 
 from .batches import Batch, Ids
 
+# ---- adapters: which choices count
+
+Loss = Literal["legal", "completion"]
+
+
+@dataclass(frozen=True)
+class Question:
+    """The choices that a loss asks for. Places are indices into the flattened (sequences x columns) grid.
+
+    few_at, few: (n,) places, and (n, most) ids to choose from there: the right one first, -1 as padding.
+    whole_at, whole: (m,) places where the whole vocabulary is to choose from, and the right ids there.
+    """
+
+    few_at: Tensor
+    few: Tensor
+    whole_at: Tensor
+    whole: Tensor
+
+    @property
+    def n_choices(self) -> int:
+        return len(self.few_at) + len(self.whole_at)
+
+
+def legal_question(batch: Batch) -> Question:
+    """Ask for every decision over its legal tokens, and for the end token over the whole vocabulary.
+
+    The end token teaches the model to stop by itself. Positions with one legal token are no choices.
+    """
+    return _question(batch, batch.decisions, batch.legal, batch.ends)
+
+
+def completion_question(batch: Batch) -> Question:
+    """Ask for every token of the answer over the whole vocabulary."""
+    return _question(batch, batch.decisions[:0], batch.legal[:0], batch.answer)
+
+
+LOSSES: dict[Loss, Callable[[Batch], Question]] = {
+    "legal": legal_question,
+    "completion": completion_question,
+}
+"""Name of a loss -> the choices that it asks for."""
+
+
+def _question(batch: Batch, few_at: Ids, few: Ids, whole_at: Ids) -> Question:
+    return Question(*map(torch.from_numpy, (few_at, few, whole_at, batch.next_ids[whole_at])))
+
+
+# ---- the bundled model: three losses at once
+
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights of the three losses; share: part of the places that the vocabulary losses are computed at."""
+    """Weights of the three losses. share: share of the places at which to compute the vocabulary losses."""
 
     decision: float = 1.0
     prompt: float = 0.5
@@ -30,7 +86,7 @@ class Weights:
 
 @dataclass(frozen=True)
 class Losses:
-    """The three means in nats, zero where a batch has no such place."""
+    """The three means in nats, zero if a batch has no such place."""
 
     decision: Tensor
     prompt: Tensor
@@ -41,7 +97,7 @@ class Losses:
 
 
 def batch_losses(model: Any, batch: Batch, weights: Weights, rng: np.random.Generator) -> Losses:
-    """One forward pass, three losses."""
+    """Compute all three losses in one forward pass."""
     rows: Tensor = model.lm_head.weight
     device = rows.device
     ids = torch.from_numpy(batch.ids).to(device)
@@ -73,14 +129,17 @@ def legal_set_loss(hidden: Tensor, rows: Tensor, batch: Batch) -> Tensor:
 
 
 def legal_scores(hidden: Tensor, rows: Tensor, batch: Batch) -> Tensor:
-    """Logits of the legal tokens at the decisions, minus infinity beyond them. Shape: as `batch.legal`."""
+    """Logits of the legal tokens at the decisions, padded with minus infinity. Shape: as `batch.legal`."""
     legal = torch.from_numpy(batch.legal).to(rows.device)
     at = torch.from_numpy(batch.decisions).to(rows.device)
     return masked(gathered_scores(hidden[at], rows, legal).float(), legal)
 
 
+# ---- shared
+
+
 def gathered_scores(hidden: Tensor, rows: Tensor, legal: Tensor) -> Tensor:
-    """Logits of a few tokens each from their rows of the output layer; anything where `legal` is negative.
+    """Logits of a few tokens per place, from their rows of the output layer; arbitrary where `legal` is -1.
 
     Shape: hidden (n, n_hidden), rows (n_tokens, n_hidden), legal (n, most) -> (n, most).
     """
@@ -88,5 +147,5 @@ def gathered_scores(hidden: Tensor, rows: Tensor, legal: Tensor) -> Tensor:
 
 
 def masked(scores: Tensor, legal: Tensor) -> Tensor:
-    """The scores, minus infinity where there is no token."""
+    """Put minus infinity where there is no token."""
     return scores.masked_fill(legal < 0, float("-inf"))

@@ -1,16 +1,15 @@
-"""The output layer, asked for no more than a loss needs: a few rows here, the whole vocabulary there.
+"""The cross-entropy of a few choices of any model, without computing logits that the loss does not need.
 
-A model in training computes (tokens x vocabulary) logits as a rule: for 8 sentences of 500 tokens and Llama
-3's 128,256 tokens that is 2 GB in float32, several times over. Here the layer itself is made to answer only
-what is asked, from the hidden states that reach it. What the model does with its logits afterwards (soft caps
-of Gemma 2, scales of Granite and Cohere) is element by element, so it is applied to these as to all others.
+A model in training usually computes (tokens x vocabulary) logits: 2 GB in float32 for 8 sentences of 500
+tokens and Llama 3's 128,256 tokens, held several times. Here the output layer itself computes only what the
+loss asks for, from the hidden states that reach it. What a model does to its logits afterwards (the soft caps
+of Gemma 2, the scales of Granite and Cohere) is elementwise, so it applies to these logits as to any others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,39 +17,23 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from ..errors import ModelError
-from .losses import gathered_scores, masked
-
-
-@dataclass(frozen=True)
-class Question:
-    """Where which logits are wanted. Places are indices into the flattened (sequences x columns) grid.
-
-    few_at, few: (n,) places, and (n, most) ids wanted there, the right one first, -1 beyond them.
-    whole_at, whole: (m,) places where the whole vocabulary is wanted, and the right ids there.
-    """
-
-    few_at: Tensor
-    few: Tensor
-    whole_at: Tensor
-    whole: Tensor
-
-    @property
-    def n_choices(self) -> int:
-        return len(self.few_at) + len(self.whole_at)
+from .losses import Question, gathered_scores, masked
 
 
 def cross_entropies(model: Any, head: Any, input_ids: Tensor, question: Question) -> Tensor:
-    """The cross-entropy in nats of every choice of the question, in one forward pass of the model.
+    """Compute the cross-entropy, in nats, of every choice of the question in one forward pass of the model.
 
     model: anything that ends in `head`, wrapped or not. Shape: (n + m,), float32.
-    Raises ModelError where the model does not take its logits from its output layer alone.
+    Raises ModelError if the model does not get its logits from its output layer.
     """
     with _asked(head, question):
         numbers = model(input_ids=input_ids, use_cache=False).logits.flatten().float()
     n_few = question.few.numel()
     n_tokens = head.weight.shape[0]
     if len(numbers) != n_few + len(question.whole_at) * n_tokens:
-        raise ModelError("the model does not use its output layer as a module: this loss cannot be computed")
+        raise ModelError(
+            "the model does not call its output layer as a module, so the loss cannot be computed"
+        )
     few = masked(numbers[:n_few].view_as(question.few), question.few)
     whole = numbers[n_few:].view(-1, n_tokens)
     return torch.cat(
@@ -62,22 +45,22 @@ def cross_entropies(model: Any, head: Any, input_ids: Tensor, question: Question
 
 
 def check_output_layer(head: Any, name: str) -> None:
-    """Refuse an output layer whose rows alone do not make its logits: ModelError. name: the model's."""
+    """Raise ModelError if an output layer's logits cannot be computed from its rows. name: the model's."""
     if hasattr(head, "base_layer"):
-        raise ModelError(f"{name}: the output layer has an adapter of its own: leave it out of --targets")
+        raise ModelError(f"{name}: the adapter covers the output layer; leave it out of --targets")
     if not head.weight.is_floating_point():
-        raise ModelError(f"{name}: the output layer is quantised, so its rows cannot be gathered")
+        raise ModelError(f"{name}: the output layer is quantised, but the loss needs its full-precision rows")
 
 
 @contextmanager
 def _asked(head: Any, question: Question) -> Iterator[None]:
-    """Within this context the output layer answers the question, in a row: the few first, then the whole."""
-    compute, own = head.forward, vars(head).get("forward")  # an object's own: accelerate sets one at times
+    """Within this context the output layer returns the answer to the question in one row: few, then whole."""
+    compute, own = head.forward, vars(head).get("forward")  # accelerate sometimes sets one on the object
     rows, bias = head.weight, getattr(head, "bias", None)
 
     def answer(hidden: Tensor, *_: Any, **__: Any) -> Tensor:
         states = hidden.flatten(0, 1)
-        # In float32, whatever the model's precision: these are few.
+        # These are few, so float32 costs little, whatever the model's precision.
         with torch.autocast(states.device.type, enabled=False):
             few = gathered_scores(states[question.few_at].float(), rows, question.few)
             if bias is not None:

@@ -9,8 +9,8 @@ import pytest
 
 from constrained_ner import Annotator, Sentence
 from constrained_ner.annotation.annotator import DecoderName, bundled_model
-from constrained_ner.training.bundled_model.export import export_gguf, export_transformers
 from constrained_ner.training.bundled_model.restore import restore
+from constrained_ner.training.bundled_model.save import save_gguf, save_transformers
 
 N_SENTENCES = 300
 _MEBIBYTE = 1 << 20
@@ -23,8 +23,8 @@ def twins(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The same weights in float32, for transformers and for llama.cpp."""
     folder = tmp_path_factory.mktemp("twins")
     model, tokenizer = restore(bundled_model())
-    export_transformers(model, tokenizer, folder / "transformers")
-    export_gguf(model, tokenizer, folder / "f32.gguf", precision="f32")
+    save_transformers(model, tokenizer, folder / "transformers")
+    save_gguf(model, tokenizer, folder / "f32.gguf", precision="f32")
     return folder / "transformers", folder / "f32.gguf"
 
 

@@ -40,7 +40,7 @@ GEMMA_TEMPLATE = (
 
 
 def word_tokenizer(words: str, *, ignore_merges: bool = False, bos: bool = False) -> Tokenizer:
-    """Byte-level BPE that cuts texts by a regular expression, as Llama 3, Qwen 2 and Mistral's Tekken do."""
+    """Make a byte-level BPE that splits text by a regular expression, like Llama 3, Qwen 2 and Tekken."""
     tokenizer = byte_level_tokenizer()
     content = json.loads(tokenizer.to_str())
     content["model"]["ignore_merges"] = ignore_merges
@@ -62,14 +62,14 @@ def word_tokenizer(words: str, *, ignore_merges: bool = False, bos: bool = False
 def sentencepiece_tokenizer(
     *, prefix: bool = True, controls: tuple[str, ...] = ("[INST]", "[/INST]")
 ) -> Tokenizer:
-    """SentencePiece BPE with a token for every byte, as Gemma; prefix: a space before a text, as Llama 2."""
+    """Make a SentencePiece BPE with byte tokens, like Gemma. prefix: a space before text, like Llama 2."""
     tokenizer = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))
     spaces = normalizers.Replace(" ", "\u2581")
     tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("\u2581"), spaces]) if prefix else spaces
     specials = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
     trainer = trainers.BpeTrainer(vocab_size=600, special_tokens=specials, show_progress=False)
     tokenizer.train_from_iterator(SENTENCES, trainer)
-    content = json.loads(tokenizer.to_str())  # a trainer adds the byte tokens as special ones
+    content = json.loads(tokenizer.to_str())  # the trainer adds byte tokens as special tokens
     content["added_tokens"] = [token for token in content["added_tokens"] if token["id"] < 3]
     tokenizer = Tokenizer.from_str(json.dumps(content))
     tokenizer.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in controls])
@@ -83,7 +83,7 @@ def sentencepiece_tokenizer(
 
 
 def tokenizer_of(kind: str) -> tuple[Tokenizer, dict[str, Any]]:
-    """What each family's tokenizer is like, and how transformers wraps it."""
+    """Return a tokenizer like that of the family, and the arguments to wrap it for transformers."""
     byte_level = {"eos_token": "<|im_end|>", "chat_template": CHAT_TEMPLATE}
     pieces = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
     if kind == "llama":
@@ -110,9 +110,9 @@ def write_model(
     seed: int = 0,
     **changes: Any,
 ) -> Path:
-    """A folder of transformers with random weights.
+    """Write a transformers folder with random weights.
 
-    kind: the `model_type`. wide: rows of 256 numbers, which the smaller types need.
+    kind: the `model_type`. wide: use rows of 256 numbers, which the smaller types need.
     """
     import torch
     import transformers
@@ -129,7 +129,7 @@ def write_model(
     with torch.no_grad():
         for name, weights in model.named_parameters():
             if weights.ndim > 1:
-                weights.mul_(5)  # far enough from uniform for a mistake to show
+                weights.mul_(5)  # far enough from uniform to reveal mistakes
             elif name.endswith(("norm.weight", "bias")):
                 weights.add_(0.3 * torch.randn(weights.shape))
     model.save_pretrained(folder)

@@ -12,14 +12,14 @@ from extra_buffers import without_extra_buffers
 
 from constrained_ner.errors import ModelError
 from constrained_ner.export.families import permuted
-from constrained_ner.training.bundled_model.export import (
-    CHAT_TEMPLATE,
-    export_gguf,
-    export_transformers,
-    gguf_name,
-)
 from constrained_ner.training.bundled_model.model import ModelSize, new_model
-from constrained_ner.training.bundled_model.tokenizer import ModelTokenizer, control_tokens, train_tokenizer
+from constrained_ner.training.bundled_model.save import gguf_name, save_gguf, save_transformers
+from constrained_ner.training.bundled_model.tokenizer import (
+    CHAT_TEMPLATE,
+    ModelTokenizer,
+    control_tokens,
+    train_tokenizer,
+)
 
 TEXTS = [
     "Effect of aspirin on beta-blockers in patients with heart failure.",
@@ -40,7 +40,7 @@ def model(tokenizer: ModelTokenizer) -> torch.nn.Module:
     return new_model(SIZE, tokenizer).eval()
 
 
-def test_names_and_rows_follow_the_converter() -> None:
+def test_names_and_row_order_follow_the_converter() -> None:
     assert gguf_name("layers.3.mlp.up_proj.weight", n_layers=4) == "blk.3.ffn_up.weight"
     rows = np.arange(8)[:, None]
     # Two heads of four rows: halves (0 1)(2 3) become pairs (0 2)(1 3).
@@ -49,7 +49,7 @@ def test_names_and_rows_follow_the_converter() -> None:
 
 def test_metadata(model: torch.nn.Module, tokenizer: ModelTokenizer, tmp_path: Path) -> None:
     path = tmp_path / "m.gguf"
-    export_gguf(model, tokenizer, path)
+    save_gguf(model, tokenizer, path)
     reader = gguf.GGUFReader(path)
     fields = {name: field.contents() for name, field in reader.fields.items()}
     assert fields["tokenizer.ggml.pre"] == "gpt-2"
@@ -70,8 +70,8 @@ def test_metadata(model: torch.nn.Module, tokenizer: ModelTokenizer, tmp_path: P
 def test_other_architectures_are_refused(tokenizer: ModelTokenizer, tmp_path: Path) -> None:
     model = new_model(SIZE, tokenizer)
     model.config.model_type = "mamba"
-    with pytest.raises(ModelError, match="only Llama"):
-        export_gguf(model, tokenizer, tmp_path / "m.gguf")
+    with pytest.raises(ModelError, match="only a Llama"):
+        save_gguf(model, tokenizer, tmp_path / "m.gguf")
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("f32", 1e-3), ("f16", 5e-3), ("q8_0", 5e-2)])
@@ -80,9 +80,11 @@ def test_llama_cpp_agrees(
 ) -> None:
     llama_cpp = pytest.importorskip("llama_cpp")
     path = tmp_path / "m.gguf"
-    export_gguf(model, tokenizer, path, precision=precision)
+    save_gguf(model, tokenizer, path, precision=precision)
     with without_extra_buffers():
-        llama = llama_cpp.Llama(str(path), n_ctx=128, logits_all=True, verbose=False, n_threads=1)
+        llama = llama_cpp.Llama(
+            str(path), n_ctx=128, logits_all=True, verbose=False, n_threads=1, n_threads_batch=1
+        )
     for text in TEXTS:
         ids = tokenizer.encode(text)
         assert llama.tokenize(text.encode(), add_bos=False, special=False) == ids
@@ -99,13 +101,13 @@ def test_transformers_reads_it_back(
 ) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    export_transformers(model, tokenizer, tmp_path)
+    save_transformers(model, tokenizer, tmp_path)
     assert not list(tmp_path.glob("*.bin"))
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path).eval()
     wrapped = AutoTokenizer.from_pretrained(tmp_path)
     ids = tokenizer.encode(TEXTS[0])
     with torch.no_grad():
-        # It may attend by another kernel than the one that it was trained with.
+        # It may use another attention kernel than in training.
         assert torch.allclose(
             loaded(torch.tensor([ids])).logits, model(torch.tensor([ids])).logits, atol=1e-5
         )

@@ -1,4 +1,4 @@
-"""Fine-tuning end to end on the processor: targets, losses, resuming, adapters, and what goes wrong."""
+"""Fine-tuning end to end on CPU: targets, losses, resuming, adapters, and mistakes."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import torch
 import transformers
+from full_disk import file_size_limit
 from template_sentences import make_document, texts, write
 from tiny_instruct import make_tiny_instruct
 
@@ -41,19 +41,15 @@ from constrained_ner.formats.ddi import read_ddi
 from constrained_ner.prompting.wording import PromptFile
 from constrained_ner.schema import DDI
 from constrained_ner.training.finetune.adapter import Lora, load_for_training
-from constrained_ner.training.finetune.chat_targets import ChatTargets
-from constrained_ner.training.finetune.finetune import finetune, memory_errors
-from constrained_ner.training.finetune.folder import Settings
-from constrained_ner.training.finetune.memory_estimate import Load, ModelShape, estimate, savings
-from constrained_ner.training.finetune.selection import select
-from constrained_ner.training.finetune.trainer import (
-    Loss,
-    Tuner,
-    collate,
-    last_checkpoint,
-    n_epochs_without_gain,
-)
-from constrained_ner.training.output_rows import Question, check_output_layer, cross_entropies
+from constrained_ner.training.finetune.checkpoints import last_checkpoint, n_epochs_without_gain
+from constrained_ner.training.finetune.folder import FinetuneSettings
+from constrained_ner.training.finetune.memory_estimate import ModelShape, Workload, estimate, savings
+from constrained_ner.training.finetune.run import finetune, memory_errors
+from constrained_ner.training.finetune.selection import Select, select
+from constrained_ner.training.finetune.trainer import Tuner, collate
+from constrained_ner.training.losses import LOSSES, Loss, Question
+from constrained_ner.training.output_rows import check_output_layer, cross_entropies
+from constrained_ner.training.targets import TargetWriter
 
 PROMPT = {"sysprompt": ["Mark the names: {tags}"], "usrprompt": ["{sentence}"]}
 SMALL: dict[str, Any] = {"num_hidden_layers": 2, "hidden_size": 64, "head_dim": 16, "intermediate_size": 128}
@@ -70,7 +66,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def settings(folder: Path, **changes: Any) -> Settings:
+def settings(folder: Path, **changes: Any) -> FinetuneSettings:
     defaults = {
         "model": str(folder / "model"),
         "train": folder / "train.xml",
@@ -86,7 +82,7 @@ def settings(folder: Path, **changes: Any) -> Settings:
         "epochs": 5,
         "patience": None,
     }
-    return Settings(**defaults | changes)
+    return FinetuneSettings(**defaults | changes)
 
 
 def sentences(path: Path) -> list[Sentence]:
@@ -113,7 +109,7 @@ def tuned(folder: Path) -> Path:
     return folder / "tuned"
 
 
-def test_fine_tuning_beats_the_untuned_base_by_far(folder: Path, tuned: Path) -> None:
+def test_fine_tuning_clearly_beats_the_base_model(folder: Path, tuned: Path) -> None:
     base = measure(
         Annotator.load(folder / "model", prompt=PromptFile.load(folder / "prompt.json"), device="cpu"),
         folder / "val.xml",
@@ -124,7 +120,7 @@ def test_fine_tuning_beats_the_untuned_base_by_far(folder: Path, tuned: Path) ->
     assert adapted.micro.f1 > base.micro.f1 + 0.4
 
 
-def test_merged_or_not_the_mentions_are_the_same(folder: Path, tuned: Path) -> None:
+def test_merging_does_not_change_the_mentions(folder: Path, tuned: Path) -> None:
     found = []
     for merge in (True, False):
         with Annotator.load(folder / "model", adapter=str(tuned), device="cpu", merge=merge) as ner:
@@ -135,7 +131,7 @@ def test_merged_or_not_the_mentions_are_the_same(folder: Path, tuned: Path) -> N
     assert [m.confidence for _, m in merged] == pytest.approx([m.confidence for _, m in apart], abs=1e-4)
 
 
-def test_the_folder_holds_what_is_needed_and_no_more(tuned: Path) -> None:
+def test_the_folder_holds_only_what_is_needed(tuned: Path) -> None:
     names = {path.name for path in tuned.iterdir()}
     assert names == {
         "adapter_config.json",
@@ -149,12 +145,12 @@ def test_the_folder_holds_what_is_needed_and_no_more(tuned: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def targets(folder: Path) -> ChatTargets:
+def targets(folder: Path) -> TargetWriter:
     return chat_targets(folder)
 
 
 class TestTargets:
-    def test_the_prompt_is_that_of_decoding(self, folder: Path, targets: ChatTargets) -> None:
+    def test_the_prompt_is_the_one_that_decoding_uses(self, folder: Path, targets: TargetWriter) -> None:
         text = "Give <|im_end|> aspirin & β-blockers. "
         asked: list[int] = []
 
@@ -170,16 +166,16 @@ class TestTargets:
         backend = Listening(str(folder / "model"), device="cpu")
         with Annotator(backend, prompt=PromptFile.model_validate(PROMPT), decoder="stepwise") as ner:
             found = ner.annotate(text)
-        example = targets.write(text, found.mentions)
+        example = targets.write(found)
         assert list(example.ids[:-1]) == asked[: len(example.ids) - 1]
 
-    def test_the_end_is_what_the_template_writes(self, folder: Path, targets: ChatTargets) -> None:
+    def test_the_end_is_what_the_template_writes(self, folder: Path, targets: TargetWriter) -> None:
         _, tokenizer = load_tokenizer(str(folder / "model"))
-        example = targets.write("Take aspirin.", ())
+        example = targets.write(Sentence("s", "Take aspirin."))
         assert example.ids[-1] == tokenizer.convert_tokens_to_ids("<|im_end|>")
         assert min(targets.vocabulary.stop_ids) != example.ids[-1]
 
-    def test_what_cannot_be_written_is_counted(self, targets: ChatTargets) -> None:
+    def test_what_cannot_be_written_is_counted(self, targets: TargetWriter) -> None:
         cut = Mention((Span(1, 4),), "drug", "ake")
         parts = Mention((Span(0, 4), Span(5, 7)), "drug", "Take as")
         written = targets.write_all(
@@ -208,11 +204,11 @@ class TestLosses:
         targets = chat_targets(model)
         text = "Aspirin <5 mg/kg and oral contraceptives raise benzo(a)pyrene. "
         mentions = [mention(text, "Aspirin", "drug"), mention(text, "oral contraceptives", "group")]
-        example = targets.write(text, mentions)
+        example = targets.write(Sentence("s", text, tuple(mentions)))
         adapted = load_for_training(
             str(model / "model"), Lora(), quantize=None, device=torch.device("cpu"), checkpointing=True
         )
-        losses = losses_of(adapted, [example, targets.write("Take aspirin.", ())], "legal")
+        losses = losses_of(adapted, [example, targets.write(Sentence("s", "Take aspirin."))], "legal")
         legal = LegalTokens(Constraint(text, targets.machine), targets.tag_tokens)
         backend = TransformersBackend.around(replace(adapted.loaded))
         backend.prefill(example.ids[: example.n_prompt - 1])
@@ -223,7 +219,7 @@ class TestLosses:
             (scores,) = backend.forward([Step(0, n_cached, [before], [tuple(tokens)])])[0]
             if is_decision(tokens):
                 assert scores is not None
-                best = choose(tokens, scores)  # what decoding says of the best token; ours may be another
+                best = choose(tokens, scores)  # decoding scores the best token; ours may be another
                 behind = (
                     scores.logits[[*tokens].index(token_id)] - scores.logits[[*tokens].index(best.token_id)]
                 )
@@ -234,7 +230,8 @@ class TestLosses:
 
     def test_completion_is_the_model_s_own_loss(self, model: Path) -> None:
         targets = chat_targets(model)
-        example = targets.write("Take aspirin.", [mention("Take aspirin.", "aspirin", "drug")])
+        aspirin = mention("Take aspirin.", "aspirin", "drug")
+        example = targets.write(Sentence("s", "Take aspirin.", (aspirin,)))
         adapted = load_for_training(
             str(model / "model"), Lora(), quantize=None, device=torch.device("cpu"), checkpointing=False
         )
@@ -246,9 +243,9 @@ class TestLosses:
         assert len(ours) == len(example.ids) - example.n_prompt
         assert float(ours.mean()) == pytest.approx(float(theirs), abs=1e-5)
 
-    def test_no_array_of_vocabulary_size_but_for_the_ends(self, model: Path) -> None:
+    def test_only_end_tokens_need_the_whole_vocabulary(self, model: Path) -> None:
         targets = chat_targets(model)
-        examples = [targets.write("Take aspirin and wait.", ()) for _ in range(3)]
+        examples = [targets.write(Sentence("s", "Take aspirin and wait.")) for _ in range(3)]
         adapted = load_for_training(
             str(model / "model"), Lora(), quantize=None, device=torch.device("cpu"), checkpointing=False
         )
@@ -261,8 +258,8 @@ class TestLosses:
         assert seen == [few + 3 * n_tokens]
 
     @pytest.mark.parametrize("kind", ["PhiConfig", "GraniteConfig", "CohereConfig"])
-    def test_what_a_model_does_beyond_its_rows_counts(self, kind: str) -> None:
-        """A bias of the output layer (Phi), scaled logits (Granite, Cohere): as in all its logits."""
+    def test_bias_and_scaled_logits_are_included(self, kind: str) -> None:
+        """Phi has a bias in its output layer; Granite and Cohere scale their logits."""
         scales = {"GraniteConfig": {"logits_scaling": 4.0}, "CohereConfig": {"logit_scale": 0.25}}
         config = getattr(transformers, kind)(
             vocab_size=50, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
@@ -295,7 +292,7 @@ class TestLosses:
 
     @pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings")  # peft's own, before our error
     def test_an_adapter_on_the_output_layer_is_refused(self, folder: Path) -> None:
-        with pytest.raises(ModelError, match="model: the output layer has an adapter of its own"):
+        with pytest.raises(ModelError, match="model: the adapter covers the output layer"):
             load_for_training(
                 str(folder / "model"),
                 Lora(4, 8, 0.0, "q_proj,lm_head"),
@@ -328,24 +325,23 @@ def test_a_killed_run_ends_as_an_unbroken_one(folder: Path, tmp_path: Path) -> N
         save_steps=1,
     )
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    unbroken = finetune(slow, whole, lambda line: None)
-    script = (
-        "import sys; from pathlib import Path; from constrained_ner.training.finetune.finetune import *;"
-        "finetune(Settings.model_validate_json(sys.argv[1]), Path(sys.argv[2]), print)"
+    script = (  # kills itself after the evaluation of the first epoch
+        "import os, sys; from pathlib import Path; from constrained_ner.training.finetune.run import *;"
+        "log = lambda line: line.startswith('epoch 1.00') and os.kill(os.getpid(), 9);"
+        "finetune(FinetuneSettings.model_validate_json(sys.argv[1]), Path(sys.argv[2]), log)"
     )
     process = subprocess.Popen([sys.executable, "-c", script, slow.model_dump_json(), str(broken)])
-    wait_for(lambda: any((broken / "checkpoints").glob("checkpoint-[2-9]/trainer_state.json")), process)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    unbroken = finetune(slow, whole, lambda line: None)
+    assert process.wait(300) == -signal.SIGKILL
     newest = last_checkpoint(broken / "checkpoints")
     assert newest is not None
     assert not (broken / "training.json").exists()
-    torn = newest.with_name("checkpoint-99")  # one that was being written when the power went
+    torn = newest.with_name("checkpoint-99")  # one that was being written during a power cut
     torn.mkdir()
     (torn / "trainer_state.json").write_text('{"global_st')
     lines: list[str] = []
     resumed = finetune(slow, broken, lines.append, resume=True)
-    assert f"going on from {newest}" in lines
+    assert f"continuing from {newest}" in lines
     for name in ("adapter_model.safetensors", "adapter_config.json", "constrained-ner.json"):
         assert (broken / name).read_bytes() == (whole / name).read_bytes()
     for entry, other in zip(resumed.epochs, unbroken.epochs, strict=True):
@@ -358,15 +354,19 @@ def test_a_killed_run_ends_as_an_unbroken_one(folder: Path, tmp_path: Path) -> N
 class TestAdapterCard:
     def test_another_base_is_refused_by_name(self, folder: Path, tuned: Path, tmp_path: Path) -> None:
         other = make_tiny_instruct(tmp_path / "other", seed=7, **SMALL)
-        with pytest.raises(ModelError, match=r"base model .* was [0-9a-f]{12}, and is [0-9a-f]{12}"):
+        with pytest.raises(
+            ModelError, match=r"with base model .* \([0-9a-f]{12}\), this run uses .* \([0-9a-f]{12}\); "
+        ):
             Annotator.load(other, adapter=str(tuned), device="cpu")
         Annotator.load(other, adapter=str(tuned), device="cpu", force=True).close()
 
     def test_another_prompt_or_schema_is_refused_by_name(self, folder: Path, tuned: Path) -> None:
-        with pytest.raises(ModelError, match="the prompt was"):
+        with pytest.raises(
+            ModelError, match=r"adapter was trained with prompt custom \(\w+\), this run uses plain \("
+        ):
             Annotator.load(folder / "model", adapter=str(tuned), prompt=PromptFile.built_in(), device="cpu")
         fewer = DDI.model_copy(update={"types": DDI.types[:2]})
-        with pytest.raises(ModelError, match="types were drug, brand, group, drug_n, and are drug, brand"):
+        with pytest.raises(ModelError, match="types drug, brand, group, drug_n, this run uses drug, brand;"):
             Annotator.load(folder / "model", adapter=str(tuned), schema=fewer, device="cpu")
 
     def test_a_card_changed_by_hand_is_refused(self, tuned: Path, tmp_path: Path) -> None:
@@ -376,7 +376,7 @@ class TestAdapterCard:
         with pytest.raises(InputError, match="changed by hand"):
             AdapterCard.load(tmp_path)
 
-    def test_one_that_never_learnt_to_copy_says_so(self, folder: Path, tuned: Path) -> None:
+    def test_a_warning_if_it_never_learnt_to_copy(self, folder: Path, tuned: Path) -> None:
         notes: list[str] = []
         options: dict[str, Any] = {"adapter": str(tuned), "device": "cpu", "notify": notes.append}
         Annotator.load(folder / "model", decoder="unconstrained", **options).close()
@@ -384,7 +384,7 @@ class TestAdapterCard:
         Annotator.load(folder / "model", **options).close()
         assert not notes
 
-    def test_an_adapter_made_elsewhere_has_none(self, tmp_path: Path) -> None:
+    def test_an_adapter_made_elsewhere_has_no_card(self, tmp_path: Path) -> None:
         assert AdapterCard.load(tmp_path) is None
 
 
@@ -401,14 +401,14 @@ class TestMistakes:
             self.tune(folder, tmp_path / "a", train=empty)
         assert not (tmp_path / "a").exists()
 
-    def test_measuring_on_what_was_learnt(self, folder: Path, tmp_path: Path) -> None:
+    def test_measuring_on_training_data(self, folder: Path, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="may not serve for training"):
             self.tune(folder, tmp_path / "a", val=folder / "train.xml")
 
-    def test_types_that_do_not_meet(self, folder: Path, tmp_path: Path) -> None:
+    def test_types_that_do_not_match(self, folder: Path, tmp_path: Path) -> None:
         schema = tmp_path / "schema.json"
         schema.write_text('{"name": "other", "types": [{"name": "gene"}]}')
-        with pytest.raises(SchemaError, match=r"has the types .*drug.* and the schema other none of them"):
+        with pytest.raises(SchemaError, match=r"the schema other has none of its types, .*drug"):
             self.tune(folder, tmp_path / "a", schema_file=schema)
         schema.write_text('{"name": "part", "types": [{"name": "drug"}, {"name": "gene"}]}')
         lines = self.tune(folder, tmp_path / "a", schema_file=schema, max_steps=1, limit_val=2)
@@ -416,21 +416,21 @@ class TestMistakes:
         assert any("no mention of type gene" in line for line in lines)
 
     def test_folders_and_settings(self, folder: Path, tuned: Path, tmp_path: Path) -> None:
-        with pytest.raises(OutputError, match="--resume goes on with it"):
+        with pytest.raises(OutputError, match="pass --resume to continue it"):
             self.tune(folder, tuned)
-        with pytest.raises(OutputError, match=r"lr was 0\.003 when this training began, and is 0\.1"):
+        with pytest.raises(OutputError, match=r"lr was 0\.003 when this training began, now it is 0\.1"):
             finetune(settings(folder, lr=0.1), tuned, lambda line: None, resume=True)
         (tmp_path / "file").write_text("")
-        with pytest.raises(OutputError, match="cannot be made"):
+        with pytest.raises(OutputError, match="cannot be created"):
             self.tune(folder, tmp_path / "file" / "a")
         with pytest.raises(ModelError, match="--targets nothing_like_it"):
             self.tune(folder, tmp_path / "b", targets="nothing_like_it")
 
-    def test_a_loss_that_is_no_number_stops_the_run(self, folder: Path, tmp_path: Path) -> None:
-        with pytest.raises(ModelError, match=r"at step \d+ \(epoch .*lower --lr, which is 1e\+30; "):
+    def test_a_non_finite_loss_stops_the_run(self, folder: Path, tmp_path: Path) -> None:
+        with pytest.raises(ModelError, match=r"at step \d+ \(epoch .*; pass a lower --lr than 1e\+30$"):
             self.tune(folder, tmp_path / "a", lr=1e30, save_steps=1)
 
-    def test_too_little_memory_says_what_takes_less(self) -> None:
+    def test_out_of_memory_suggests_options(self) -> None:
         with pytest.raises(ModelError, match=r"out of memory \(.*\): --batch 1 saves 3 GB"):  # noqa: SIM117
             with memory_errors(["--batch 1 saves 3 GB"]):
                 torch.empty(1 << 60)
@@ -439,7 +439,7 @@ class TestMistakes:
         with pytest.raises(OutOfMemoryError, match=r"\(MemoryError\): --rank 8"), memory_errors(["--rank 8"]):
             raise MemoryError
 
-    def test_too_little_memory_for_the_weights_says_so_too(
+    def test_out_of_memory_while_loading(
         self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def load(*_: Any, **__: Any) -> None:
@@ -449,11 +449,13 @@ class TestMistakes:
         with pytest.raises(OutOfMemoryError, match=r"model: out of memory while loading.*--batch 1"):
             self.tune(folder, tmp_path / "a")
 
-    def test_a_training_that_never_began_holds_no_folder(self, folder: Path, tmp_path: Path) -> None:
+    def test_a_training_that_failed_early_does_not_block_the_folder(
+        self, folder: Path, tmp_path: Path
+    ) -> None:
         with pytest.raises(ModelError, match="--targets q_prok"):
             self.tune(folder, tmp_path / "a", targets="q_prok")
         self.tune(folder, tmp_path / "a", targets="q_proj", max_steps=1, limit_val=2)
-        with pytest.raises(OutputError, match="--resume goes on with it"):
+        with pytest.raises(OutputError, match="pass --resume to continue it"):
             self.tune(folder, tmp_path / "a", targets="q_proj")
         (tmp_path / "a" / "training.json").write_text("{")
         with pytest.raises(InputError, match=r"training\.json: not the record of a training"):
@@ -468,19 +470,26 @@ class TestMistakes:
         long = tmp_path / "long.xml"
         entity = '<entity id="e" charOffset="0-3" type="drug" text="iron"/>'
         long.write_text(f'<d><sentence id="s0" text="iron {"word " * 3000}">{entity}</sentence></d>')
-        with pytest.raises(InputError, match=r"long\.xml: sentence s0: \d+ tokens, but the context has 2048"):
+        with pytest.raises(
+            InputError, match=r"long\.xml: sentence s0: \d+ tokens do not fit the context of 2048"
+        ):
             self.tune(folder, tmp_path / "a", val=long)
 
     @pytest.mark.parametrize("option", ["--epochs=0", "--lr=-1", "--lr=nan"])
-    def test_numbers_that_cannot_be(self, option: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_invalid_numbers(self, option: str, monkeypatch: pytest.MonkeyPatch) -> None:
         given = ["finetune", "--model=m", "--train=t.xml", "--val=v.xml", "--out=o", option]
         monkeypatch.setattr(sys, "argv", given)
         with pytest.raises(SystemExit) as stop:
             command.main()
         assert stop.value.code == 2
 
-    def test_a_scaler_deals_with_gradients_that_overflow(self, tmp_path: Path) -> None:
-        """Half precision on a graphics card: not a divergence, the scaler leaves out the step."""
+    def test_the_command_offers_every_loss_and_selection(self) -> None:
+        offered = get_type_hints(command.finetune)
+        assert get_args(offered["loss"]) == get_args(Loss) == tuple(LOSSES)
+        assert get_args(offered["select"]) == get_args(Select)
+
+    def test_with_a_scaler_overflowing_gradients_are_no_error(self, tmp_path: Path) -> None:
+        """In float16 on a GPU this is no divergence: the scaler skips the step."""
         layer = torch.nn.Linear(2, 1)
         arguments = transformers.TrainingArguments(str(tmp_path), use_cpu=True, report_to=[])
         tuner = Tuner(model=layer, head=layer, measure=dict, args=arguments)
@@ -490,23 +499,25 @@ class TestMistakes:
         tuner.accelerator.scaler = torch.amp.GradScaler("cpu")
         tuner.check_gradients()
 
-    def test_a_full_disk_loses_nothing(self, folder: Path, tmp_path: Path) -> None:
-        """The largest file that may be written holds an adapter, and not the optimiser's state."""
-        script = (
-            "import resource, sys; from pathlib import Path;"
-            "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000));"
-            "from constrained_ner.cli.finetune import main; sys.argv[0] = 'finetune'; main()"
-        )
+    def test_a_full_disk_loses_nothing(
+        self,
+        folder: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        """The limit leaves room for an adapter, but not for the optimiser's state."""
         options = f"--model {folder / 'model'} --train {folder / 'train.xml'} --val {folder / 'val.xml'} "
         options += f"--prompt {folder / 'prompt.json'} --out {tmp_path / 'a'} --rank 16 --max-steps 1 "
         options += "--limit-val 2 --batch 2 --grad-accum 1 --device cpu"
-        done = subprocess.run(
-            [sys.executable, "-c", script, *options.split()], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 2
-        (line,) = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+        monkeypatch.setattr(sys, "argv", ["finetune", *options.split()])
+        with file_size_limit(200_000), pytest.raises(SystemExit) as stop:
+            command.main()
+        assert stop.value.code == 2
+        written = capsys.readouterr().err
+        (line,) = [line for line in written.splitlines() if line.startswith("error:")]
         assert "checkpoint-1: cannot be written" in line
-        assert "Traceback" not in done.stderr
+        assert "Traceback" not in written
         assert (tmp_path / "a" / "adapter_model.safetensors").exists()
 
 
@@ -525,7 +536,7 @@ class TestSelection:
             assert len(chosen) == 12
         assert select(SOME, "all", 3, seed=3) == SOME[:3]
 
-    def test_balanced_takes_the_rare_types_and_keeps_the_share_without_names(self) -> None:
+    def test_balanced_prefers_rare_types_and_keeps_the_share_without_names(self) -> None:
         chosen = select(SOME, "balanced", 12, seed=0)
         assert {"s5", "s21"} <= {s.id for s in chosen}
         assert sum(not s.mentions for s in chosen) == 3
@@ -533,7 +544,7 @@ class TestSelection:
             select(SOME, "balanced", None, seed=0)
 
 
-def test_memory_is_counted_from_the_configuration(folder: Path) -> None:
+def test_memory_is_estimated_from_the_configuration(folder: Path) -> None:
     config, _ = load_tokenizer(str(folder / "model"))
     shape = ModelShape.of(config)
     adapted = load_for_training(
@@ -543,7 +554,7 @@ def test_memory_is_counted_from_the_configuration(folder: Path) -> None:
         device=torch.device("cpu"),
         checkpointing=False,
     )
-    load = Load(8, 4, None, 4, checkpointing=False, dropout=False, n_columns=200, n_whole=50)
+    load = Workload(8, 4, None, 4, checkpointing=False, dropout=False, n_columns=200, n_whole=50)
     trained, everything = adapted.peft.get_nb_trainable_parameters()
     found = estimate(shape, load)
     assert found.weights == 4 * (everything - trained)
@@ -559,12 +570,12 @@ def test_patience_counts_from_the_first_best() -> None:
     assert [n_epochs_without_gain(history[:n]) for n in range(5)] == [0, 0, 0, 1, 2]
 
 
-# ---- what the tests share
+# ---- shared by the tests
 
 
-def chat_targets(folder: Path) -> ChatTargets:
+def chat_targets(folder: Path) -> TargetWriter:
     config, tokenizer = load_tokenizer(str(folder / "model"))
-    return ChatTargets(
+    return TargetWriter(
         vocabulary_of_model(str(folder / "model"), tokenizer, config),
         template_of(tokenizer),
         schema=DDI,
@@ -579,7 +590,7 @@ def mention(text: str, name: str, entity_type: str) -> Mention:
 
 
 def kept_numbers(adapted: Any) -> float:
-    """Numbers a token that the layers keep for the backward pass, as autograd says."""
+    """Count the numbers per token that autograd keeps for the backward pass."""
     weights = {p.untyped_storage().data_ptr() for p in adapted.peft.parameters()}
     kept: dict[int, torch.Tensor] = {}
 
@@ -599,11 +610,3 @@ def losses_of(adapted: Any, examples: Any, loss: Loss) -> torch.Tensor:
     batch = collate(examples, loss, pad=0)
     question = Question(*(batch[name] for name in ("few_at", "few", "whole_at", "whole")))
     return cross_entropies(adapted.peft, adapted.head, batch["input_ids"], question).detach()
-
-
-def wait_for(condition: Any, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 300
-    while not condition():
-        assert process.poll() is None, "the run ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

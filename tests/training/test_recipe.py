@@ -19,13 +19,14 @@ from constrained_ner.formats.ddi import read_ddi
 from constrained_ner.training.bundled_model import recipe
 from constrained_ner.training.bundled_model.corpus import CHEMICAL_TYPES, TEXTS
 from constrained_ner.training.bundled_model.model import ModelSize
+from constrained_ner.training.bundled_model.trainer import Trainer
 
 SMALL = ModelSize(n_hidden=32, n_layers=2, n_heads=2, n_feed_forward=64, n_context=256)
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as the command reads it, filled with sentences from templates."""
+    """A data folder for the command, with sentences from templates."""
     folder = tmp_path_factory.mktemp("data")
     for name in ("ddi", "text", "ner", "lexicon"):
         (folder / name).mkdir()
@@ -58,18 +59,21 @@ def test_from_data_to_a_model_and_its_student(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recipe, "ModelSize", lambda: SMALL)
-    train = partial(recipe.train, data, tokens=(2000, 2000, 2000), devel=data / "ddi" / "devel.xml")
+    monkeypatch.setattr(Trainer, "CHUNK_BATCHES", 2)
+    train = partial(
+        recipe.train, data, tokens=(2000, 2000, 2000), devel=data / "ddi" / "devel.xml", n_threads=1
+    )
     first, second = tmp_path / "first", tmp_path / "second"
     train(first)
     model = first / recipe.MODEL_FILE
-    with Annotator.load(model) as ner:
+    with Annotator.load(model, n_threads=1) as ner:
         assert ner.annotate("Patients who take diuretics.").text == "Patients who take diuretics."
     card = (first / "MODEL_CARD.md").read_text()
     for stage in ("copying", "mixture", "gold"):
         assert f"\n| {stage} | " in card
     assert "m.avg(no class)" in card
 
-    with pytest.raises(OutputError, match="--resume goes on from it"):
+    with pytest.raises(OutputError, match="pass --resume to continue from it"):
         train(first)
     written = model.read_bytes()
     train(first, resume=True)  # nothing is left to do
@@ -83,14 +87,14 @@ def test_from_data_to_a_model_and_its_student(
     assert (second / "tokenizer.json").read_bytes() == (first / "tokenizer.json").read_bytes()
     assert len((second / "taught.jsonl").read_text().splitlines()) <= 8
     card = (second / "MODEL_CARD.md").read_text()
-    assert "of 1 earlier training(s), `first`" in card
-    assert "30% of the last stage were lists of names" in card
-    assert "drug_n +0.5 to the logits of opening" in card
+    assert "of 1 earlier training(s): `first`" in card
+    assert "30% of the last stage was lists of names" in card
+    assert "drug_n +0.5 was added to the logits of opening" in card
 
     train(tmp_path / "mean", start_from=[first, second], tokens=(0, 0, 0))
     halves = [load_file(folder / "transformers" / "model.safetensors") for folder in (first, second)]
     for name, mean in load_file(tmp_path / "mean" / "transformers" / "model.safetensors").items():
         torch.testing.assert_close(mean, (halves[0][name] + halves[1][name]) / 2)
     (second / "tokenizer.json").write_text("{}")
-    with pytest.raises(ModelError, match="another tokenizer"):
+    with pytest.raises(ModelError, match="not the same tokenizer"):
         train(tmp_path / "unequal", start_from=[first, second])

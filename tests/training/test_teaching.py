@@ -1,4 +1,4 @@
-"""Self-training: what lexicon and teacher say of a sentence, as one."""
+"""Self-training: merging the mentions of lexicon and teacher."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_lexicon_decides_on_the_type_of_what_it_lists() -> None:
     ]
 
 
-def test_groups_are_the_teachers_to_mark() -> None:
+def test_the_teacher_decides_on_groups() -> None:
     assert reconciled([mention("penicillin derivatives", "group")], []) == ()
 
 

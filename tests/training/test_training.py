@@ -15,17 +15,16 @@ from constrained_ner.data import Mention, Sentence, Span
 from constrained_ner.errors import InputError, ModelError
 from constrained_ner.schema import DDI
 from constrained_ner.training.batches import Decision, Example, bucketed, make_batch
-from constrained_ner.training.bundled_model.bias_into_weights import lean
+from constrained_ner.training.bundled_model.bias_into_weights import add_bias
 from constrained_ner.training.bundled_model.copying import Curriculum, random_copies
 from constrained_ner.training.bundled_model.corpus import read_corpus
 from constrained_ner.training.bundled_model.dropout import dropout
-from constrained_ner.training.bundled_model.greedy import find_mentions, measure
 from constrained_ner.training.bundled_model.model import ModelSize, new_model
 from constrained_ner.training.bundled_model.muon import orthogonal
 from constrained_ner.training.bundled_model.names import build_lexicon
+from constrained_ner.training.bundled_model.recipe import in_memory
 from constrained_ner.training.bundled_model.sources import Copying, Mixture, Share, list_names
 from constrained_ner.training.bundled_model.swapping import Swapper
-from constrained_ner.training.bundled_model.targets import TargetWriter
 from constrained_ner.training.bundled_model.tokenizer import (
     CHEMICAL,
     SEPARATOR,
@@ -34,6 +33,7 @@ from constrained_ner.training.bundled_model.tokenizer import (
 )
 from constrained_ner.training.bundled_model.trainer import Stage, Trainer
 from constrained_ner.training.losses import Weights, batch_losses, legal_scores
+from constrained_ner.training.measure import find_mentions, score
 
 TINY = ModelSize(n_hidden=32, n_layers=2, n_heads=2, n_feed_forward=64, n_context=256)
 TEXTS = [
@@ -88,7 +88,7 @@ class TestTokenizer:
 class TestTargets:
     @pytest.mark.parametrize("gold", GOLD)
     def test_prompt_then_tagged_copy_then_end(self, tokenizer: ModelTokenizer, gold: Sentence) -> None:
-        writer = TargetWriter(tokenizer, DDI)
+        writer = tokenizer.target_writer(DDI)
         example = writer.write(gold)
         prompt, answer = example.ids[: example.n_prompt], example.ids[example.n_prompt :]
         assert list(prompt) == [*tokenizer.encode(gold.text), tokenizer.control(SEPARATOR)]
@@ -97,25 +97,25 @@ class TestTargets:
         assert written == writer.markup.write(gold.text, gold.mentions)
 
     def test_every_decision_holds_the_token_taken(self, tokenizer: ModelTokenizer) -> None:
-        example = TargetWriter(tokenizer, DDI).write(GOLD[1])
+        example = tokenizer.target_writer(DDI).write(GOLD[1])
         assert all(d.legal[0] == example.ids[d.position] for d in example.decisions)
         assert all(len(set(d.legal)) == len(d.legal) > 1 for d in example.decisions)
 
     def test_space_goes_into_the_opening_tag(self, tokenizer: ModelTokenizer) -> None:
-        example = TargetWriter(tokenizer, DDI).write(GOLD[0])
+        example = tokenizer.target_writer(DDI).write(GOLD[0])
         tags = tokenizer.tags(DDI)
         at = example.ids.index(tags.open_after_space[0])
         before = tokenizer.vocabulary.decode(example.ids[example.n_prompt : at])
         assert before == b"Effect of"
 
     def test_what_tags_cannot_express_is_counted(self, tokenizer: ModelTokenizer) -> None:
-        writer = TargetWriter(tokenizer, DDI)
-        example = writer.write(sentence(TEXTS[0], ("spirin", "drug")))
-        assert sum(writer.refused.values()) == 1
+        written = tokenizer.target_writer(DDI).write_all([sentence(TEXTS[0], ("spirin", "drug"))])
+        (example,) = written.examples
+        assert sum(written.refused.values()) == 1
         assert tokenizer.tags(DDI).open_bare[0] not in example.ids
 
-    def test_other_schema_has_its_own_task_token(self, tokenizer: ModelTokenizer) -> None:
-        writer = TargetWriter(tokenizer, CHEMICAL)
+    def test_the_other_schema_has_its_own_task_token(self, tokenizer: ModelTokenizer) -> None:
+        writer = tokenizer.target_writer(CHEMICAL)
         example = writer.write(sentence(TEXTS[0], ("aspirin", "chemical")))
         assert example.ids[example.n_prompt - 1] == tokenizer.control("<|chemical|>")
 
@@ -129,14 +129,14 @@ class TestBatches:
         assert batch.next_ids[batch.answer].tolist() == [5, 6, 1, 8, 1]
         assert batch.next_ids[batch.decisions].tolist() == batch.legal[:, 0].tolist() == [5]
 
-    def test_nothing_is_lost_in_buckets(self) -> None:
+    def test_buckets_lose_nothing(self) -> None:
         rng = np.random.default_rng(0)
         examples = [Example(tuple(range(1, n + 1)), 2) for n in rng.integers(4, 40, 100)]
         batches = list(bucketed(examples, 200, 0, rng))
         assert sum(len(b.ids) for b in batches) == 100
         assert all(b.ids.size <= 200 for b in batches)
 
-    def test_what_cannot_be_known_is_not_predicted(self, tokenizer: ModelTokenizer) -> None:
+    def test_unpredictable_tokens_are_not_predicted(self, tokenizer: ModelTokenizer) -> None:
         tags = tokenizer.tags(DDI)
         rng = np.random.default_rng(0)
         copies = random_copies(50, 20, n_text_tokens=256, separator=300, end=301, tags=tags, rng=rng)
@@ -152,7 +152,7 @@ class TestLosses:
     def test_legal_set_loss_equals_renormalised_softmax(self, tokenizer: ModelTokenizer) -> None:
         torch.manual_seed(0)
         model = new_model(TINY, tokenizer)
-        example = TargetWriter(tokenizer, DDI).write(GOLD[0])
+        example = tokenizer.target_writer(DDI).write(GOLD[0])
         batch = make_batch([example], tokenizer.pad)
         loss = batch_losses(model, batch, Weights(share=1.0), np.random.default_rng(0)).decision
         logits = model(torch.tensor([example.ids])).logits[0]
@@ -164,7 +164,7 @@ class TestLosses:
     def test_padding_changes_nothing(self, tokenizer: ModelTokenizer) -> None:
         torch.manual_seed(0)
         model = new_model(TINY, tokenizer).eval()
-        examples = [TargetWriter(tokenizer, DDI).write(gold) for gold in GOLD]
+        examples = [tokenizer.target_writer(DDI).write(gold) for gold in GOLD]
         alone = make_batch(examples[:1], tokenizer.pad)
         together = make_batch(examples, tokenizer.pad)
 
@@ -180,7 +180,7 @@ class TestLosses:
         values = torch.linalg.svdvals(orthogonal(torch.randn(16, 48), n_steps=5))
         assert 0.5 < values.min() <= values.max() < 1.3
 
-    def test_dropout_is_taken_off_again(self, tokenizer: ModelTokenizer) -> None:
+    def test_dropout_is_removed_again(self, tokenizer: ModelTokenizer) -> None:
         torch.manual_seed(0)
         model = new_model(TINY, tokenizer).train()
         ids = torch.arange(10)[None]
@@ -191,12 +191,12 @@ class TestLosses:
 
 
 class TestNames:
-    def test_lexicon_keeps_what_gold_does_not_speak_against(self) -> None:
+    def test_the_lexicon_drops_names_that_gold_contradicts(self) -> None:
         listed = [("Heart", "brand"), ("Naproxen", "drug"), ("Avoid", "brand"), ("Aspirin", "brand")]
         lexicon = build_lexicon(listed, GOLD, {"avoid": 50}, common=20)
         assert key_of("avoid") not in lexicon.names
-        assert key_of("heart") not in lexicon.names  # stands in gold, never tagged
-        assert lexicon.names[key_of("aspirin")] == "drug"  # gold decides on the type
+        assert key_of("heart") not in lexicon.names  # occurs in gold, but is never tagged
+        assert lexicon.names[key_of("aspirin")] == "drug"  # gold decides the type
         found = lexicon.tag("Aspirin with MPTP and beta-blockers")
         assert [(m.text, m.type) for m in found] == [
             ("Aspirin", "drug"),
@@ -204,7 +204,7 @@ class TestNames:
             ("beta-blockers", "group"),
         ]
 
-    def test_swapped_names_stand_where_they_should(self) -> None:
+    def test_swapped_names_have_the_right_offsets(self) -> None:
         swapper = Swapper(({"drug": ["Zidovudine"], "group": ["statins"]},), share_of_mentions=1.0)
         swapped = swapper.swap(GOLD[0], np.random.default_rng(0))
         assert swapped.text == "Effect of zidovudine on statins in patients with heart failure."
@@ -215,13 +215,13 @@ class TestNames:
         assert Curriculum(9).after(0.5).length == 12
         assert Curriculum(150).after(0.1).length == 160
 
-    def test_missing_data_is_a_clear_refusal(self, tmp_path: Path) -> None:
+    def test_missing_data_is_reported(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"train\.xml"):
             read_corpus(tmp_path)
 
 
 def _stages(tokenizer: ModelTokenizer, n_tokens: int) -> list[Stage]:
-    writer = TargetWriter(tokenizer, DDI)
+    writer = tokenizer.target_writer(DDI)
     gold = Mixture([Share(1.0, lambda rng: writer.write(GOLD[int(rng.integers(len(GOLD)))]))])
     return [
         Stage("copying", Copying(tokenizer), n_tokens=2000, batch_tokens=200),
@@ -229,9 +229,9 @@ def _stages(tokenizer: ModelTokenizer, n_tokens: int) -> list[Stage]:
     ]
 
 
-def _trainer(tokenizer: ModelTokenizer, folder: Path, log: list[str]) -> Trainer:
+def _trainer(tokenizer: ModelTokenizer, folder: Path, log: list[str], size: ModelSize = TINY) -> Trainer:
     torch.manual_seed(0)
-    model = new_model(TINY, tokenizer)
+    model = new_model(size, tokenizer)
     return Trainer(
         model, tokenizer.pad, seed=0, checkpoint=folder / "c.pt", checkpoint_every_s=0, log=log.append
     )
@@ -241,15 +241,17 @@ def _trained_in_two_stages(
     tokenizer: ModelTokenizer, folder: Path, *, compiled: bool, dropout: float
 ) -> torch.Tensor:
     folder.mkdir()
-    trainer = _trainer(tokenizer, folder, [])
+    trainer = _trainer(tokenizer, folder, [], replace(TINY, n_layers=1))  # a layer takes seconds to trace
     trainer.compiled = compiled
     first, second = _stages(tokenizer, 2000)
     trainer.run([first, replace(second, dropout=dropout)])
+    found = find_mentions(in_memory(trainer.model, tokenizer, folder), GOLD, batch=4)
+    assert [f.text for f in found] == [g.text for g in GOLD]  # compiled or not, it can be measured
     weights: torch.Tensor = trainer.model.model.layers[0].mlp.down_proj.weight
     return weights.detach()
 
 
-def test_a_list_of_names_says_where_each_stands() -> None:
+def test_a_list_of_names_has_the_right_offsets() -> None:
     names = {"brand": ["Advil"], "drug": ["Aspirin", "AZT"], "group": ["Ace Inhibitors"]}
     rng = np.random.default_rng(0)
     seen = set()
@@ -291,32 +293,32 @@ class TestLoop:
     def test_it_learns(self, tokenizer: ModelTokenizer, tmp_path: Path) -> None:
         log: list[str] = []
         trainer = _trainer(tokenizer, tmp_path, log)
-        before = measure(trainer.model, tokenizer, GOLD).micro.f1
+        loaded = in_memory(trainer.model, tokenizer, tmp_path)
+        before = score(GOLD, find_mentions(loaded, GOLD, batch=4)).micro.f1
         trainer.run(_stages(tokenizer, 60_000))
-        assert measure(trainer.model, tokenizer, GOLD).micro.f1 > max(before, 0.8)
-        found = find_mentions(trainer.model, tokenizer, GOLD)
+        found = find_mentions(loaded, GOLD, batch=4)
+        assert score(GOLD, found).micro.f1 > max(before, 0.8)
         assert [f.text for f in found] == [g.text for g in GOLD]
+        assert trainer.model.training
 
-    def test_compiled_it_learns_the_same_with_the_dropout_of_each_stage(
+    def test_compiling_changes_neither_the_weights_nor_dropout_per_stage(
         self, tokenizer: ModelTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Traced as for a graphics card, but run by PyTorch itself: no compiler is needed here."""
+        """Traced as for a GPU, but run by PyTorch itself, so no compiler is needed."""
         monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
         plain, *others = [
             _trained_in_two_stages(tokenizer, tmp_path / name, compiled=compiled, dropout=dropout)
             for name, compiled, dropout in (
                 ("plain", False, 0.5),
                 ("compiled", True, 0.5),
-                ("none", True, 0.0),
+                ("none", False, 0.0),
             )
         ]
         same, without_dropout = ((other - plain).abs().max().item() for other in others)
         assert same < 1e-4
         assert without_dropout > 1e-2
 
-    def test_a_loss_that_is_not_a_number_stops_the_run(
-        self, tokenizer: ModelTokenizer, tmp_path: Path
-    ) -> None:
+    def test_a_non_finite_loss_stops_the_run(self, tokenizer: ModelTokenizer, tmp_path: Path) -> None:
         trainer = _trainer(tokenizer, tmp_path, [])
         with torch.no_grad():
             trainer.model.model.norm.weight.fill_(float("nan"))
@@ -324,12 +326,12 @@ class TestLoop:
             trainer.run(_stages(tokenizer, 2000))
 
 
-def test_leaning_adds_to_the_logits_of_opening_alone(tokenizer: ModelTokenizer) -> None:
+def test_bias_in_the_weights_only_affects_opening_tags(tokenizer: ModelTokenizer) -> None:
     torch.manual_seed(0)
     model = new_model(
         ModelSize(n_hidden=64, n_layers=2, n_heads=2, n_feed_forward=64, n_context=256), tokenizer
     )
-    writer = TargetWriter(tokenizer, DDI)
+    writer = tokenizer.target_writer(DDI)
     batch = make_batch([writer.write(s) for s in GOLD], tokenizer.pad)
 
     def scores() -> torch.Tensor:
@@ -338,7 +340,7 @@ def test_leaning_adds_to_the_logits_of_opening_alone(tokenizer: ModelTokenizer) 
             return legal_scores(hidden, model.lm_head.weight, batch)
 
     before = scores()
-    spread = lean(model, tokenizer, GOLD, {"drug_n": 0.5, "group": -0.25})
+    spread = add_bias(model, tokenizer, GOLD, {"drug_n": 0.5, "group": -0.25})
     assert 0 <= spread["group"] <= spread["drug_n"] < 0.3
     added = scores() - before
     tags = tokenizer.tags(DDI)

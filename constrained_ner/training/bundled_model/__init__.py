@@ -1,0 +1,10 @@
+"""How the bundled model was made: a small Llama trained from scratch for this one task.
+
+recipe.py            everything in order: start here
+tokenizer.py, model.py    byte-level BPE with tags as control tokens; the network
+corpus.py, names.py, swapping.py, teaching.py    the training data, and ways to make more of it
+copying.py, sources.py    random strings to copy; the examples of each stage
+trainer.py, muon.py, dropout.py    the training loop
+bias_into_weights.py    finding more of one type, for good
+save.py, restore.py, card.py    the GGUF, the GGUF read back, the model card
+"""

@@ -1,9 +1,9 @@
-"""Moving the balance between types, for good: more of one type is found, less of another.
+"""Puts a bias into the weights for good: the model then finds more of one type, or less.
 
-`llm-NERC --bias` adds a number to the logit of opening a tag. Here the same is put into the weights. The
-output layer of a Llama has no bias, but its input, after the last norm, has much in common at all places
-where a tag may open: a change of the tag's row that adds nearly the same number everywhere is found by least
-squares. The rows are the tags' embeddings too; a change this small does not show there.
+`llm-NERC --bias` adds a number to the logit of opening a tag. This module changes the weights to the same
+effect. The output layer of a Llama has no bias, but its inputs (after the last norm) are alike wherever a tag
+may open. Least squares finds the change to a tag's row that adds nearly the same number at all those places.
+The rows are also the tags' embeddings; a change this small makes no difference there.
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ from torch import Tensor
 from ...data import Sentence
 from ...schema import DDI
 from ..batches import bucketed
-from .targets import TargetWriter
 from .tokenizer import ModelTokenizer
 
-RIDGE = 1e-4  # of the mean square of the input: keeps the change small where the places do not ask for it
+RIDGE = (
+    1e-4  # relative to the mean square of the input: keeps the change small in directions that do not matter
+)
 
 
 @torch.no_grad()
-def lean(
+def add_bias(
     model: Any, tokenizer: ModelTokenizer, sentences: Sequence[Sentence], bias: Mapping[str, float]
 ) -> dict[str, float]:
-    """Add bias[type] to the logit of opening the type, as evenly as can be over the places of `sentences`.
+    """Add bias[type] to the logit of opening the type, as evenly as possible over `sentences`.
 
-    Changes the model's output rows. Returns type -> standard deviation of what is really added.
+    Changes the model's output rows. Returns type -> standard deviation of what was really added.
     """
     tags = tokenizer.tags(DDI)
     rows: Tensor = model.lm_head.weight
@@ -39,7 +40,7 @@ def lean(
     places = torch.cat(list(_places(model, tokenizer, sentences, opening)))
     square = places.T @ places
     square.diagonal().add_(RIDGE * square.diagonal().mean())
-    direction = torch.linalg.solve(square, places.sum(0))  # adds 1 everywhere, nearly
+    direction = torch.linalg.solve(square, places.sum(0))  # adds about 1 everywhere
     for name, *forms in zip(DDI.type_names, tags.open_after_space, tags.open_bare, strict=True):
         rows[forms] += bias.get(name, 0.0) * direction.to(rows)
     spread = (places @ direction).std().item()
@@ -49,8 +50,8 @@ def lean(
 def _places(
     model: Any, tokenizer: ModelTokenizer, sentences: Sequence[Sentence], opening: set[int]
 ) -> Iterator[Tensor]:
-    """The output layer's input wherever a tag may open. Shape: (places of a batch, n_hidden), float64."""
-    writer = TargetWriter(tokenizer, DDI)
+    """Yield the output layer's inputs wherever a tag may open. Shape: (n, n_hidden) per batch, float64."""
+    writer = tokenizer.target_writer(DDI)
     examples = [
         replace(e, decisions=tuple(d for d in e.decisions if opening & set(d.legal)))
         for e in map(writer.write, sentences)

@@ -1,4 +1,4 @@
-"""The bundled model's card: what it is, what it learnt from, and what it reaches."""
+"""Writes the bundled model's card: what it is, what it was trained on, and how well it does."""
 
 from __future__ import annotations
 
@@ -11,18 +11,25 @@ from string import Template
 import gguf
 
 from ...annotation.annotator import Annotator
-from ...evaluation import evaluate
 from ...files import file_hash, write_atomically
 from ...formats.ddi import read_ddi
+from ..measure import score
 from .trainer import StageSummary
 
 
 def write_card(
-    path: Path, model: Path, stages: Sequence[StageSummary], devel: Path | None, *, history: str = ""
+    path: Path,
+    model: Path,
+    stages: Sequence[StageSummary],
+    devel: Path | None,
+    *,
+    history: str = "",
+    n_threads: int | None = None,
 ) -> None:
-    """Write the card of a GGUF beside it.
+    """Write the card of a GGUF.
 
-    devel: DDI XML to measure on, through llama.cpp as a user would. history: what came before the stages.
+    devel: DDI XML to measure on, through llama.cpp as a user would. history: what came before the stages, and
+        after them.
     """
     template = resources.files("constrained_ner") / "templates" / "cards" / "bundled.md"
     content = Template(template.read_text(encoding="utf-8")).safe_substitute(
@@ -36,7 +43,7 @@ def write_card(
             for s in stages
         ),
         history=history,
-        figures=_figures(model, devel) if devel else "Not measured.",
+        figures=_figures(model, devel, n_threads) if devel else "Not measured.",
     )
     write_atomically(path, [content])
 
@@ -58,26 +65,24 @@ def _shape(model: Path) -> dict[str, str]:
     }
 
 
-def _figures(model: Path, devel: Path) -> str:
+def _figures(model: Path, devel: Path, n_threads: int | None) -> str:
     documents = read_ddi(devel)
     sentences = [s for document in documents for s in document]
-    with Annotator.load(model) as ner:
+    with Annotator.load(model, n_threads=n_threads) as ner:
         began_s = time.perf_counter()
         results = list(ner.run(sentences, doubtful=True))
         each = iter(results)
         found = [s for d in documents for s in ner.agreed([next(each).sentence for _ in d])]
         elapsed_s = time.perf_counter() - began_s
-    evaluation = evaluate(
-        [(s.id, m) for s in sentences for m in s.mentions],
-        [(s.id, m) for s in found for m in s.mentions],
-    )
+    evaluation = score(sentences, found)
     n = len(sentences)
+    n_passes = sum(r.effort.n_passes for r in results)
     n_decisions = sum(r.effort.n_decisions for r in results)
-    legal_share = sum(r.effort.legal_mass for r in results) / max(1, n_decisions)
+    legal_mass = 100 * sum(r.effort.legal_mass for r in results) / max(1, n_decisions)
     table = "\n".join(f"    {line}" for line in evaluation.table().splitlines())
     return (
         f"{devel.name}, {n:,} sentences, exact span and type, `bin/llm-NERC {devel.name} out` and "
         f"`bin/evaluate {devel.name} out`:\n\n{table}\n\n"
-        f"{n / elapsed_s:.1f} sentences a second, {sum(r.effort.n_passes for r in results) / n:.2f} forward "
-        f"passes a sentence; {legal_share:.1%} of the probability at the decisions lies on legal tokens."
+        f"{n / elapsed_s:.1f} sentences per second, {n_passes / n:.2f} forward passes per sentence; "
+        f"{legal_mass:.1f} % of the probability at the decisions is on legal tokens."
     )

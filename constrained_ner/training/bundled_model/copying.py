@@ -1,7 +1,7 @@
-"""The first stage: copying random strings, growing longer as they are learnt.
+"""The first stage: copying random strings, which get longer as the model learns.
 
-A model that is trained on tagged sentences alone tags from what is to the left and never looks at its place
-in the prompt. Strings that nothing but copying can predict teach it to look.
+A model trained only on tagged sentences decides from what is to the left and never looks up its place in the
+prompt. Random strings can only be predicted by copying, so they teach it to look.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from ..batches import Example
 from .tokenizer import TagIds
 
 TAG_EVERY = 30
-"""Copied tokens to a tag: the copy must survive tags between its words, which teach nothing here."""
+"""Copied tokens per tag: copying must survive tags between the words. The tags teach nothing here."""
 
 FROM_THE_MIDDLE = 0.7
-"""Share of the copies that begin at a random token: counting places cannot solve them, finding it can."""
+"""Share of the copies that begin at a random token: counting positions cannot solve those."""
 
 
 @dataclass(frozen=True)
 class Curriculum:
-    """The length of the strings: it grows by a third whenever the loss falls below `learnt`."""
+    """Length of the strings. It grows by a third whenever the loss falls below `learnt`."""
 
     length: float = 4.0
     longest: float = 160.0
     learnt: float = 0.6
 
     def after(self, loss: float) -> Curriculum:
-        """The curriculum after a stretch of training with this mean loss."""
+        """Return the curriculum to go on with after a chunk with this mean loss."""
         if loss >= self.learnt:
             return self
         return Curriculum(min(self.length * 4 / 3, self.longest), self.longest, self.learnt)
@@ -46,14 +46,14 @@ def random_copies(
     tags: TagIds,
     rng: np.random.Generator,
 ) -> list[Example]:
-    """Strings of half the length up to the length, each copied after the separator, some tags between."""
+    """Make strings of `length / 2` to `length` tokens, each copied after the separator, with some tags."""
     examples = []
     for n_tokens in rng.integers(max(2, int(length / 2)), int(length) + 1, n):
         text = [int(token) for token in rng.integers(0, n_text_tokens, n_tokens)]
         first = int(rng.integers(n_tokens - 1)) if rng.random() < FROM_THE_MIDDLE else 0
         answer, unpredicted = _with_tags(text[first:], len(text) + 1, tags, rng)
         unpredicted += range(len(text))
-        if first:  # which token the copy begins with cannot be known
+        if first:  # nothing says which token the copy begins with
             unpredicted += [len(text) + 1, len(text) + 2]
         examples.append(Example((*text, separator, *answer, end), len(text) + 1, (), frozenset(unpredicted)))
     return examples
@@ -62,7 +62,7 @@ def random_copies(
 def _with_tags(
     text: Sequence[int], start: int, tags: TagIds, rng: np.random.Generator
 ) -> tuple[list[int], list[int]]:
-    """The text with random names tagged, and the positions of the tags counted from `start`."""
+    """Tag random names. Returns the tokens, and the positions of the tags counted from `start`."""
     answer: list[int] = []
     positions: list[int] = []
     opens = (tags.open_after_space, tags.open_bare)

@@ -1,11 +1,11 @@
-"""What the bundled model learns from, read from a folder of data files.
+"""Reads what the bundled model is trained on from a folder of data files.
 
     ddi/train.xml                gold, the four types
-    text/*.txt.gz                running text; its names are tagged by longest match with a lexicon
-    ner/*.jsonl.gz               sentences annotated in other schemas; chemicals of all kinds become one type
+    text/*.txt.gz                running text; names are tagged by longest match with a lexicon
+    ner/*.jsonl.gz               sentences annotated in other schemas; all kinds of chemicals become one type
     lexicon/drugbank_names*      name|type
 
-Nothing is read from any other file of `ddi/`: what measures the model must not have taught it.
+No other file of `ddi/` is read: the model must not be trained on what measures it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from ...formats.ddi import read_ddi
 from ...formats.name_lines import read_names
 from .names import build_lexicon, lower_case_counts
 from .swapping import Swapper, names_by_type
-from .texts import sentences
 
 TEXTS = {
     "fda_labels_tac": 100_000,
@@ -39,7 +38,7 @@ TEXTS = {
     "pubmedqa": 5_000,
     "pmc_oa_biomed": 8_000,
 }
-"""Text file -> how many of its paragraphs are read. Drug text whole, other text in part."""
+"""Text file -> number of paragraphs to read. Text about drugs is read whole, other text in part."""
 
 CHEMICAL_TYPES = {
     "drugprot": {"CHEMICAL"},
@@ -48,22 +47,24 @@ CHEMICAL_TYPES = {
     "bionlp13cg": {"Simple_chemical"},
     "bionlp13pc": {"Simple_chemical"},
 }
-"""Annotated file -> those of its types that are chemicals."""
+"""Annotated file -> its types that are chemicals."""
 
 MIN_CHARACTERS, MAX_CHARACTERS = 25, 350
 COMMON_WORD = 20
-"""A brand whose rarest word stands in lower case this often in the text is taken for an everyday word."""
+"""A brand counts as an everyday word if its rarest word occurs in lower case this often in the text."""
 SHARE_WITHOUT_NAMES = 0.1
 
-# What may be swapped in: no doses, no phrases.
+# Names that may be swapped in: no doses, no phrases.
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z-]{3,24}( [A-Za-z-]{2,20})?$")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z(\[])")
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """gold: DDI train. tagged: text tagged by the lexicon. chemical: other corpora, one type.
+    """All training data.
 
-    listed: entity type -> names of the lexicon.
+    gold: DDI train. tagged: text tagged by the lexicon. chemical: other corpora, with one type.
+    listed: entity type -> names in the lexicon.
     """
 
     gold: tuple[Sentence, ...]
@@ -74,7 +75,7 @@ class Corpus:
 
 
 def read_corpus(data: Path, *, seed: int = 0) -> Corpus:
-    """Everything that is learnt from, under `data`."""
+    """Read all training data under `data`."""
     gold = tuple(s for document in read_ddi(data / "ddi" / "train.xml") for s in document)
     if not any(s.mentions for s in gold):
         raise InputError(f"{data / 'ddi' / 'train.xml'}: no sentence has an entity to learn from")
@@ -93,28 +94,33 @@ def read_corpus(data: Path, *, seed: int = 0) -> Corpus:
 
 
 def tokenizer_texts(data: Path) -> Iterator[str]:
-    """What the tokenizer is made from: the task's own sentences ten times, the rest of the text once."""
+    """Yield what the tokenizer is trained on: the DDI sentences ten times, all other text once."""
     gold = [s.text for document in read_ddi(data / "ddi" / "train.xml") for s in document]
     return itertools.chain(gold * 10, read_paragraphs(data))
 
 
 def read_paragraphs(data: Path) -> Iterator[str]:
-    """The paragraphs of the text files, each file up to its limit."""
+    """Yield the paragraphs of the text files, each file up to its limit."""
     for name, limit in TEXTS.items():
         yield from itertools.islice(read_lines(data / "text" / f"{name}.txt.gz"), limit)
 
 
 def tag_text(paragraphs: Iterable[str], lexicon: Lexicon, rng: np.random.Generator) -> Iterator[Sentence]:
-    """Sentences of middle length, tagged; of those without a name only a few, since gold has few."""
-    for number, text in enumerate(itertools.chain.from_iterable(map(sentences, paragraphs))):
+    """Yield tagged sentences of medium length. Few of them have no name, as in gold."""
+    for number, text in enumerate(itertools.chain.from_iterable(map(_sentences, paragraphs))):
         if MIN_CHARACTERS <= len(text) <= MAX_CHARACTERS:
             mentions = lexicon.tag(text)
             if mentions or rng.random() < SHARE_WITHOUT_NAMES:
                 yield Sentence(f"text.{number}", text, tuple(mentions))
 
 
+def _sentences(paragraph: str) -> list[str]:
+    """Split after `.`, `!` or `?` before a capital or a bracket. Rough, but good enough for training text."""
+    return _SENTENCE_END.split(paragraph)
+
+
 def read_chemical(data: Path) -> Iterator[Sentence]:
-    """Sentences of the other corpora, their chemicals as mentions of one type."""
+    """Yield the sentences of the other corpora, their chemicals as mentions of one type."""
     for name, kinds in CHEMICAL_TYPES.items():
         path = data / "ner" / f"{name}.jsonl.gz"
         for number, line in enumerate(read_lines(path), start=1):
@@ -127,7 +133,7 @@ def read_chemical(data: Path) -> Iterator[Sentence]:
 def _read_record(record: dict[str, object], kinds: set[str], sentence_id: str) -> Sentence:
     text, entities = record["text"], record["entities"]
     if not isinstance(text, str) or not isinstance(entities, list):
-        raise TypeError("text or entities is of the wrong kind")
+        raise TypeError("text must be a string, entities a list")
     spans = sorted({Span(e["start"], e["end"]) for e in entities if e["type"] in kinds})
     mentions = tuple(Mention((s,), "chemical", text[s.start : s.end]) for s in spans)
     return Sentence(sentence_id, text, mentions)
@@ -140,13 +146,13 @@ def _gold_names(gold: Sequence[Sentence]) -> dict[str, list[str]]:
 
 
 def _plain_names(listed: Iterable[tuple[str, str]], lexicon: Lexicon) -> list[tuple[str, str]]:
-    """Listed names that the lexicon kept, with their types, without doses and phrases."""
+    """Return the listed names that the lexicon kept, with their types, without doses and phrases."""
     kept = ((name, kind) for name, kind in listed if lexicon.names.get(key_of(name)) == kind)
     return [(name, kind) for name, kind in kept if _PLAIN.match(name)]
 
 
 def _unknown_chemicals(chemical: Sequence[Sentence], lexicon: Lexicon) -> list[tuple[str, str]]:
-    """For drug_n: names of chemicals that the lexicon does not know as anything else."""
+    """Return names of chemicals to swap in for drug_n: the lexicon knows them as nothing else."""
     return [
         (m.text, "drug_n")
         for s in chemical

@@ -1,4 +1,4 @@
-"""Dropout after every attention and feed-forward block, which Llama's own code lacks."""
+"""Dropout after every attention and feed-forward block, which the code of Llama does not have."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 @contextmanager
 def dropout(model: Any, probability: float) -> Iterator[None]:
-    """Within this context a LlamaForCausalLM in training mode drops parts of what its blocks add."""
+    """Within this context, a LlamaForCausalLM in training mode drops parts of what its blocks add."""
 
     def drop(module: Any, _inputs: Any, output: Any) -> Any:
         if isinstance(output, Tensor):

@@ -1,4 +1,4 @@
-"""The bundled model's shape: a small Llama, so that every engine runs it as it is."""
+"""The bundled model's shape: a small Llama, so that every engine can run it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .tokenizer import ModelTokenizer
 
 @dataclass(frozen=True)
 class ModelSize:
-    """Sizes of the network. The default has 7.2M parameters, embeddings shared with the output layer."""
+    """Sizes of the network. The default has 7.2M parameters; the output layer shares the embeddings."""
 
     n_hidden: int = 256
     n_layers: int = 6
@@ -28,7 +28,7 @@ class ModelSize:
 
 
 def new_model(size: ModelSize, tokenizer: ModelTokenizer, *, attention: str = "sdpa") -> Any:
-    """A LlamaForCausalLM with random weights (seed torch first)."""
+    """Make a LlamaForCausalLM with random weights; seed torch first."""
     config = LlamaConfig(
         vocab_size=tokenizer.n_tokens,
         hidden_size=size.n_hidden,
@@ -48,10 +48,10 @@ def new_model(size: ModelSize, tokenizer: ModelTokenizer, *, attention: str = "s
 
 
 def load_weights(model: Any, folders: Sequence[Path]) -> None:
-    """Put the weights in earlier trainings' `transformers` folders, or their mean, into a model like them.
+    """Load the weights of an earlier training, or the mean of several, from their `transformers` folders.
 
-    The mean of trainings that began with the same weights is often better than each (Wortsman et al. 2022,
-    "Model soups").
+    The mean of trainings that began with the same weights is often better than any of them (Wortsman et al.
+    2022, "Model soups"). Raises ModelError.
     """
     total: dict[str, Tensor] = {}
     for folder in folders:
@@ -59,9 +59,13 @@ def load_weights(model: Any, folders: Sequence[Path]) -> None:
         try:
             missing, unexpected = model.load_state_dict(load_file(path), strict=False)
         except (OSError, SafetensorError, RuntimeError) as error:
-            raise ModelError(f"{path}: cannot serve as a start: {str(error).splitlines()[0]}") from None
-        if set(missing) - {"lm_head.weight"} or unexpected:  # the output layer is the embeddings' own
-            raise ModelError(f"{path}: cannot serve as a start: its tensors are not those of this model")
+            raise ModelError(
+                f"{path}: cannot start from these weights: {str(error).splitlines()[0]}"
+            ) from None
+        if set(missing) - {"lm_head.weight"} or unexpected:  # the output layer shares the embeddings
+            raise ModelError(
+                f"{path}: cannot start from these weights: the tensors are those of another model"
+            )
         for name, weights in model.state_dict().items():
             total[name] = total[name] + weights if name in total else weights.clone()
     model.load_state_dict({name: weights / len(folders) for name, weights in total.items()})

@@ -1,8 +1,8 @@
-"""Muon: momentum whose update is made orthogonal, for the weight matrices. Learns more a token than AdamW.
+"""Muon: momentum with orthogonalised updates, for weight matrices. Learns more per token than AdamW.
 
 Source: Jordan et al. 2024, https://kellerjordan.github.io/posts/muon, with the scale of Moonlight (Liu et al.
-2025), so that learning rates are those of AdamW. torch.optim.Muon works in bfloat16 only, which is very slow
-on a CPU that lacks it.
+2025), so that AdamW's learning rates apply. torch.optim.Muon works only in bfloat16, which is very slow on a
+CPU without it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 def orthogonal(matrix: Tensor, n_steps: int = 3) -> Tensor:
-    """The nearest half-orthogonal matrix, roughly, by Newton-Schulz steps (five are usual)."""
+    """Approximate the nearest semi-orthogonal matrix by Newton-Schulz steps (five are usual)."""
     a, b, c = 3.4445, -4.7750, 2.0315
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
     x: Tensor = wide / (wide.norm() + 1e-7)
@@ -26,7 +26,7 @@ def orthogonal(matrix: Tensor, n_steps: int = 3) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """For parameters with two axes, embeddings excepted."""
+    """Optimises parameters with two axes, except embeddings."""
 
     def __init__(
         self, parameters: Iterable[Tensor], lr: float, momentum: float = 0.95, weight_decay: float = 0.0

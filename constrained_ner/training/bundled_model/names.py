@@ -1,8 +1,8 @@
-"""Names and their types: for tagging running text by longest match, and for swapping names in gold sentences.
+"""Builds a lexicon for tagging running text by longest match, and for swapping names in gold sentences.
 
-Lexicons hold everyday words among the brands. A name is kept only if the text at hand does not speak against
-it: where the gold sentences contain it, they decide (it must be tagged at least half of the time, and how
-they tag it is its type); where they do not, its rarest word must not be common in lower case.
+Some brands in the listed names are everyday words. A name is kept only if the text does not contradict it. If
+the gold sentences contain it, they decide: it must be tagged at least half of the time, and its type there
+counts. If they do not, its rarest word must not be common in lower case.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _MIN_LETTERS = 4
 
 
 def gold_names(sentences: Iterable[Sentence]) -> dict[Key, Counter[str]]:
-    """Key -> how often the name is annotated with each type."""
+    """Count for each name how often it is annotated with each type."""
     counts: dict[Key, Counter[str]] = defaultdict(Counter)
     for sentence in sentences:
         for mention in sentence.mentions:
@@ -35,10 +35,10 @@ def build_lexicon(
     *,
     common: int,
 ) -> Lexicon:
-    """Listed names and the gold sentences' own, without those that the text speaks against.
+    """Combine listed names with those of the gold sentences, without names that the text contradicts.
 
-    lower_case_words: word -> how often running text has it in lower case.
-    common: how often is too often for a brand; names of other types may be a hundred times as common.
+    lower_case_words: word -> number of times it occurs in lower case in running text.
+    common: number of times that is too often for a brand; names of other types may be 100 times as common.
     """
     counts = gold_names(gold)
     candidates = {
@@ -64,13 +64,13 @@ def _usable(name: str, kind: str, lower_case_words: Mapping[str, int], common: i
 
 
 def _occurrences(texts: Iterable[str], names: Mapping[Key, str]) -> Counter[Key]:
-    """How often each name stands in the texts as a longest match."""
+    """Count how often each name occurs in the texts as a longest match."""
     lexicon = Lexicon(names)
     return Counter(key_of(m.text) for text in texts for m in lexicon.tag(text))
 
 
 def lower_case_counts(texts: Iterable[str]) -> Counter[str]:
-    """How often each word stands in the texts in lower case."""
+    """Count how often each word occurs in lower case in the texts."""
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(re.findall(r"\b[a-z]+\b", text))

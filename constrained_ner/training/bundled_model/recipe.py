@@ -1,4 +1,4 @@
-"""The bundled model from files to GGUF, in stages, stopped and resumed at will."""
+"""Trains the bundled model, from data files to GGUF, in stages. A stopped run can be resumed."""
 
 from __future__ import annotations
 
@@ -12,24 +12,27 @@ import numpy as np
 import torch
 
 from ...annotation.annotator import Annotator
+from ...backends.transformers.model import LoadedModel
 from ...data import Sentence
 from ...errors import ModelError, OutputError
 from ...formats.ddi import read_ddi
 from ..losses import Weights
-from .bias_into_weights import lean
+from ..measure import find_mentions, score
+from .bias_into_weights import add_bias
 from .card import write_card
 from .corpus import Corpus, read_corpus, tokenizer_texts
-from .export import export_gguf, export_transformers
-from .greedy import measure
 from .model import ModelSize, load_weights, new_model
+from .save import save_gguf, save_transformers
 from .sources import Copying, mixture
 from .teaching import teach
 from .tokenizer import ModelTokenizer, train_tokenizer
 from .trainer import Stage, Trainer
 
 MODEL_FILE = "constrained-ner-bundled.gguf"
-LEANING_STEP = 4
-"""Every k-th gold sentence is enough to see where tags may open."""
+TRANSFORMERS_FOLDER = "transformers"
+BIAS_STEP = 4
+"""Fit the bias on every k-th gold sentence, which is enough to see where tags may open."""
+MEASURED_AT_ONCE = 48
 
 Budgets = tuple[float, float, float]
 
@@ -53,30 +56,30 @@ def train(
     n_threads: int | None = None,
     seed: int = 0,
 ) -> None:
-    """Tokenizer, stages, export, and a model card with what it reaches on `devel`.
+    """Train tokenizer and model, export them, and write a model card with the scores on `devel`.
 
-    data: folder with ddi/, text/, ner/ and lexicon/. out: for tokenizer, checkpoint, log and models.
-    minutes: of copying, of the mixture, of gold. tokens: the same budgets in tokens: repeatable to the bit.
-    devel: DDI XML to measure on, `n_measured` sentences of it (0 for all) after each stage, all at the end.
-    start_from: earlier `out`s with one tokenizer; their weights, or the mean of them, are the start.
-    teacher: GGUF of an earlier model that marks `n_taught` sentences of the text, beside the lexicon.
+    data: folder with ddi/, text/, ner/ and lexicon/. out: folder for tokenizer, checkpoint, log and models.
+    minutes: budgets of the three stages: copying, mixture, gold. tokens: the budgets in tokens instead, which
+        makes a run repeatable to the bit.
+    devel: DDI XML to measure on: `n_measured` sentences (0 for all) after each stage, all of them at the end.
+    start_from: earlier `out` folders with the same tokenizer; training starts from the mean of their weights.
+    teacher: GGUF of an earlier model that, with the lexicon, marks `n_taught` sentences of the text.
     listed: share of the last stage that is lists of names from the lexicon, below 1.
-    bias: type -> what to add to the logit of opening it in the end (see `leaning`).
-    compiled: use torch.compile; None does so on a graphics card. There it is in bfloat16, too.
+    bias: type -> number to add to the logit of opening it at the end (see `bias_into_weights`).
+    compiled: use torch.compile; None does so on a GPU, where training is in bfloat16 too.
     Raises UserError.
     """
     if n_threads:
         torch.set_num_threads(n_threads)
     checkpoint = out / "checkpoint.pt"
     if checkpoint.exists() and not resume:
-        raise OutputError(f"{checkpoint}: exists; --resume goes on from it, another --out starts afresh")
+        raise OutputError(
+            f"{checkpoint}: already exists; pass --resume to continue from it, or choose another --out"
+        )
     out.mkdir(parents=True, exist_ok=True)
-    log = Log(out / "train.log")
+    log = LogFile(out / "train.log")
     tokenizer = _tokenizer(data, out, start_from)
-    torch.manual_seed(seed)
-    model = new_model(ModelSize(), tokenizer).to(device)
-    if start_from:
-        load_weights(model, [folder / "transformers" for folder in start_from])
+    model = _first_model(tokenizer, start_from, device, seed)
     log(f"parameters {sum(p.numel() for p in model.parameters())}, tokens {tokenizer.n_tokens}")
     corpus = read_corpus(data, seed=seed)
     if teacher:
@@ -86,21 +89,28 @@ def train(
     measured = _measured(devel, n_measured)
 
     def after_stage(stage: Stage) -> None:
-        export(model, tokenizer, out)
+        save(model, tokenizer, out)
         if measured and stage.weights.decision:
-            log(f"after {stage.name}:\n{measure(model, tokenizer, measured).table()}")
+            found = find_mentions(in_memory(model, tokenizer, out), measured, batch=MEASURED_AT_ONCE)
+            log(f"after {stage.name}:\n{score(measured, found).table()}")
 
-    if compiled is None:
-        compiled = model.device.type == "cuda"
-    trainer = Trainer(model, tokenizer.pad, seed=seed, checkpoint=checkpoint, compiled=compiled, log=log)
+    trainer = Trainer(
+        model,
+        tokenizer.pad,
+        seed=seed,
+        checkpoint=checkpoint,
+        compiled=model.device.type == "cuda" if compiled is None else compiled,
+        log=log,
+    )
     trainer.run(stages, after_stage)
     if bias:
-        spread = lean(model, tokenizer, corpus.gold[::LEANING_STEP], bias)
+        spread = add_bias(model, tokenizer, corpus.gold[::BIAS_STEP], bias)
         log("; ".join(f"{name} {bias[name]:+g}, give or take {spread[name]:.2f}" for name in bias))
-        export(model, tokenizer, out)
+        save(model, tokenizer, out)
     history = _history(start_from, teacher, listed, bias)
-    write_card(out / "MODEL_CARD.md", out / MODEL_FILE, trainer.finished, devel, history=history)
-    log(f"written: {out / MODEL_FILE}, {out / 'MODEL_CARD.md'}")
+    card = out / "MODEL_CARD.md"
+    write_card(card, out / MODEL_FILE, trainer.finished, devel, history=history, n_threads=n_threads)
+    log(f"written: {out / MODEL_FILE}, {card}")
 
 
 def make_stages(
@@ -112,11 +122,11 @@ def make_stages(
     taught: bool = False,
     listed: float = 0.0,
 ) -> list[Stage]:
-    """Copying, then everything, then mostly gold; weights that copy already need fewer random copies.
+    """Make the three stages: copying, then a mixture of everything, then mostly gold.
 
     taught: the tagged text is good enough to stay beside the gold.
     """
-    copies = 0.3 if (tokens or minutes)[0] else 0.05
+    copies = 0.3 if (tokens or minutes)[0] else 0.05  # without a copying stage the weights already copy
     sources = (
         Copying(tokenizer),
         mixture(tokenizer, corpus, gold=0.35, tagged=0.4, chemical=0.15, swapped=0.5, copies=copies),
@@ -150,8 +160,8 @@ def make_stages(
     ]
 
 
-class Log:
-    """Lines to the terminal and to a file, each with the time since the start."""
+class LogFile:
+    """Writes lines to the terminal and to a file, each with the time since the start."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -164,11 +174,24 @@ class Log:
             file.write(stamped + "\n")
 
 
-def export(model: Any, tokenizer: ModelTokenizer, out: Path) -> None:
-    """The GGUF in Q8_0 and float32, and the folder for transformers."""
-    export_gguf(model, tokenizer, out / MODEL_FILE)
-    export_gguf(model, tokenizer, out / "f32.gguf", precision="f32")
-    export_transformers(model, tokenizer, out / "transformers")
+def save(model: Any, tokenizer: ModelTokenizer, out: Path) -> None:
+    """Write the GGUF in Q8_0 and in float32, and the folder for transformers."""
+    save_gguf(model, tokenizer, out / MODEL_FILE)
+    save_gguf(model, tokenizer, out / "f32.gguf", precision="f32")
+    save_transformers(model, tokenizer, out / TRANSFORMERS_FOLDER)
+
+
+def in_memory(model: Any, tokenizer: ModelTokenizer, out: Path) -> LoadedModel:
+    """Present the model in training to a back end that takes models in memory. out: where `save` wrote it."""
+    return LoadedModel(
+        name=str(out / TRANSFORMERS_FOLDER),
+        adapter=None,
+        model=model,
+        tokenizer=tokenizer.for_transformers(),
+        config=model.config,
+        device=model.device,
+        precision="float32",
+    )
 
 
 def _tokenizer(data: Path, out: Path, start_from: Sequence[Path]) -> ModelTokenizer:
@@ -177,30 +200,41 @@ def _tokenizer(data: Path, out: Path, start_from: Sequence[Path]) -> ModelTokeni
         first, *others = start_from
         for other in others:
             if (other / "tokenizer.json").read_bytes() != (first / "tokenizer.json").read_bytes():
-                raise ModelError(f"{other / 'tokenizer.json'}: another tokenizer than that of {first}")
+                raise ModelError(f"{other / 'tokenizer.json'}: not the same tokenizer as in {first}")
         ModelTokenizer.load(first / "tokenizer.json").save(path)
     elif not path.exists():
         train_tokenizer(tokenizer_texts(data)).save(path)
     return ModelTokenizer.load(path)
 
 
+def _first_model(tokenizer: ModelTokenizer, start_from: Sequence[Path], device: str, seed: int) -> Any:
+    """Make the model that training begins with: random weights, or the mean of earlier ones."""
+    torch.manual_seed(seed)
+    model = new_model(ModelSize(), tokenizer).to(device)
+    if start_from:
+        load_weights(model, [folder / TRANSFORMERS_FOLDER for folder in start_from])
+    return model
+
+
 def _history(
     start_from: Sequence[Path], teacher: Path | None, listed: float, bias: Mapping[str, float] | None
 ) -> str:
-    """What the model's card says of what came before the stages, and after them."""
+    """Say for the model's card what came before the stages, and after them."""
     lines = []
     if start_from:
         names = " and ".join(f"`{folder.name}`" for folder in start_from)
         lines.append(
-            f"Before these stages: the mean weights of {len(start_from)} earlier training(s), {names}."
+            f"Training began with the mean weights of {len(start_from)} earlier training(s): {names}."
         )
     if teacher:
-        lines.append(f"The text was marked by an earlier model, `{teacher.name}`, and the lexicon.")
+        lines.append(f"The text was marked by an earlier model (`{teacher.name}`) and the lexicon.")
     if listed:
-        lines.append(f"{listed:.0%} of the last stage were lists of names.")
+        lines.append(f"{listed:.0%} of the last stage was lists of names.")
     if bias:
         added = ", ".join(f"{name} {number:+g}" for name, number in bias.items())
-        lines.append(f"After them: {added} to the logits of opening these types, put into the weights.")
+        lines.append(
+            f"After the stages, {added} was added to the logits of opening these types, in the weights."
+        )
     return "\n".join(lines)
 
 
@@ -212,7 +246,7 @@ def _taught(
 
 
 def _measured(devel: Path | None, n: int) -> list[Sentence]:
-    """Every k-th sentence, so that all documents are there."""
+    """Take every k-th sentence, so that all documents are represented."""
     if devel is None:
         return []
     sentences = [s for document in read_ddi(devel) for s in document]

@@ -1,6 +1,6 @@
-"""A GGUF that `export` wrote, read back: the weights, dequantised, and the tokenizer.
+"""Reads back a GGUF that `save` wrote: the tokenizer, and the weights, dequantised.
 
-For comparing the same weights on both back ends, and for going on where only the GGUF of a model is left.
+For comparing the same weights on both back ends, and for working with a model of which only the GGUF is left.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from .export import gguf_name
+from .save import gguf_name
 from .tokenizer import ModelTokenizer
 
 
 def restore(path: Path) -> tuple[Any, ModelTokenizer]:
-    """The LlamaForCausalLM (float32, evaluation mode) and the tokenizer of a GGUF file."""
+    """Read the LlamaForCausalLM (float32, evaluation mode) and the tokenizer of a GGUF file."""
     reader = gguf.GGUFReader(path)
     return _model(reader), _tokenizer(reader)
 
 
 def halves(weights: npt.NDArray[Any], n_heads: int) -> npt.NDArray[Any]:
-    """The inverse of `families.permuted`. Shape: (n_heads * head size, n_hidden) in and out."""
+    """Undo `families.permuted`. Shape: (n_heads * head size, n_hidden) in and out."""
     n_rows, n_columns = weights.shape
     pairs = weights.reshape(n_heads, n_rows // n_heads // 2, 2, n_columns)
     found: npt.NDArray[Any] = pairs.swapaxes(1, 2).reshape(n_rows, n_columns)
@@ -45,7 +45,7 @@ def _tokenizer(reader: gguf.GGUFReader) -> ModelTokenizer:
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    # Control tokens stand behind the text's, so adding them in order gives them their ids again.
+    # Control tokens come after those of text, so adding them in order restores their ids.
     controls = [token for token, text in zip(tokens, is_text, strict=True) if not text]
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in controls])
     return ModelTokenizer(tokenizer)

@@ -1,4 +1,4 @@
-"""Where the examples of a stage come from: an endless supply in chunks, each chunk from its own seed."""
+"""The examples of a stage: an endless supply in chunks, each drawn from its own seed."""
 
 from __future__ import annotations
 
@@ -14,24 +14,23 @@ from ...schema import DDI
 from ..batches import Example
 from .copying import Curriculum, random_copies
 from .corpus import Corpus
-from .targets import TargetWriter
 from .tokenizer import CHEMICAL, SEPARATOR, ModelTokenizer
 
 
 class Source(Protocol):
-    """Examples for one stage. `state` is all that a resumed run must put back."""
+    """Supplies the examples of one stage. `state` is all that a resumed run must restore."""
 
     state: dict[str, Any]
 
     def chunk(self, n_tokens: int, rng: np.random.Generator) -> list[Example]: ...
 
     def learnt(self, loss: float) -> None:
-        """Told the mean loss over the answer after each chunk."""
+        """Take note of the mean loss over the answer, after each chunk."""
         ...
 
 
 class Copying:
-    """Random strings under the curriculum."""
+    """Random strings to copy, as long as the curriculum says."""
 
     def __init__(self, tokenizer: ModelTokenizer) -> None:
         self.tokenizer = tokenizer
@@ -47,7 +46,7 @@ class Copying:
 
 @dataclass(frozen=True)
 class Share:
-    """A part of a mixture: how often it is drawn from, and how an example of it is made."""
+    """A part of a mixture: how often it is drawn from, and how to make an example."""
 
     weight: float
     draw: Callable[[np.random.Generator], Example]
@@ -86,16 +85,16 @@ def mixture(
     listed: float = 0.0,
     rare: float = 0.0,
 ) -> Mixture:
-    """Gold, text tagged by lexicon, chemicals, random strings and lists of names, by weight.
+    """Mix gold, text tagged by the lexicon, chemicals, random strings and lists of names, by weight.
 
     swapped: share of the gold and of the tagged sentences that get other names.
-    rare: how often a gold sentence with the rarest type is drawn beyond its share; 1 is twice as often.
+    rare: how much more often to draw gold sentences with the rarest type; 1 means twice as often.
     """
     n_mentions = Counter(m.type for s in corpus.gold for m in s.mentions)
     rarest = min(n_mentions, key=lambda kind: (n_mentions[kind], kind))
     with_rarest = [s for s in corpus.gold if any(m.type == rarest for m in s.mentions)]
     rare_share = rare * len(with_rarest) / (len(corpus.gold) + rare * len(with_rarest))
-    ddi, other = TargetWriter(tokenizer, DDI), TargetWriter(tokenizer, CHEMICAL)
+    ddi, other = tokenizer.target_writer(DDI), tokenizer.target_writer(CHEMICAL)
 
     def write(sentence: Sentence, rng: np.random.Generator) -> Example:
         return ddi.write(corpus.swapper.swap(sentence, rng) if rng.random() < swapped else sentence)
@@ -118,9 +117,9 @@ def mixture(
 
 
 def list_names(names: Mapping[str, Sequence[str]], rng: np.random.Generator) -> Sentence:
-    """Some names in a row. Nothing but the name says what it is, so the model has to know it.
+    """Make a list of names. There is no context, so the model has to know the names themselves.
 
-    names: entity type -> names. A rare type is drawn more often than its number of names would say.
+    names: entity type -> names. Types with few names are drawn more often than in proportion.
     """
     kinds = sorted(names)
     weights = np.sqrt([len(names[kind]) for kind in kinds])

@@ -1,4 +1,4 @@
-"""Gold sentences with other names in them: the sentence says what kind of name it is, not the name alone."""
+"""Swaps names in gold sentences, so that the model also learns a name's type from the sentence around it."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from ...data import Mention, Sentence, Span
 
 @dataclass(frozen=True)
 class Swapper:
-    """names: for each source (a lexicon, the gold sentences), entity type -> names.
+    """Replaces names by others of the same type.
 
-    share_of_mentions: how many of a sentence's names are replaced, each source equally often.
+    names: for each source (a lexicon, the gold sentences), entity type -> names; each is used equally often.
+    share_of_mentions: share of a sentence's names to replace.
     """
 
     names: tuple[Mapping[str, Sequence[str]], ...]
     share_of_mentions: float = 0.6
 
     def swap(self, sentence: Sentence, rng: np.random.Generator) -> Sentence:
-        """The sentence with some names replaced by names of the same type; equal names stay equal."""
+        """Replace some names of the sentence; equal names get equal replacements."""
         mentions = sorted(sentence.mentions, key=lambda m: m.start)
         if any(m.discontinuous for m in mentions) or _overlap(mentions):
             return sentence
@@ -53,7 +54,7 @@ class Swapper:
 
 
 def names_by_type(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """(name, type) pairs grouped, each name once, in a fixed order."""
+    """Group (name, type) pairs by type, each name once, in a fixed order."""
     grouped: dict[str, set[str]] = defaultdict(set)
     for name, kind in pairs:
         grouped[kind].add(name)
@@ -65,7 +66,7 @@ def _overlap(mentions: Sequence[Mention]) -> bool:
 
 
 def _in_case_of(old: str, new: str) -> str:
-    """The new name written as the old one: all capitals, a first capital, or a first small letter."""
+    """Capitalise the new name like the old one: all capitals, a first capital, or a first small letter."""
     if old.isupper() and len(old) > 3:
         return new.upper()
     if old[0].isupper():

@@ -1,7 +1,7 @@
-"""Self-training: running text as an earlier model marks it, corrected by the lexicon.
+"""Self-training: an earlier model marks running text, and the lexicon corrects it.
 
-The lexicon knows names that the model has never met; the model knows which words are names in this sentence,
-and names that no lexicon has. A student that learns from both meets far more sentences than gold has.
+The lexicon knows names that the model has never seen. The model knows which words are names in this sentence,
+and names that no lexicon has. A student that learns from both sees far more sentences than gold has.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ...errors import InputError
 from ...files import read_lines, write_atomically
 
 LISTED_WHOLE = ("drug", "brand")
-"""Types whose names a lexicon lists one by one; of the others it knows too few to say more than the model."""
+"""Types whose names a lexicon lists one by one. Of the other types it knows too few to overrule the model."""
 
 MIN_CONFIDENCE = 0.5
 
@@ -26,24 +26,24 @@ MIN_CONFIDENCE = 0.5
 def teach(
     teacher: Annotator, tagged: Sequence[Sentence], n: int, path: Path, rng: np.random.Generator
 ) -> list[Sentence]:
-    """`n` of the sentences that the lexicon tagged, with the teacher's mentions as well; kept in `path`.
+    """Let the teacher mark `n` of the sentences that the lexicon tagged; keep the result in `path`.
 
-    A sentence where the teacher is unsure of what it marks is left out. InputError if that leaves none.
+    Sentences with mentions that the teacher is unsure of are left out. Raises InputError if none is left.
     """
     if not path.exists():
         some = [tagged[i] for i in rng.permutation(len(tagged))[:n]]
         write_atomically(path, _labelled(teacher, some))
     taught = [_read(line, f"{path}: line {number}") for number, line in enumerate(read_lines(path), start=1)]
     if not taught:
-        raise InputError(f"{path}: empty: of {n} sentences the teacher was sure of none")
+        raise InputError(f"{path}: empty: the teacher was unsure of all {n} sentences")
     return taught
 
 
 def reconciled(listed: Iterable[Mention], marked: Iterable[Mention]) -> tuple[Mention, ...] | None:
-    """What the lexicon lists and what the teacher marks, as one; None where the teacher is unsure.
+    """Merge the lexicon's mentions with the teacher's; None if the teacher is unsure.
 
-    Where both have the same span, a listed drug or brand is what the lexicon says. Where spans only overlap,
-    the teacher, who has seen the context, is right.
+    On the same span, the lexicon decides the type if it lists a drug or a brand. On overlapping spans the
+    teacher is right, since it has seen the context.
     """
     kinds = {m.spans: m.type for m in listed if m.type in LISTED_WHOLE}
     kept: list[Mention] = []

@@ -1,10 +1,10 @@
 """The bundled model's tokenizer: byte-level BPE, and control tokens for everything that is not text.
 
-GPT-2's pre-tokenisation (words carry their leading space) is what llama.cpp reproduces id for id. Opening
-tags come in two forms, ` <drug>` and `<drug>`: the first takes the space before the name into itself, so that
-every other word of the answer keeps the ids that it has in the prompt.
+It splits text into words as GPT-2 does (a word carries its leading space), which llama.cpp reproduces id for
+id. Opening tags come in two forms, ` <drug>` and `<drug>`. The first absorbs the space before the name, so
+that every other word of the answer keeps the ids it has in the prompt.
 
-Text never becomes a control token: `encode` reads `<drug>` as the six characters that it is.
+Text never becomes a control token: `encode` reads `<drug>` as six characters.
 """
 
 from __future__ import annotations
@@ -13,39 +13,49 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from tokenizers import AddedToken, Tokenizer
 from tokenizers.decoders import ByteLevel as ByteLevelDecoder
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
+from transformers import PreTrainedTokenizerFast
 
+from ...backends.transformers.vocabulary import vocabulary_of_tokenizer
 from ...errors import ModelError
 from ...schema import DDI, EntityType, Schema
-from ...vocabulary import Vocabulary, bytes_of_byte_level
+from ...vocabulary import Vocabulary
+from ..targets import TargetWriter
 
 CHEMICAL = Schema(
     name="chemical",
     types=(EntityType(name="chemical", description="a named chemical substance"),),
 )
-"""What the other annotated corpora agree on. Learnt beside DDI, told apart by a task token of its own."""
+"""The one type that all other annotated corpora share: a second task beside DDI, with its own task token."""
 
 PAD, END, SEPARATOR = "<|pad|>", "<|end|>", "<|sep|>"
 TASKS = {DDI.name: SEPARATOR, CHEMICAL.name: "<|chemical|>"}
-"""Schema name -> the token that stands between the sentence and its answer."""
+"""Schema name -> the task token, which separates the sentence from its answer."""
 
-CHAT_TEMPLATE = "{{ messages[-1]['content'] }}" + SEPARATOR
-"""The prompt: the sentence, the separator. Instructions and examples are in the weights."""
+
+def chat_template(schema: Schema = DDI) -> str:
+    """The prompt: the sentence, then the task token. Instructions and examples are in the weights."""
+    return "{{ messages[-1]['content'] }}" + TASKS[schema.name]
+
+
+CHAT_TEMPLATE = chat_template()
+"""The template that ships in the model's GGUF."""
 
 
 def control_tokens(schemas: Sequence[Schema] = (DDI, CHEMICAL)) -> list[str]:
-    """The texts of the control tokens, in the order of their ids."""
+    """Spell out the control tokens, in the order of their ids."""
     tags = [tag for s in schemas for t in s.type_names for tag in (f" <{t}>", f"<{t}>", f"</{t}>")]
     return [PAD, END, *TASKS.values(), *tags]
 
 
 def train_tokenizer(texts: Iterable[str], *, size: int = 8000) -> ModelTokenizer:
-    """A tokenizer of `size` ids, control tokens included, the same for the same texts."""
+    """Train a tokenizer of `size` ids, control tokens included; the same texts give the same tokenizer."""
     controls = control_tokens()
     tokenizer = Tokenizer(BPE())
     tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
@@ -61,7 +71,7 @@ def train_tokenizer(texts: Iterable[str], *, size: int = 8000) -> ModelTokenizer
 
 @dataclass(frozen=True)
 class TagIds:
-    """Ids of one schema's tags, each in the order of the schema's types."""
+    """Ids of one schema's tags, in the order of its types."""
 
     open_after_space: tuple[int, ...]
     open_bare: tuple[int, ...]
@@ -69,7 +79,7 @@ class TagIds:
 
 
 class ModelTokenizer:
-    """Text to ids and control texts to ids, kept apart."""
+    """Maps text to ids, and control tokens to ids, without ever mixing the two."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
@@ -91,18 +101,18 @@ class ModelTokenizer:
         self.tokenizer.save(str(path))
 
     def encode(self, text: str) -> list[int]:
-        """Ids of the text as text: what spells a control token becomes ordinary tokens."""
+        """Encode text as text: a spelt-out control token becomes ordinary tokens."""
         return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
     def control(self, text: str) -> int:
-        """Id of a control token; ModelError if the tokenizer lacks it."""
+        """Look up a control token; ModelError if the tokenizer lacks it."""
         token_id = self.tokenizer.token_to_id(text)
         if token_id is None:
             raise ModelError(f"the tokenizer has no control token {text!r}")
         return int(token_id)
 
     def tags(self, schema: Schema) -> TagIds:
-        """Ids of the schema's tags."""
+        """Look up the schema's tags."""
         names = schema.type_names
         return TagIds(
             open_after_space=tuple(self.control(f" <{name}>") for name in names),
@@ -110,15 +120,23 @@ class ModelTokenizer:
             close=tuple(self.control(f"</{name}>") for name in names),
         )
 
+    def for_transformers(self, n_context: int | None = None) -> Any:
+        """Wrap the tokenizer for transformers, with the chat template. n_context: longest text in tokens."""
+        wrapped: Any = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+            tokenizer_object=self.tokenizer,
+            eos_token=END,
+            pad_token=PAD,
+            clean_up_tokenization_spaces=False,
+            model_max_length=n_context,
+        )
+        wrapped.chat_template = CHAT_TEMPLATE
+        return wrapped
+
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        """The same tokens as the decoders see them."""
-        by_text = self.tokenizer.get_vocab(with_added_tokens=True)
-        texts = sorted(by_text, key=by_text.__getitem__)
-        pieces = [bytes_of_byte_level(text) for text in texts[: self.n_text_tokens]]
-        return Vocabulary(
-            [*pieces, *(text.encode() for text in texts[self.n_text_tokens :])],
-            control_ids=range(self.n_text_tokens, self.n_tokens),
-            stop_ids=[self.end],
-            tokenize=self.encode,
-        )
+        """The tokens as decoding sees them."""
+        return vocabulary_of_tokenizer(self.for_transformers())
+
+    def target_writer(self, schema: Schema) -> TargetWriter:
+        """Make a writer of training examples in one of the schemas of `TASKS`."""
+        return TargetWriter(self.vocabulary, chat_template(schema), schema=schema)

@@ -1,7 +1,7 @@
-"""The training loop: stages one after the other, checkpoints between chunks, a log line for each stretch.
+"""The training loop: stages in order, checkpoints between chunks, a log line per chunk.
 
-A chunk is a few batches made from its own seed, so a run that is killed goes on from its last checkpoint
-exactly as it would have gone (on CPU, with budgets in tokens; budgets in minutes depend on the clock).
+A chunk is a few batches made from its own seed, so a killed run continues from its last checkpoint exactly as
+it would have gone on (on CPU and with budgets in tokens; budgets in minutes depend on the clock).
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from .sources import Source
 class Stage:
     """One part of the training.
 
-    minutes, n_tokens: the budget, whichever is given; padding and prompt count as tokens.
-    rate: Muon's learning rate at the start; it falls linearly to `last` times itself. That of the embeddings
-    (AdamW) is two thirds of it.
+    minutes, n_tokens: the budget; give either. Padding and prompt count as tokens.
+    rate: Muon's learning rate at the start; it falls linearly to `last` times that. AdamW (embeddings and
+        norms) gets two thirds of it.
     """
 
     name: str
@@ -44,8 +44,8 @@ class Stage:
 
 
 @dataclass
-class Progress:
-    """Where a run is. Saved with every checkpoint."""
+class TrainingState:
+    """How far a run has come. Saved with every checkpoint."""
 
     stage: int = 0
     chunk: int = 0
@@ -53,7 +53,7 @@ class Progress:
     seconds: float = 0.0
 
     def share(self, stage: Stage) -> float:
-        """The part of the stage's budget that is spent."""
+        """Return the share of the stage's budget that is spent."""
         by_time = self.seconds / 60 / stage.minutes if stage.minutes else 0.0
         by_tokens = self.n_tokens / stage.n_tokens if stage.n_tokens else 0.0
         return max(by_time, by_tokens, 0.0 if stage.minutes or stage.n_tokens else 1.0)
@@ -61,7 +61,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class StageSummary:
-    """What a finished stage was. Losses in nats, means over its last chunks."""
+    """Figures of a finished stage. Losses are in nats, means over its last chunks."""
 
     name: str
     n_tokens: int
@@ -74,12 +74,11 @@ class StageSummary:
 class Trainer:
     """Trains one model through its stages.
 
-    compiled: let torch.compile make the forward and backward pass faster, which takes a minute a stage.
+    compiled: speed up forward and backward passes with torch.compile, which takes a minute per stage.
     finished: a summary of each stage that is done.
     """
 
     SUMMARY_CHUNKS = 5
-
     CHUNK_BATCHES = 8
     WARM_UP_STEPS = 20
 
@@ -101,7 +100,7 @@ class Trainer:
         self.checkpoint_every_s = checkpoint_every_s
         self.compiled = compiled
         self.log = log
-        self.progress = Progress()
+        self.state = TrainingState()
         self.optimisers = _optimisers(model)
         self.n_steps = 0
         self.finished: list[StageSummary] = []
@@ -109,31 +108,31 @@ class Trainer:
         self._saved_at = time.monotonic()
 
     def run(self, stages: Sequence[Stage], after_stage: Callable[[Stage], None] = lambda stage: None) -> None:
-        """Go through the stages from where the progress stands."""
+        """Run the stages that are left."""
         torch.manual_seed(self.seed)
         if self.checkpoint.exists():
             self.resume(stages)
         self.model.train()
-        while self.progress.stage < len(stages):
-            stage = stages[self.progress.stage]
+        while self.state.stage < len(stages):
+            stage = stages[self.state.stage]
             with dropout(self.model, stage.dropout):
                 if self.compiled:
-                    torch.compiler.reset()  # what was compiled before knows nothing of this stage's dropout
+                    torch.compiler.reset()  # code compiled earlier does not have this stage's dropout
                     self.model.model.compile(dynamic=True)
-                while self.progress.share(stage) < 1:
+                while self.state.share(stage) < 1:
                     self._chunk(stage)
                     if time.monotonic() - self._saved_at > self.checkpoint_every_s:
                         self.save(stages)
             self._finish(stage)
             after_stage(stage)
-            self.progress = Progress(stage=self.progress.stage + 1)
+            self.state = TrainingState(stage=self.state.stage + 1)
             self.save(stages)
 
     def _finish(self, stage: Stage) -> None:
-        """Keep what the stage was, unless it had no budget."""
+        """Record the stage's summary, unless it had no budget."""
         if self._latest:
             decision, copy = np.mean(self._latest[-self.SUMMARY_CHUNKS :], axis=0).tolist()
-            done = self.progress
+            done = self.state
             self.finished.append(
                 StageSummary(stage.name, done.n_tokens, done.seconds, stage.rate, decision, copy)
             )
@@ -142,7 +141,7 @@ class Trainer:
     def _chunk(self, stage: Stage) -> None:
         """Train on one chunk of fresh examples and log its mean losses."""
         began = time.monotonic()
-        rng = np.random.default_rng([self.seed, self.progress.stage, self.progress.chunk])
+        rng = np.random.default_rng([self.seed, self.state.stage, self.state.chunk])
         examples = stage.source.chunk(stage.batch_tokens * self.CHUNK_BATCHES, rng)
         sums, n_batches, n_tokens = np.zeros(3), 0, 0
         for batch in bucketed(examples, stage.batch_tokens, self.pad, rng):
@@ -154,22 +153,22 @@ class Trainer:
             sums, n_batches, n_tokens = sums + values, n_batches + 1, n_tokens + batch.ids.size
         decision, answer, prompt = (sums / n_batches).tolist()
         seconds = time.monotonic() - began
-        self.progress.chunk += 1
-        self.progress.n_tokens += n_tokens
-        self.progress.seconds += seconds
+        self.state.chunk += 1
+        self.state.n_tokens += n_tokens
+        self.state.seconds += seconds
         stage.source.learnt(answer)
         self._latest = [*self._latest[1 - self.SUMMARY_CHUNKS :], (decision, answer)]
         self.log(
-            f"{stage.name} {100 * self.progress.share(stage):.0f}% chunk {self.progress.chunk} "
-            f"tokens {self.progress.n_tokens} {n_tokens / seconds:.0f}/s decision {decision:.4f} "
+            f"{stage.name} {100 * self.state.share(stage):.0f}% chunk {self.state.chunk} "
+            f"tokens {self.state.n_tokens} {n_tokens / seconds:.0f}/s decision {decision:.4f} "
             f"copy {answer:.4f} text {prompt:.3f} {stage.source.state or ''}"
         )
 
     def _step(self, loss: torch.Tensor) -> None:
         if not torch.isfinite(loss):
             raise ModelError(
-                f"the loss is {loss.item()} at step {self.n_steps}; "
-                f"the last good checkpoint is {self.checkpoint}"
+                f"the loss is {loss.item()} at step {self.n_steps}; the last good checkpoint is "
+                f"{self.checkpoint}"
             )
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -179,7 +178,7 @@ class Trainer:
         self.n_steps += 1
 
     def _set_rates(self, stage: Stage) -> None:
-        share = min(self.progress.share(stage), 1.0)
+        share = min(self.state.share(stage), 1.0)
         factor = (1 - share * (1 - stage.last)) * min(1.0, (self.n_steps + 1) / self.WARM_UP_STEPS)
         for optimiser, relative in zip(self.optimisers, (1.0, 2 / 3), strict=True):
             for group in optimiser.param_groups:
@@ -188,12 +187,12 @@ class Trainer:
     # ---- checkpoints
 
     def save(self, stages: Sequence[Stage]) -> None:
-        """Write everything that the rest of the run depends on, and only then replace the last checkpoint."""
+        """Write everything that the rest of the run depends on, then replace the last checkpoint."""
         partial = self.checkpoint.with_name(self.checkpoint.name + ".partial")
         content = {
             "model": self.model.state_dict(),
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
-            "progress": vars(self.progress),
+            "progress": vars(self.state),
             "n_steps": self.n_steps,
             "sources": {stage.name: stage.source.state for stage in stages},
             "random": torch.get_rng_state(),
@@ -208,23 +207,23 @@ class Trainer:
         self._saved_at = time.monotonic()
 
     def resume(self, stages: Sequence[Stage]) -> None:
-        """Put back the state of the last checkpoint."""
+        """Restore the last checkpoint."""
         content = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
         self.model.load_state_dict(content["model"])
         for optimiser, state in zip(self.optimisers, content["optimisers"], strict=True):
             optimiser.load_state_dict(state)
-        self.progress = Progress(**content["progress"])
+        self.state = TrainingState(**content["progress"])
         self.n_steps = content["n_steps"]
         for stage in stages:
             stage.source.state.update(content["sources"].get(stage.name, {}))
         torch.set_rng_state(content["random"])
         self.finished = [StageSummary(**summary) for summary in content["finished"]]
         self._latest = [(decision, copy) for decision, copy in content["latest"]]
-        self.log(f"resumed at stage {self.progress.stage}, chunk {self.progress.chunk}")
+        self.log(f"resumed at stage {self.state.stage}, chunk {self.state.chunk}")
 
 
 def _optimisers(model: Any) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices of the blocks, AdamW for embeddings and norms."""
+    """Make Muon for the matrices of the blocks, AdamW for embeddings and norms."""
     named = list(model.named_parameters())
     matrices = [p for name, p in named if p.ndim == 2 and "embed_tokens" not in name]
     others = [p for name, p in named if p.ndim != 2 or "embed_tokens" in name]

@@ -1,4 +1,4 @@
-"""A causal language model with a fresh LoRA adapter, ready to be trained (QLoRA: frozen in 4 bits below)."""
+"""Loads a causal language model with a new LoRA adapter, ready for training (with 4-bit weights: QLoRA)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ALL_LINEAR = "all-linear"
 
 @dataclass(frozen=True)
 class Lora:
-    """Shape of an adapter. targets: names of layers, or `all-linear` (all but the output layer)."""
+    """Shape of an adapter. targets: names of layers, or `all-linear` for all but the output layer."""
 
     rank: int = 32
     alpha: int = 64
@@ -30,9 +30,9 @@ class Lora:
 
 @dataclass(frozen=True)
 class AdaptedModel:
-    """peft: the model with its adapter, to train and to save. loaded: the same, to decode with.
+    """A model with its adapter.
 
-    head: the output layer.
+    peft: to train and to save. loaded: the same model, to decode with. head: its output layer.
     """
 
     peft: Any
@@ -41,14 +41,14 @@ class AdaptedModel:
 
 
 def training_device(device: str) -> torch.device:
-    """As `pick_device`; under torchrun each process has a graphics card of its own."""
+    """Pick a device like `pick_device`; under torchrun each process gets its own GPU."""
     rank = os.environ.get("LOCAL_RANK")
     found = pick_device(device)
     return torch.device("cuda", int(rank or 0)) if found.type == "cuda" else found
 
 
 def training_precision(device: torch.device) -> torch.dtype:
-    """bfloat16 where the hardware has it, else half precision on a graphics card; float32 on a processor."""
+    """float32 on CPU; on GPU bfloat16 if the hardware has it, else float16."""
     if device.type == "cpu":
         return torch.float32
     return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
@@ -63,7 +63,7 @@ def load_for_training(
     checkpointing: bool,
     trust_remote_code: bool = False,
 ) -> AdaptedModel:
-    """Load the base model, frozen, and add an adapter that changes nothing yet. Raises ModelError."""
+    """Load the base model, frozen, and add an adapter that has no effect yet. Raises ModelError."""
     require("peft", "train")
     from peft import LoraConfig, get_peft_model
 
@@ -98,19 +98,19 @@ def load_for_training(
 
 
 def save_adapter(peft: Any, folder: Path) -> None:
-    """Put the adapter's weights and configuration in place, each whole at any moment."""
+    """Save the adapter's weights and configuration; each file is complete at any moment."""
     part = folder / ".part"
     with quiet():
         peft.save_pretrained(part)
     for name in ("adapter_model.safetensors", "adapter_config.json"):
         os.replace(part / name, folder / name)
-    shutil.rmtree(part)  # with peft's own page about the adapter, which knows nothing of this training
+    shutil.rmtree(part)  # with peft's generic README
 
 
 def _checkpoint_activations(model: Any) -> None:
-    """Keep each layer's input alone and compute the rest again in the backward pass."""
+    """Keep only the inputs of each layer, and recompute the rest in the backward pass."""
     options = {"use_reentrant": False}
-    if hasattr(model, "activation_checkpointing_enable"):  # transformers 5.23; until then the other name
+    if hasattr(model, "activation_checkpointing_enable"):  # transformers 5.23 renamed it
         model.activation_checkpointing_enable(activation_checkpointing_kwargs=options)
     else:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=options)

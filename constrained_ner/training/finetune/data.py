@@ -1,4 +1,4 @@
-"""What a fine-tuning learns from and measures on: read, checked, and said."""
+"""Reads and checks what a fine-tuning learns from and measures on, and reports it."""
 
 from __future__ import annotations
 
@@ -10,58 +10,64 @@ from ...data import Sentence
 from ...errors import InputError, SchemaError
 from ...formats.ddi import read_ddi
 from ...schema import Schema
-from .chat_targets import ChatExamples
+from ..targets import WrittenTargets
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 def read(path: Path) -> list[Sentence]:
-    """The sentences of DDI XML. Raises InputError where none has a mention."""
+    """Read the sentences of DDI XML. Raises InputError if none has a mention."""
     sentences = [sentence for document in read_ddi(path) for sentence in document]
     if not any(sentence.mentions for sentence in sentences):
-        raise InputError(f"{path}: no entity in its {len(sentences)} sentences: nothing to learn or measure")
+        raise InputError(
+            f"{path}: no entity in its {len(sentences)} sentences, so there is nothing to learn or measure"
+        )
     return sentences
 
 
-def check_types(path: Path, sentences: Sequence[Sentence], schema: Schema, say: Say) -> None:
-    """Say which types data or schema lack; SchemaError where they have none in common."""
+def check_types(path: Path, sentences: Sequence[Sentence], schema: Schema, log: Log) -> None:
+    """Report types that the data or the schema lacks. Raises SchemaError if they have none in common."""
     counts = Counter(m.type for s in sentences for m in s.mentions)
     unknown = [t for t in sorted(counts) if t not in schema.type_names]
     unseen = [t for t in schema.type_names if t not in counts]
     if len(unseen) == len(schema.types):
         raise SchemaError(
-            f"{path}: has the types {', '.join(sorted(counts))}, and the schema {schema.name} none of them"
+            f"{path}: the schema {schema.name} has none of its types, {', '.join(sorted(counts))}"
         )
     for t in unknown:
-        say(f"warning: {path}: type {t} ({counts[t]} mentions) is not in the schema {schema.name}: left out")
+        log(
+            f"warning: {path}: type {t} is not in the schema {schema.name}; {counts[t]} mentions are left out"
+        )
     for t in unseen:
-        say(f"warning: {path}: no mention of type {t} of the schema {schema.name}: it will not be learnt")
+        log(f"warning: {path}: no mention of type {t} of the schema {schema.name}, so it will not be learnt")
 
 
-def report_examples(written: ChatExamples, path: Path, say: Say) -> None:
-    """Say how much there is to learn from, and what was left out; InputError where nothing is left."""
+def report_examples(written: WrittenTargets, path: Path, log: Log) -> None:
+    """Report how much there is to learn from and what was left out. Raises InputError if nothing is left."""
     require_examples(written, path)
     n_tokens = max(len(e.ids) for e in written.examples)
     n_decisions = sum(len(e.decisions) for e in written.examples)
-    say(
+    log(
         f"{len(written.examples)} examples, {n_decisions} decisions, at most {n_tokens} tokens; "
         "every answer is legal"
     )
     for reason, n in written.refused.most_common():
-        say(f"warning: {n} mentions cannot be written as tags and are left out: {reason}")
+        log(f"warning: {n} mentions cannot be written as tags and are left out: {reason}")
     for sentence_id, reason in written.dropped:
-        say(f"warning: sentence {sentence_id} is left out: {reason}")
+        log(f"warning: sentence {sentence_id} is left out: {reason}")
 
 
-def require_examples(written: ChatExamples, path: Path) -> None:
-    """InputError where every sentence of a file was left out."""
+def require_examples(written: WrittenTargets, path: Path) -> None:
+    """Raise InputError if every sentence of a file was left out."""
     if not written.examples:
         sentence_id, reason = written.dropped[0]
-        raise InputError(f"{path}: sentence {sentence_id}: {reason}; nothing is left to learn or measure")
+        raise InputError(
+            f"{path}: sentence {sentence_id}: {reason}; no other sentence is left to learn or measure"
+        )
 
 
 def every_kth(sentences: Sequence[Sentence], n_most: int | None) -> list[Sentence]:
-    """Sentences from all over the file."""
+    """Take `n_most` sentences evenly spread over the file; None takes all."""
     if n_most is None or n_most >= len(sentences):
         return list(sentences)
     return [sentences[i * len(sentences) // n_most] for i in range(n_most)]

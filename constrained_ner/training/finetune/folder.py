@@ -1,8 +1,8 @@
-"""A fine-tuning's settings, its record, and the folder that keeps both.
+"""A fine-tuning's settings, its record, and the folder that holds both.
 
-OUT/settings.json    what it was begun with, so that nobody goes on with anything else
-OUT/training.json    how it went; its presence says that the training is finished
-OUT/checkpoints/     where it is to go on; without one, and without an adapter, nothing was begun
+OUT/settings.json    the settings it began with, which a resumed run must share
+OUT/training.json    how it went; it exists only when the training is finished
+OUT/checkpoints/     where a run continues; with no checkpoint and no adapter, nothing has been trained
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ...backends.transformers.model import Quantize
 from ...errors import InputError, OutputError
 from ...files import file_hash, first_misfit, write_atomically
+from ..losses import Loss
+from .checkpoints import last_checkpoint
 from .selection import Select
-from .trainer import Loss, last_checkpoint
 
 SETTINGS_FILE, RECORD_FILE, CHECKPOINTS = "settings.json", "training.json", "checkpoints"
 
 
-class Settings(BaseModel):
-    """Everything that decides what comes out. See `bin/finetune --help`."""
+class FinetuneSettings(BaseModel):
+    """Everything that decides the result. See `bin/finetune --help`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -57,12 +58,12 @@ class Settings(BaseModel):
 class TrainingRecord(BaseModel):
     """How a training went.
 
-    refused: reason -> mentions that tags cannot express. dropped: (sentence id, reason).
-    epochs: figures of each evaluation. best: of the one whose adapter is kept.
-    elapsed_s, peak_memory_bytes: of the last run alone, where it was resumed.
+    refused: reason -> number of mentions that tags cannot express. dropped: (sentence id, reason).
+    epochs: figures of each evaluation. best: figures of the one whose adapter is kept.
+    elapsed_s, peak_memory_bytes: only of the last run, if the training was resumed.
     """
 
-    settings: Settings
+    settings: FinetuneSettings
     n_examples: int
     n_val: int
     refused: dict[str, int]
@@ -75,12 +76,12 @@ class TrainingRecord(BaseModel):
 
 
 def is_first_process() -> bool:
-    """Whether this process prepares the folder and speaks; under torchrun there are several."""
+    """Whether this process prepares the folder and logs. Under torchrun there are several."""
     return os.environ.get("RANK", "0") == "0"
 
 
-def prepare(out: Path, settings: Settings, resume: bool) -> TrainingRecord | None:
-    """Make the folder, or check what is there. The record, if this training is finished already."""
+def prepare(out: Path, settings: FinetuneSettings, resume: bool) -> TrainingRecord | None:
+    """Make the folder, or check what is there. Returns the record if this training is already finished."""
     content = {
         **settings.model_dump(mode="json", exclude={"device", "save_steps"}),
         "train_sha256": file_hash(settings.train),
@@ -88,20 +89,20 @@ def prepare(out: Path, settings: Settings, resume: bool) -> TrainingRecord | Non
     }
     path = out / SETTINGS_FILE
     if not is_first_process():
-        return finished(out) if resume else None  # the first one checks for all
+        return finished(out) if resume else None  # the first process checks for all
     if not path.exists():
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OutputError(f"{out}: cannot be made: {error.strerror}") from None
+            raise OutputError(f"{out}: cannot be created: {error.strerror}") from None
         if any(out.iterdir()):
-            raise OutputError(f"{out}: is not empty, and holds no training to go on with")
-    if not _holds_training(out):  # it may have failed at a misspelt model: what is asked now counts
+            raise OutputError(f"{out}: not empty, but holds no training; choose another --out")
+    if not _holds_training(out):  # an earlier run may have failed early: the new settings count
         write_atomically(path, [_Started(content=content).model_dump_json(indent=2), "\n"])
         return None
     if not resume:
         raise OutputError(
-            f"{out}: a training was begun here; --resume goes on with it, or name another --out"
+            f"{out}: holds an earlier training; pass --resume to continue it, or choose another --out"
         )
     try:
         before = _Started.model_validate_json(path.read_bytes()).content
@@ -110,20 +111,20 @@ def prepare(out: Path, settings: Settings, resume: bool) -> TrainingRecord | Non
     for name, now in content.items():
         if before.get(name) != now:
             raise OutputError(
-                f"{out}: {name} was {before.get(name)} when this training began, and is {now}: --resume "
-                "goes on as it was begun"
+                f"{out}: {name} was {before.get(name)} when this training began, now it is {now}; "
+                "--resume needs the same settings"
             )
     return finished(out)
 
 
 def _holds_training(out: Path) -> bool:
-    """Whether anything would be lost if the training began anew."""
+    """Whether starting anew would lose anything."""
     kept = ("adapter_model.safetensors", RECORD_FILE)
     return last_checkpoint(out / CHECKPOINTS) is not None or any((out / name).exists() for name in kept)
 
 
 def finished(out: Path) -> TrainingRecord | None:
-    """The record of a training that was brought to its end, None before that."""
+    """Read the record of a finished training; None if it is not finished."""
     record = out / RECORD_FILE
     if not record.exists():
         return None

@@ -1,7 +1,7 @@
-"""How much memory a fine-tuning will take, from the model's configuration alone.
+"""Estimates how much memory a fine-tuning will take, from the model's configuration.
 
-Sizes of the weights are exact (the model is built without memory for them). Activations are an estimate,
-for attention that does not keep its scores.
+Sizes of weights are exact: the model is built without memory for them. Activations are an estimate for
+attention that does not store its scores.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import torch
 from transformers import AutoModelForCausalLM
 
 _FLOAT = 4
-_BITS_PER_WEIGHT = {"4bit": 4.127, "8bit": 8.0}  # nf4 in blocks of 64, their scales quantised again
+_BITS_PER_WEIGHT = {"4bit": 4.127, "8bit": 8.0}  # nf4 in blocks of 64, with quantised scales
 _COPIES_OF_LOGITS = 3  # logits, their softmax, and its gradient
 
 
 @dataclass(frozen=True)
 class ModelShape:
-    """What matters of a model.
+    """What matters about a model.
 
-    linear: (rows, columns) of every linear layer but the output. n_other: parameters in none of them.
+    linear: (rows, columns) of every linear layer except the output. n_other: number of other parameters.
     """
 
     linear: tuple[tuple[int, int], ...]
@@ -33,7 +33,7 @@ class ModelShape:
 
     @classmethod
     def of(cls, config: Any, *, trust_remote_code: bool = False) -> ModelShape:
-        """The shape of a configuration; no weights are read or made."""
+        """Get the shape from a configuration; no weights are read or made."""
         auto: Any = AutoModelForCausalLM
         with torch.device("meta"):
             model = auto.from_config(config, trust_remote_code=trust_remote_code)
@@ -51,11 +51,11 @@ class ModelShape:
 
 
 @dataclass(frozen=True)
-class Load:
+class Workload:
     """What a training asks of the model.
 
     bytes_per_number: of weights and activations. n_columns: tokens of the longest example.
-    n_whole: places a sentence where the whole vocabulary is predicted.
+    n_whole: places per sentence at which the whole vocabulary is predicted.
     """
 
     rank: int
@@ -70,7 +70,7 @@ class Load:
 
 @dataclass(frozen=True)
 class MemoryEstimate:
-    """Bytes."""
+    """Bytes of each part."""
 
     weights: int
     adapter: int
@@ -89,42 +89,42 @@ class MemoryEstimate:
         )
 
 
-def estimate(shape: ModelShape, load: Load) -> MemoryEstimate:
-    """The peak of a training step."""
+def estimate(shape: ModelShape, workload: Workload) -> MemoryEstimate:
+    """Estimate the peak of a training step."""
     n_linear = sum(rows * columns for rows, columns in shape.linear)
-    bits = _BITS_PER_WEIGHT.get(load.quantize or "", 8.0 * load.bytes_per_number)
-    n_adapter = load.rank * sum(rows + columns for rows, columns in shape.linear)
-    n_columns = load.batch * load.n_columns
-    at_work = _kept_by_a_layer(shape, load)
-    kept = shape.n_layers * (shape.n_hidden if load.checkpointing else at_work) + at_work
+    bits = _BITS_PER_WEIGHT.get(workload.quantize or "", 8.0 * workload.bytes_per_number)
+    n_adapter = workload.rank * sum(rows + columns for rows, columns in shape.linear)
+    n_columns = workload.batch * workload.n_columns
+    at_work = _kept_by_a_layer(shape, workload)
+    kept = shape.n_layers * (shape.n_hidden if workload.checkpointing else at_work) + at_work
     return MemoryEstimate(
-        weights=int(n_linear * bits / 8) + shape.n_other * load.bytes_per_number,
-        adapter=n_adapter * 4 * _FLOAT,  # itself, its gradient, Adam's two moments
-        activations=n_columns * kept * load.bytes_per_number,
-        logits=load.batch * load.n_whole * shape.n_tokens * _COPIES_OF_LOGITS * _FLOAT,
+        weights=int(n_linear * bits / 8) + shape.n_other * workload.bytes_per_number,
+        adapter=n_adapter * 4 * _FLOAT,  # weights, gradient, Adam's two moments
+        activations=n_columns * kept * workload.bytes_per_number,
+        logits=workload.batch * workload.n_whole * shape.n_tokens * _COPIES_OF_LOGITS * _FLOAT,
     )
 
 
-def _kept_by_a_layer(shape: ModelShape, load: Load) -> int:
-    """Numbers a token that a layer keeps for the backward pass.
+def _kept_by_a_layer(shape: ModelShape, workload: Workload) -> int:
+    """Count the numbers per token that a layer keeps for the backward pass.
 
-    Inputs and outputs of the linear layers, the inputs again where dropout stands before the adapter, norms
-    and residuals; within 20 % of what Llamas of several shapes were seen to keep.
+    Inputs and outputs of the linear layers, the inputs again if the adapter has dropout, norms and residuals.
+    Within 20 % of what Llamas of several shapes were measured to keep.
     """
-    times = 2 if load.dropout else 1
+    times = 2 if workload.dropout else 1
     linear = sum(rows + times * columns for rows, columns in shape.linear)
     return linear // shape.n_layers + 4 * shape.n_hidden
 
 
-def savings(shape: ModelShape, load: Load, n_whole_legal: int) -> Iterator[str]:
-    """Settings that take less memory, each with what it saves alone, the largest first."""
-    now = estimate(shape, load).total
+def savings(shape: ModelShape, workload: Workload, n_whole_legal: int) -> Iterator[str]:
+    """Yield options that take less memory, each with what it saves by itself, largest first."""
+    now = estimate(shape, workload).total
     others = {
-        "--quantize 4bit": replace(load, quantize="4bit"),
-        "--batch 1 with a larger --grad-accum": replace(load, batch=1),
-        "--checkpointing": replace(load, checkpointing=True),
-        "--loss legal": replace(load, n_whole=n_whole_legal),
-        "--rank 8": replace(load, rank=min(8, load.rank)),
+        "--quantize 4bit": replace(workload, quantize="4bit"),
+        "--batch 1 with a larger --grad-accum": replace(workload, batch=1),
+        "--checkpointing": replace(workload, checkpointing=True),
+        "--loss legal": replace(workload, n_whole=n_whole_legal),
+        "--rank 8": replace(workload, rank=min(8, workload.rank)),
     }
     saved = {setting: now - estimate(shape, other).total for setting, other in others.items()}
     for setting, n_bytes in sorted(saved.items(), key=lambda item: -item[1]):

@@ -1,4 +1,4 @@
-"""Which sentences to train on, where not all of them."""
+"""Selects the sentences to train on."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Select = Literal["all", "random", "balanced"]
 
 
 def select(sentences: Sequence[Sentence], how: Select, n_most: int | None, seed: int) -> list[Sentence]:
-    """At most `n_most` sentences, always the same ones for the same seed, in the order of the file.
+    """Select at most `n_most` sentences, the same ones for the same seed, in the order of the file.
 
-    all: the first ones. random: any. balanced: see `_balanced`.
+    all: the first ones. random: any. balanced: see `_balanced`. Raises UserError.
     """
     if how == "balanced" and n_most is None:
-        raise UserError("--select balanced needs --max-examples: all sentences together are as they are")
+        raise UserError("--select balanced needs --max-examples, since it chooses among the sentences")
     if n_most is None or n_most >= len(sentences):
         return list(sentences)
     if how == "all":
@@ -31,9 +31,9 @@ def select(sentences: Sequence[Sentence], how: Select, n_most: int | None, seed:
 
 
 def _balanced(sentences: Sequence[Sentence], order: Sequence[int], n_most: int) -> list[int]:
-    """As many mentions of each type as can be had: the next sentence has the type that is rarest so far.
+    """Balance the types: the next sentence always has the type that is rarest so far.
 
-    Sentences without mentions keep their share, since knowing where nothing is has to be learnt, too.
+    Sentences without mentions keep their share, since the model also has to learn where no name is.
     """
     empty = [i for i in order if not sentences[i].mentions]
     n_empty = round(n_most * len(empty) / len(sentences))

@@ -1,4 +1,4 @@
-"""From a model of transformers, and perhaps an adapter, to a GGUF file that llama.cpp reads the same way."""
+"""Exports a transformers model, an adapter merged into it, or an adapter by itself, to a GGUF file."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from .verify import check_model
 ModelType = Literal["f32", "f16", "bf16", "q8_0", "q4_k_m"]
 _EMBEDDINGS, _HEAD = "model.embed_tokens.weight", "lm_head.weight"
 _METADATA_BYTES = 64 << 20  # room for a vocabulary
-_SMALL_SHARE = 0.4  # a Q4_K_M against float16, at most
+_SMALL_SHARE = 0.4  # size of a Q4_K_M relative to float16, at most
 
 OnTensor = Callable[[int, int], None]
 
 
 def _ignore(_n_done: int, _n_total: int) -> None:
-    """Nobody looks on."""
+    """No-op callback."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What has been written. kinds: type -> number of tensors. notes: what the user should know of it."""
+    """What was written. kinds: type -> number of tensors. notes: what the user should know about it."""
 
     path: Path
     architecture: str
@@ -57,12 +57,12 @@ def export_model(
     force: bool = False,
     on_tensor: OnTensor = _ignore,
 ) -> Exported:
-    """Write a model, with an adapter merged into it in float32, as one GGUF file.
+    """Write a model as one GGUF file, with an adapter merged into it in float32.
 
-    model, adapter: folders or hub ids, safetensors alone. on_tensor: called as (written, of how many).
-    force: merge an adapter that was trained on another model.
-    The file is kept only if llama.cpp reads the same token ids from it as the tokenizer gives.
-    Raises UserError in one sentence; nothing is left behind then.
+    model, adapter: folders or hub ids, in safetensors. on_tensor: called with (number written, total).
+    force: merge the adapter even if it was trained on another model.
+    The file is kept only if llama.cpp reads the same token ids from it as the model's tokenizer.
+    Raises UserError and leaves no file behind if anything fails.
     """
     checkpoint = Checkpoint.open(model)
     config = checkpoint.config
@@ -107,19 +107,19 @@ def export_lora(
     force: bool = False,
     on_tensor: OnTensor = _ignore,
 ) -> Exported:
-    """Write an adapter alone as a GGUF LoRA, which llama.cpp adds to any GGUF of the same base model.
+    """Write an adapter as a GGUF LoRA, which llama.cpp can add to any GGUF of the same base model.
 
-    model: the base; its configuration is read, not its weights. force: as in `export_model`.
-    Raises UserError in one sentence.
+    model: the base; only its configuration is read, not its weights. force: as in `export_model`.
+    Raises UserError.
     """
     checkpoint = Checkpoint.open(model)
     family = family_of(model, checkpoint.config, out)
     lora = _adapter_of(checkpoint, adapter, force)
     lora.check_fits(checkpoint.shapes, tied=checkpoint.config.tie_word_embeddings)
-    brought = next(_brought(lora, checkpoint), None)
-    if brought is not None:
+    replaced = next(_replaced_weights(lora, checkpoint), None)
+    if replaced is not None:
         raise ModelError(
-            f"{adapter}: brings {brought} whole, which a GGUF LoRA cannot hold: export the merged model"
+            f"{adapter}: replaces {replaced}, which a GGUF LoRA cannot do; export the merged model instead"
         )
     tensors = _lora_tensors(checkpoint, family, lora)
     writer = GGUFWriter(None, family.name)
@@ -141,15 +141,15 @@ def _adapter_of(base: Checkpoint, adapter: str, force: bool) -> LoraAdapter:
     return lora
 
 
-def _brought(lora: LoraAdapter, base: Checkpoint) -> Iterator[str]:
-    """Weights that the adapter brings and the base model lacks; peft saves some that are unchanged."""
+def _replaced_weights(lora: LoraAdapter, base: Checkpoint) -> Iterator[str]:
+    """Yield the weights that the adapter really replaces; peft also saves some that are unchanged."""
     for name in lora.replaced:
         if name not in base.weights or not np.array_equal(lora.replacement(name), base.weights.read(name)):
             yield name
 
 
 def _add_training(writer: GGUFWriter, lora: LoraAdapter | None, base: Checkpoint | None = None) -> None:
-    """What the adapter was trained for, and the temperature that makes its confidences true."""
+    """Add what the adapter was trained for, and the temperature that calibrates its confidence."""
     card = lora.card if lora else None
     if card is not None:
         writer.add_string(ADAPTER_KEY, card.model_dump_json())
@@ -159,7 +159,7 @@ def _add_training(writer: GGUFWriter, lora: LoraAdapter | None, base: Checkpoint
 
 
 def _model_tensors(checkpoint: Checkpoint, family: Family, lora: LoraAdapter | None) -> list[Tensor]:
-    """Every tensor of the file, in the model's order, none read yet."""
+    """List all tensors of the file, in the model's order, without reading any."""
     config, shapes = checkpoint.config, dict(checkpoint.shapes)
     replaced = set(lora.replaced) if lora else set()
     if lora:
@@ -169,12 +169,12 @@ def _model_tensors(checkpoint: Checkpoint, family: Family, lora: LoraAdapter | N
     if config.tie_word_embeddings:
         if replaced.isdisjoint((_EMBEDDINGS, _HEAD)):
             del shapes[_HEAD]
-        else:  # peft's copies are no longer tied: the other one keeps the base model's weights
+        else:  # peft's copy is no longer tied; the other one keeps the base model's weights
             stored[_HEAD] = _EMBEDDINGS
     missing = sorted(n for n in shapes if n not in replaced and stored[n] not in checkpoint.weights)
     if missing:
         raise ModelError(
-            f"{checkpoint.name}: the weights lack {len(missing)} tensors, {missing[0]} among them"
+            f"{checkpoint.name}: {len(missing)} tensors are missing from the weights, including {missing[0]}"
         )
     if _HEAD in shapes and shapes[_HEAD] != shapes[_EMBEDDINGS]:
         raise ModelError(
@@ -209,7 +209,7 @@ def _model_tensors(checkpoint: Checkpoint, family: Family, lora: LoraAdapter | N
 
 
 def _lora_tensors(checkpoint: Checkpoint, family: Family, lora: LoraAdapter) -> list[Tensor]:
-    """Both factors of every product. llama.cpp scales by alpha / rank; what differs from that goes into B."""
+    """List both factors of every product. llama.cpp scales by alpha / rank; any other scale goes into B."""
     config, shapes = checkpoint.config, checkpoint.shapes
     tensors: list[Tensor] = []
     for name in lora.adapted:
@@ -238,7 +238,7 @@ def _write_small(
     n_threads: int | None,
     on_tensor: OnTensor,
 ) -> None:
-    """Through a file in float16 beside it, whose rounding is nothing against that of four bits."""
+    """Quantise by way of a float16 file beside it, whose rounding is negligible next to that of four bits."""
     wide = path.with_name(path.name + ".f16")
     try:
         write_tensors(writer, tensors, wide, "f16", on_tensor)
@@ -264,6 +264,6 @@ def _notes(family: Family, config: Any) -> list[str]:
     if length == trained:
         return []
     return [
-        f"llama.cpp's {family.name} knows no sliding window, so the context ends where the window does: "
+        f"llama.cpp's {family.name} has no sliding window, so the context is limited to the window: "
         f"{length} tokens instead of {trained}"
     ]

@@ -1,9 +1,10 @@
-"""Fine-tuning from files to an adapter: data, checks, memory, training, record.
+"""Runs a fine-tuning from files to an adapter: data, checks, memory estimate, training, record.
 
 OUT/adapter_model.safetensors, adapter_config.json    the best epoch's adapter, as peft reads it
-OUT/constrained-ner.json                              what it was trained for (see `adapter`)
+OUT/constrained-ner.json                              what it was trained for (see `constrained_ner.adapters`)
 OUT/training.json                                     settings, data, figures of each epoch
-OUT/checkpoints/, OUT/tensorboard/                    while it runs; its log
+OUT/checkpoints/                                      only during training
+OUT/tensorboard/                                      the training's log
 """
 
 from __future__ import annotations
@@ -22,71 +23,66 @@ import transformers
 from accelerate.utils import gather_object
 
 from ...adapters import AdapterCard
-from ...annotation.annotator import Annotator
-from ...backends.transformers.backend import TransformersBackend, trained_length, vocabulary_of_model
+from ...backends.transformers.backend import trained_length, vocabulary_of_model
 from ...backends.transformers.messages import first_line, is_out_of_memory, quiet
 from ...backends.transformers.model import load_tokenizer, require
 from ...backends.transformers.vocabulary import template_of
-from ...data import Mention, Sentence
+from ...data import Sentence
 from ...errors import OutOfMemoryError, OutputError
-from ...evaluation import Evaluation, evaluate
+from ...evaluation import Evaluation
 from ...files import write_atomically
 from ...prompting.wording import PromptFile
 from ...runs.record import installed_versions
 from ...runs.splits import keep_apart
 from ...schema import DDI, Schema
+from ..batches import make_batch
+from ..losses import LOSSES
+from ..measure import find_mentions, score
+from ..targets import TargetWriter, WrittenTargets
 from .adapter import AdaptedModel, Lora, load_for_training, save_adapter, training_device, training_precision
-from .chat_targets import ChatExamples, ChatTargets
-from .data import Say, check_types, every_kth, read, report_examples, require_examples
-from .folder import CHECKPOINTS, RECORD_FILE, Settings, TrainingRecord, prepare
-from .memory_estimate import Load, ModelShape, estimate, savings
+from .callbacks import CheckGradients, KeepBest, SaveEverySteps, StatusLines
+from .checkpoints import SCORE, is_finished, last_checkpoint, read_state
+from .data import Log, check_types, every_kth, read, report_examples, require_examples
+from .folder import CHECKPOINTS, RECORD_FILE, FinetuneSettings, TrainingRecord, prepare
+from .memory_estimate import ModelShape, Workload, estimate, savings
 from .selection import select
-from .trainer import (
-    SCORE,
-    CheckGradients,
-    EverySteps,
-    KeepBest,
-    Report,
-    Tuner,
-    collate,
-    is_finished,
-    last_checkpoint,
-)
+from .trainer import Tuner, collate
 
 
-def finetune(settings: Settings, out: Path, say: Say, *, resume: bool = False) -> TrainingRecord:
+def finetune(settings: FinetuneSettings, out: Path, log: Log, *, resume: bool = False) -> TrainingRecord:
     """Train an adapter into the folder `out`. Raises UserError.
 
-    resume: go on from the last checkpoint there, if any; the settings must be the same.
+    resume: continue from the last checkpoint there, if any; the settings must be the same.
     """
     began_s = time.monotonic()
     train, val = read(settings.train), read(settings.val)
     schema = Schema.load(settings.schema_file) if settings.schema_file else DDI
     prompt = PromptFile.named(settings.prompt)
-    # For what it refuses alone: phrases that both have may be learnt, the corpus's own splits share some.
+    # Only to refuse a test set or shared sentences. Phrases that both files have are fine: the corpus's own
+    # splits share some.
     keep_apart(train, val, used_path=settings.train, evaluated_path=settings.val, purpose="training")
-    check_types(settings.train, train, schema, say)
+    check_types(settings.train, train, schema, log)
     if (done := prepare(out, settings, resume)) is not None:
-        say(f"{out}: this training is finished; nothing to do")
+        log(f"{out}: this training is finished; nothing to do")
         return done
     config, tokenizer = load_tokenizer(settings.model, trust_remote_code=settings.trust_remote_code)
-    targets = ChatTargets(
+    writer = TargetWriter(
         vocabulary_of_model(settings.model, tokenizer, config),
         template_of(tokenizer),
         schema=schema,
         prompt=prompt,
         n_context=trained_length(config.get_text_config(decoder=True)),
     )
-    written = targets.write_all(select(train, settings.select, settings.max_examples, settings.seed))
-    written_val = targets.write_all(val)
-    report_examples(written, settings.train, say)
+    written = writer.write_all(select(train, settings.select, settings.max_examples, settings.seed))
+    written_val = writer.write_all(val)
+    report_examples(written, settings.train, log)
     require_examples(written_val, settings.val)
     device = training_device(settings.device)
-    shape, load = _plan(config, settings, device, written)
-    say(f"memory: {estimate(shape, load)}")
+    shape, workload = _plan(config, settings, device, written)
+    log(f"memory: {estimate(shape, workload)}")
     measured = every_kth(val, settings.limit_val)
-    with memory_errors(list(savings(shape, load, n_whole_legal=1))):
-        adapted = _load(settings, device, load.checkpointing)
+    with memory_errors(list(savings(shape, workload, n_whole_legal=1))):
+        adapted = _load(settings, device, workload.checkpointing)
         card = AdapterCard.of(
             {"name": settings.model, **adapted.loaded.identity()},
             schema,
@@ -94,32 +90,38 @@ def finetune(settings: Settings, out: Path, say: Say, *, resume: bool = False) -
             template_of(tokenizer),
             loss=settings.loss,
         )
-        say(_sizes(adapted))
+        log(_sizes(adapted))
         with quiet():
-            tuner = _make_tuner(settings, out, adapted, card, written, written_val, say)
+            tuner = _make_tuner(settings, out, adapted, card, written, written_val, log)
             tuner.measure = lambda: _figures(_measure(tuner, adapted, card, measured, settings.batch))
-            _train(tuner, settings, out, say)
-    evaluations = [entry for entry in tuner.state.log_history if SCORE in entry]
-    record = TrainingRecord(
-        settings=settings,
-        n_examples=len(written.examples),
-        n_val=len(measured),
-        refused=dict(written.refused),
-        dropped=written.dropped,
-        epochs=evaluations,
-        best=max(evaluations, key=lambda entry: entry[SCORE]),
-        elapsed_s=round(time.monotonic() - began_s, 1),
-        peak_memory_bytes=peak_memory(device),
-        versions=installed_versions(),
-    )
+            _train(tuner, settings, out, log)
+    record = _record(settings, tuner, written, len(measured), began_s)
     if tuner.is_world_process_zero():
         write_atomically(out / RECORD_FILE, [record.model_dump_json(indent=2), "\n"])
         shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
     return record
 
 
+def _record(
+    settings: FinetuneSettings, tuner: Tuner, written: WrittenTargets, n_val: int, began_s: float
+) -> TrainingRecord:
+    evaluations = [entry for entry in tuner.state.log_history if SCORE in entry]
+    return TrainingRecord(
+        settings=settings,
+        n_examples=len(written.examples),
+        n_val=n_val,
+        refused=dict(written.refused),
+        dropped=written.dropped,
+        epochs=evaluations,
+        best=max(evaluations, key=lambda entry: entry[SCORE]),
+        elapsed_s=round(time.monotonic() - began_s, 1),
+        peak_memory_bytes=peak_memory(training_device(settings.device)),
+        versions=installed_versions(),
+    )
+
+
 def peak_memory(device: torch.device) -> int:
-    """The most bytes that this process has held: on the graphics card, or of the machine's memory."""
+    """Return the most bytes that this process has held, on the GPU or in main memory."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     import resource  # not on Windows
@@ -132,25 +134,24 @@ def peak_memory(device: torch.device) -> int:
 
 
 def _plan(
-    config: Any, settings: Settings, device: torch.device, written: ChatExamples
-) -> tuple[ModelShape, Load]:
-    on_card = device.type == "cuda"
-    longest = max(len(e.ids) for e in written.examples)
-    n_answer = max(len(e.ids) - e.n_prompt for e in written.examples)
-    load = Load(
+    config: Any, settings: FinetuneSettings, device: torch.device, written: WrittenTargets
+) -> tuple[ModelShape, Workload]:
+    on_gpu = device.type == "cuda"
+    question = LOSSES[settings.loss]
+    workload = Workload(
         rank=settings.rank,
         batch=settings.batch,
         quantize=settings.quantize,
         bytes_per_number=training_precision(device).itemsize,
-        checkpointing=on_card if settings.checkpointing is None else settings.checkpointing,
+        checkpointing=on_gpu if settings.checkpointing is None else settings.checkpointing,
         dropout=settings.dropout > 0,
-        n_columns=longest,
-        n_whole=1 if settings.loss == "legal" else n_answer,
+        n_columns=max(len(e.ids) for e in written.examples),
+        n_whole=max(len(question(make_batch([e], pad=0)).whole_at) for e in written.examples),
     )
-    return ModelShape.of(config, trust_remote_code=settings.trust_remote_code), load
+    return ModelShape.of(config, trust_remote_code=settings.trust_remote_code), workload
 
 
-def _load(settings: Settings, device: torch.device, checkpointing: bool) -> AdaptedModel:
+def _load(settings: FinetuneSettings, device: torch.device, checkpointing: bool) -> AdaptedModel:
     transformers.set_seed(settings.seed)
     return load_for_training(
         settings.model,
@@ -175,7 +176,7 @@ def memory_errors(ways: Sequence[str]) -> Iterator[None]:
     except (OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        advice = "; ".join(ways) or "a smaller model is needed"
+        advice = "; ".join(ways) or "choose a smaller model"
         raise OutOfMemoryError(f"out of memory ({first_line(error)[:120]}): {advice}") from None
 
 
@@ -183,13 +184,13 @@ def memory_errors(ways: Sequence[str]) -> Iterator[None]:
 
 
 def _make_tuner(
-    settings: Settings,
+    settings: FinetuneSettings,
     out: Path,
     adapted: AdaptedModel,
     card: AdapterCard,
-    train: ChatExamples,
-    val: ChatExamples,
-    say: Say,
+    train: WrittenTargets,
+    val: WrittenTargets,
+    log: Log,
 ) -> Tuner:
     require("tensorboard", "train")
     from torch.utils.tensorboard import SummaryWriter
@@ -214,7 +215,11 @@ def _make_tuner(
         train_dataset=train.examples,
         eval_dataset=val.examples,
         data_collator=lambda examples: collate(examples, settings.loss, pad),
-        callbacks=[Report(say), KeepBest(write_best, settings.patience), EverySteps(settings.save_steps)],
+        callbacks=[
+            StatusLines(log),
+            KeepBest(write_best, settings.patience),
+            SaveEverySteps(settings.save_steps),
+        ],
     )
     tuner.add_callback(CheckGradients(tuner.check_gradients))
     if tuner.is_world_process_zero():
@@ -223,7 +228,7 @@ def _make_tuner(
     return tuner
 
 
-def _arguments(settings: Settings, out: Path, device: torch.device) -> transformers.TrainingArguments:
+def _arguments(settings: FinetuneSettings, out: Path, device: torch.device) -> transformers.TrainingArguments:
     precision = training_precision(device)
     arguments = transformers.TrainingArguments(
         output_dir=str(out / CHECKPOINTS),
@@ -252,20 +257,20 @@ def _arguments(settings: Settings, out: Path, device: torch.device) -> transform
         disable_tqdm=True,
     )
     if "LOCAL_RANK" not in os.environ and arguments.n_gpu > 1:
-        # Several cards go through torchrun; in one process they would share our flat places.
+        # Within one process, torch would split a batch over the GPUs, and our places index the whole batch.
         arguments._n_gpu = 1
     return arguments
 
 
-def _train(tuner: Tuner, settings: Settings, out: Path, say: Say) -> None:
+def _train(tuner: Tuner, settings: FinetuneSettings, out: Path, log: Log) -> None:
     last = last_checkpoint(out / CHECKPOINTS)
     if last is None:
         tuner.train()
         return
     if is_finished(last, settings.patience):
-        tuner.state = transformers.TrainerState.load_from_json(str(last / "trainer_state.json"))
+        tuner.state = read_state(last)
         return
-    say(f"going on from {last}")
+    log(f"continuing from {last}")
     tuner.train(resume_from_checkpoint=str(last))
 
 
@@ -277,16 +282,10 @@ def _measure(
 ) -> Evaluation:
     """Annotate as `bin/llm-NERC` will, each process its share, and score officially."""
     mine = sentences[tuner.args.process_index :: tuner.args.world_size]
-    backend = TransformersBackend.around(adapted.loaded, batch=batch)
-    with Annotator(backend, schema=card.entity_schema, prompt=card.prompt) as annotator:
-        predicted: list[tuple[str, Mention]] = [
-            (annotated.sentence.id, mention)
-            for annotated in annotator.run(mine)
-            for mention in annotated.sentence.mentions
-        ]
+    found = find_mentions(adapted.loaded, mine, schema=card.entity_schema, prompt=card.prompt, batch=batch)
     if tuner.args.world_size > 1:
-        predicted = gather_object(predicted)
-    return evaluate([(s.id, m) for s in sentences for m in s.mentions], predicted)
+        found = gather_object(found)
+    return score(sentences, found)
 
 
 def _figures(evaluation: Evaluation) -> dict[str, float]:

@@ -1,7 +1,7 @@
-"""Weights out: a GGUF for llama.cpp, and a folder for transformers with the same weights.
+"""Saves the trained model: a GGUF for llama.cpp, and a folder for transformers with the same weights.
 
-The GGUF carries its tokenizer and its chat template, so nothing that loads it needs to know what it is.
-Written by the same code as every other model (`constrained_ner.export`).
+The GGUF carries its tokenizer and its chat template, so nothing that loads it needs to know what it is. The
+code that writes it is the one that exports every other model (`constrained_ner.export`).
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ from typing import Any
 import gguf
 import numpy as np
 from numpy.typing import NDArray
-from transformers import PreTrainedTokenizerFast
 
 from ...errors import ModelError
 from ...export.families import FAMILIES, add_metadata
 from ...export.gguf import Precision, Tensor, file_type, write_tensors, written_whole
 from ...export.tokenizer import add_tokenizer
-from .tokenizer import CHAT_TEMPLATE, END, PAD, ModelTokenizer
+from .tokenizer import ModelTokenizer
 
 _LLAMA = FAMILIES["llama"]
 NAME = "constrained-ner bundled"
@@ -29,11 +28,13 @@ DESCRIPTION = (
 LICENSE = "cc-by-nc-4.0"
 
 
-def export_gguf(model: Any, tokenizer: ModelTokenizer, path: Path, *, precision: Precision = "q8_0") -> None:
-    """Write a LlamaForCausalLM with tied embeddings and its tokenizer as one GGUF file."""
+def save_gguf(model: Any, tokenizer: ModelTokenizer, path: Path, *, precision: Precision = "q8_0") -> None:
+    """Write a LlamaForCausalLM with tied embeddings, and its tokenizer, as one GGUF file."""
     config = model.config
     if config.model_type != "llama" or not config.tie_word_embeddings:
-        raise ModelError(f"only Llama with tied embeddings can be exported, this is {config.model_type}")
+        raise ModelError(
+            f"{path}: only a Llama with tied embeddings can be saved, and this is {config.model_type}"
+        )
     writer = gguf.GGUFWriter(None, _LLAMA.name)
     writer.add_name(NAME)
     writer.add_description(DESCRIPTION)
@@ -41,20 +42,21 @@ def export_gguf(model: Any, tokenizer: ModelTokenizer, path: Path, *, precision:
     writer.add_file_type(file_type(precision))
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     add_metadata(writer, _LLAMA, config, n_tokens=config.vocab_size)
-    add_tokenizer(writer, _wrapped(tokenizer, config), tokenizer.vocabulary, None)
+    wrapped = tokenizer.for_transformers(config.max_position_embeddings)
+    add_tokenizer(writer, wrapped, tokenizer.vocabulary, None)
     tensors = [_tensor(name, weights, config) for name, weights in model.model.state_dict().items()]
     with written_whole(path, sum(tensor.n_bytes(precision) for tensor in tensors)) as partial:
         write_tensors(writer, tensors, partial, precision)
 
 
-def export_transformers(model: Any, tokenizer: ModelTokenizer, folder: Path) -> None:
-    """Write config.json, model.safetensors (float32) and the tokenizer's files, chat template included."""
+def save_transformers(model: Any, tokenizer: ModelTokenizer, folder: Path) -> None:
+    """Write config.json, model.safetensors (float32) and the tokenizer's files, with the chat template."""
     model.save_pretrained(folder)
-    _wrapped(tokenizer, model.config).save_pretrained(folder)
+    tokenizer.for_transformers(model.config.max_position_embeddings).save_pretrained(folder)
 
 
 def gguf_name(name: str, n_layers: int) -> str:
-    """`layers.3.mlp.up_proj.weight` -> `blk.3.ffn_up.weight`."""
+    """Example: `layers.3.mlp.up_proj.weight` -> `blk.3.ffn_up.weight`."""
     return _LLAMA.gguf_name(f"model.{name}", n_layers)
 
 
@@ -63,16 +65,3 @@ def _tensor(name: str, weights: Any, config: Any) -> Tensor:
         return _LLAMA.arrange(name, weights.detach().cpu().float().numpy(), config)
 
     return Tensor(gguf_name(name, config.num_hidden_layers), tuple(weights.shape), read)
-
-
-def _wrapped(tokenizer: ModelTokenizer, config: Any) -> Any:
-    """The tokenizer as transformers has it, chat template included."""
-    wrapped: Any = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=tokenizer.tokenizer,
-        eos_token=END,
-        pad_token=PAD,
-        clean_up_tokenization_spaces=False,
-        model_max_length=config.max_position_embeddings,
-    )
-    wrapped.chat_template = CHAT_TEMPLATE
-    return wrapped
