@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from constrained_ner import Annotator, Sentence
-from constrained_ner.annotation.annotator import DecoderName, bundled_model
+from constrained_ner.annotation.annotator import bundled_model
 from constrained_ner.training.bundled_model.restore import restore
 from constrained_ner.training.bundled_model.save import save_gguf, save_transformers
 
@@ -33,7 +33,7 @@ def sentences(gold: dict[str, list[Sentence]]) -> list[Sentence]:
     return gold["devel"][:: len(gold["devel"]) // N_SENTENCES][:N_SENTENCES]
 
 
-def answers(model: Path, sentences: Sequence[Sentence], decoder: DecoderName = "copy-draft") -> Answers:
+def answers(model: Path, sentences: Sequence[Sentence], decoder: str = "copy-draft") -> Answers:
     # All that is found: the twins lack the temperature by which the shipped model judges what to keep.
     with Annotator.load(model, decoder=decoder, batch=8, min_confidence=0.0) as ner:
         results = list(ner.run(sentences))

@@ -33,9 +33,10 @@ from servers import (
     with_visible_tags,
 )
 
-from constrained_ner.annotation.annotator import Annotator, bundled_model
+from constrained_ner.annotation.annotator import Annotator, Notify, bundled_model
 from constrained_ner.annotation.by_text import _CONTROLS, _QUOTES
 from constrained_ner.annotation.result import Annotated
+from constrained_ner.annotation.settings import Settings
 from constrained_ner.backends.protocol import TextRequest
 from constrained_ner.backends.servers import PRODUCTS
 from constrained_ner.backends.servers.connection import Patience, RemoteBackend
@@ -51,7 +52,7 @@ from constrained_ner.constraint.markup import Markup
 from constrained_ner.data import Mention, Sentence, Span
 from constrained_ner.errors import ModelError, SentenceError
 from constrained_ner.formats.ddi import read_ddi
-from constrained_ner.runs.job import annotate_file
+from constrained_ner.runs.job import OpenAnnotator, annotate_file
 from constrained_ner.runs.record import RunRecord, record_path
 from constrained_ner.schema import DDI
 
@@ -68,6 +69,13 @@ def openai_annotator(
 ) -> Annotator:
     server = OpenAIServer("tiny", f"{stand_in.url}/v1")
     return Annotator(RemoteBackend(server, max_sequences=batch, patience=patience), **options)
+
+
+def opening(stand_in: StandIn, **options: Any) -> OpenAnnotator:
+    def open_annotator(settings: Settings, notify: Notify) -> Annotator:
+        return openai_annotator(stand_in, settings=settings, notify=notify, **options)
+
+    return open_annotator
 
 
 def ollama_annotator(stand_in: StandIn, *, context: int | None = None, **options: Any) -> Annotator:
@@ -150,7 +158,7 @@ def openai_results(model: str, address: str, sentences: list[Sentence], **option
 
 
 def test_a_real_servers_free_answers_are_aligned(address: str) -> None:
-    results = openai_results("openai:bundled", address, SENTENCES[:6], decoder="unconstrained")
+    results = openai_results("openai:bundled", address, SENTENCES[:6], constrained=False)
     assert all(result.failure is None for result in results)
     assert {m.provenance for r in results for m in r.sentence.mentions} <= {"exact", "normalised", "fuzzy"}
 
@@ -310,7 +318,7 @@ def test_unconstrained_sends_no_grammar() -> None:
     with openai_stand_in(
         lambda path, body: openai_answer("Sure: give <drug>Asprin</drug> with food.")
     ) as stand_in:
-        with openai_annotator(stand_in, decoder="unconstrained") as ner:
+        with openai_annotator(stand_in, constrained=False) as ner:
             sentence = ner.annotate(ASPIRIN)
         (body,) = stand_in.questions
     assert "grammar" not in body
@@ -363,7 +371,7 @@ def test_an_ignored_constraint_is_reported_once_and_the_answers_are_aligned() ->
     ]
     assert not any(r.verbatim for r in results)
     (warning,) = said
-    assert f"vLLM at {url} (field structured_outputs) did not heed the constraint" in warning
+    assert f"vLLM at {url} (field structured_outputs) ignores the constraint" in warning
     assert "0.12" in warning
 
 
@@ -442,7 +450,7 @@ def test_one_sentence_that_fails_is_reported_and_the_run_goes_on(tmp_path: Path)
         return OVERLOADED if question(body) == bad.text else tagging_aspirin(path, body)
 
     with openai_stand_in(answer) as stand_in:
-        record = annotate_file(SAMPLE, tmp_path / "out", lambda: openai_annotator(stand_in), limit=8)
+        record = annotate_file(SAMPLE, tmp_path / "out", open_annotator=opening(stand_in), limit=8)
     assert record.failures == ((bad.id, "the server failed, 5 times: 500 out of slots"),)
     assert record.n_sentences == 8
     assert record.n_mentions > 0
@@ -511,8 +519,8 @@ def test_where_every_sentence_fails_the_server_is_to_blame(tmp_path: Path) -> No
     refusal = (400, {"error": {"message": "grammar: not supported"}})
     with openai_stand_in(lambda path, body: refusal) as stand_in:
         with pytest.raises(ModelError, match=r"first 5 sentences all failed.*grammar: not supported"):
-            annotate_file(SAMPLE, out, lambda: openai_annotator(stand_in))
-        record = annotate_file(SAMPLE, out, lambda: openai_annotator(stand_in), limit=3)
+            annotate_file(SAMPLE, out, open_annotator=opening(stand_in))
+        record = annotate_file(SAMPLE, out, open_annotator=opening(stand_in), limit=3)
     assert len(record.failures) == 3
     assert record.n_resumed == 0, "what failed with the server was not kept"
 
@@ -520,7 +528,7 @@ def test_where_every_sentence_fails_the_server_is_to_blame(tmp_path: Path) -> No
 def test_a_server_that_goes_away_ends_the_run_which_goes_on_later(tmp_path: Path) -> None:
     out = tmp_path / "out"
     with openai_stand_in(tagging_aspirin) as stand_in:
-        annotate_file(SAMPLE, tmp_path / "whole", lambda: openai_annotator(stand_in))
+        annotate_file(SAMPLE, tmp_path / "whole", open_annotator=opening(stand_in))
     n_left = [10]
 
     def dying(path: str, body: dict[str, Any]) -> Reply:
@@ -530,10 +538,10 @@ def test_a_server_that_goes_away_ends_the_run_which_goes_on_later(tmp_path: Path
         return tagging_aspirin(path, body)
 
     with openai_stand_in(dying) as stand_in, pytest.raises(ModelError, match="cannot be reached"):
-        annotate_file(SAMPLE, out, lambda: openai_annotator(stand_in, batch=1))
+        annotate_file(SAMPLE, out, open_annotator=opening(stand_in, batch=1))
     assert not out.exists()
     with openai_stand_in(tagging_aspirin) as stand_in:
-        record = annotate_file(SAMPLE, out, lambda: openai_annotator(stand_in))
+        record = annotate_file(SAMPLE, out, open_annotator=opening(stand_in))
     assert record.n_resumed > 0
     assert out.read_bytes() == (tmp_path / "whole").read_bytes()
 

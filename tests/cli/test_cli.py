@@ -49,7 +49,8 @@ def test_annotate_then_evaluate(tmp_path: Path, model: Path, capsys: pytest.Capt
     said = capsys.readouterr()
     assert said.out == ""
     assert "mentions in 5 sentences" in said.err
-    assert "forward passes a sentence" in said.err
+    assert "forward passes and" in said.err
+    assert "tokens a sentence" in said.err
     assert run("evaluate", SAMPLE, tmp_path / "out", "--json", tmp_path / "figures.json") == 0
     assert "m.avg(no class)" in capsys.readouterr().out
     assert "micro" in json.loads((tmp_path / "figures.json").read_text())
@@ -173,7 +174,7 @@ def test_wrong_options_are_exit_code_2(tmp_path: Path, option: tuple[str, ...]) 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
-def test_ctrl_c_leaves_a_journal_and_the_same_command_goes_on(tmp_path: Path, model: Path) -> None:
+def test_ctrl_c_leaves_a_journal_and_the_same_command_resumes(tmp_path: Path, model: Path) -> None:
     source = tmp_path / "in.xml"
     sentences = "".join(f'<sentence id="s{n}" text="Effect of aspirin on {n} men."/>' for n in range(3000))
     source.write_text(f"<document>{sentences}</document>")
@@ -189,7 +190,7 @@ def test_ctrl_c_leaves_a_journal_and_the_same_command_goes_on(tmp_path: Path, mo
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in error
-    assert "the same command goes on" in error
+    assert "the same command resumes here" in error
     assert not (tmp_path / "out").exists()
     assert journal.stat().st_size >= 5000
 
@@ -219,6 +220,7 @@ def test_public_names() -> None:
         "Schema",
         "Sentence",
         "SentenceError",
+        "Settings",
         "Span",
         "UserError",
         "__version__",

@@ -79,7 +79,7 @@ def test_the_mentions_file_says_what_the_output_says_and_more(written: Path) -> 
         assert mention.provenance == "constrained"
     record = json.loads(Path(f"{written}.run.json").read_text())
     assert record["mentions"] == str(mentions_path(written))
-    assert record["options"]["temperature"] == 1.0
+    assert record["options"]["temperature"] is None  # not calibrated
 
 
 def test_everything_at_once(
@@ -165,7 +165,7 @@ def test_a_bias_changes_what_is_found_for_every_decoder_alike(
     [
         (("--bias", "disease=1"), "bias for 'disease': the schema's types are"),
         (("--bias", "drug"), "bias 'drug' is not of the form TYPE=NUMBER"),
-        (("--min-confidence", "0.5", "--unconstrained"), "need a constrained decoder"),
+        (("--min-confidence", "0.5", "--unconstrained"), "need a local model and a constrained decoder"),
     ],
 )
 def test_options_that_cannot_be_are_one_line(

@@ -183,18 +183,20 @@ def test_less_sure_mentions_are_left_out_and_counted() -> None:
 
 @pytest.mark.parametrize("options", [{"min_confidence": 0.5}, {"bias": {"drug": 1.0}}])
 def test_free_answers_have_no_probabilities_to_judge_by(options: dict[str, object]) -> None:
-    with pytest.raises(UserError, match="need a constrained decoder"):
-        annotator(decoder="unconstrained", **options)
+    with pytest.raises(UserError, match="need a local model and a constrained decoder"):
+        annotator(constrained=False, **options)
 
 
 def test_another_engine_takes_no_bias() -> None:
-    with pytest.raises(UserError, match="the engine llguidance takes no bias"):
+    with pytest.raises(UserError, match="--engine llguidance takes no bias"):
         annotator(engine="llguidance", bias={"drug": 1.0})
 
 
 def test_a_least_confidence_is_a_probability() -> None:
-    with pytest.raises(UserError, match=r"1\.5, which is not between 0 and 1"):
+    with pytest.raises(UserError, match=r"min_confidence: .*less than or equal to 1 \(got 1\.5\)"):
         annotator(min_confidence=1.5)
+    with pytest.raises(UserError, match=r"min_confidence: .*greater than or equal to 0 \(got -0\.1\)"):
+        annotator(min_confidence=-0.1)
 
 
 def test_settings_of_a_command_line() -> None:

@@ -192,7 +192,8 @@ def test_an_annotator_with_an_engine(backends: dict[str, LogitsBackend], name: s
     native = annotator(backends["gguf"], decoder="stepwise", rule="any")
     expected = list(native.run(sentences))
     other = annotator(backends["gguf"], engine=name)
-    assert (other.engine, other.decoder, other.rule) == (name, "stepwise", "any")
+    chosen = other.choices()
+    assert (chosen["engine"], chosen["decoder"], chosen["rule"]) == (name, "stepwise", "any")
     for ours, theirs in zip(expected, other.run(sentences), strict=True):
         assert theirs.failure is None
         assert theirs.effort.n_decisions == ours.effort.n_decisions
@@ -215,8 +216,10 @@ def test_a_sentence_that_an_engine_cannot_take_fails_by_itself(backends: dict[st
 
 
 def test_an_engine_sets_decoder_and_rule(backends: dict[str, LogitsBackend]) -> None:
-    for wrong in ({"decoder": "copy-draft"}, {"decoder": "unconstrained"}, {"rule": "canonical"}):
-        with pytest.raises(UserError, match=f"the engine llguidance .* {next(iter(wrong.values()))}"):
+    refused = {"copy-draft": {"decoder": "copy-draft"}, "--unconstrained": {"constrained": False}}
+    refused["canonical"] = {"rule": "canonical"}
+    for named, wrong in refused.items():
+        with pytest.raises(UserError, match=f"--engine llguidance .* {named}"):
             annotator(backends["gguf"], engine="llguidance", **wrong)
 
 
@@ -279,7 +282,7 @@ def test_the_command_line(tmp_path: Path) -> None:
     refused = run("--engine", "llguidance", "--decoder", "copy-draft")
     assert (refused.returncode, refused.stderr) == (
         2,
-        "error: the engine llguidance decodes stepwise; it cannot be combined with copy-draft\n",
+        "error: --engine llguidance decodes stepwise; it cannot be combined with copy-draft\n",
     )
     assert run("--engine", "llguidance").returncode == 0
     record = json.loads((tmp_path / "out.run.json").read_text())

@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 from tiny_models import byte_level_tokenizer, write_gguf
 
 from constrained_ner.annotation import annotator as annotating
-from constrained_ner.annotation.annotator import Annotator
+from constrained_ner.annotation.annotator import Annotator, Backend, Notify
+from constrained_ner.annotation.settings import Settings
 from constrained_ner.backends import cache_size
 from constrained_ner.cli import ablate as command
 from constrained_ner.errors import InputError, UserError
-from constrained_ner.experiments.grid import Arm, Backend, Outcome, arm_names, grid, run_grid
+from constrained_ner.experiments.grid import Outcome, grid, run_grid
 from constrained_ner.experiments.measures import Measure
 from constrained_ner.experiments.table import Table, markdown_text
 from constrained_ner.runs.record import RunRecord
@@ -59,25 +60,52 @@ def arms_in(folder: Path) -> dict[str, dict[str, object]]:
 # ---- the grid
 
 
+BOTH = (True, False)
+
+
 def test_combinations_that_come_to_the_same_are_one_arm() -> None:
-    arms = grid(shots=[0, 5], selects=["random", "similar"])
-    assert [(a.decoder, a.shots, a.select) for a in arms] == [
-        ("copy-draft", 0, None),
-        ("unconstrained", 0, None),
-        ("copy-draft", 5, "random"),
-        ("unconstrained", 5, "random"),
-        ("copy-draft", 5, "similar"),
-        ("unconstrained", 5, "similar"),
+    arms = grid(Settings(), shots=[0, 5], select=["random", "similar"], constrained=BOTH)
+    assert [(a.chosen["constrained"], a.chosen["shots"], a.chosen["select"]) for a in arms] == [
+        (True, 0, None),
+        (False, 0, None),
+        (True, 5, "random"),
+        (False, 5, "random"),
+        (True, 5, "similar"),
+        (False, 5, "similar"),
     ]
+    for arm in arms:
+        expected = {name: value for name, value in arm.chosen.items() if value is not None}
+        assert {name: getattr(arm.settings, name) for name in expected} == expected
 
 
 def test_engines_are_for_constrained_arms_and_decode_stepwise() -> None:
-    arms = grid(engines=["native", "llguidance"])
-    assert [(a.decoder, a.engine) for a in arms] == [
-        ("copy-draft", "native"),
-        ("stepwise", "llguidance"),
-        ("unconstrained", "native"),
+    engines = ["native", "llguidance"]
+    arms = grid(Settings(), constrained=BOTH, decoder=["copy-draft"], engine=engines)
+    assert [(a.settings.constrained, a.settings.decoder, a.settings.engine) for a in arms] == [
+        (True, "copy-draft", "native"),
+        (True, "stepwise", "llguidance"),
+        (False, None, "native"),
     ]
+
+
+def test_arms_differ_in_what_is_compared_and_in_nothing_after_it() -> None:
+    for arm in grid(Settings(consistency=True, min_confidence=0.9, threads=1), constrained=BOTH):
+        assert (arm.settings.consistency, arm.settings.min_confidence) == (False, 0.0)
+        assert arm.settings.threads == 1
+
+
+def test_any_field_can_be_varied() -> None:
+    arms = grid(Settings(), rule=["canonical", "any"], boundary=["word", "char"])
+    assert [(a.settings.rule, a.settings.boundary) for a in arms] == [
+        ("canonical", "word"),
+        ("canonical", "char"),
+        ("any", "word"),
+        ("any", "char"),
+    ]
+    assert len({a.name for a in arms}) == 4
+    for arm in arms:
+        assert f"rule-{arm.settings.rule}" in arm.name
+        assert f"boundary-{arm.settings.boundary}" in arm.name
 
 
 @given(
@@ -91,29 +119,35 @@ def test_engines_are_for_constrained_arms_and_decode_stepwise() -> None:
 def test_arms_are_distinct_and_their_names_too_and_fit_for_files(
     models: list[str], prompts: list[str], shots: list[int], selects: list[str]
 ) -> None:
-    arms = grid(models=models, prompts=prompts, shots=shots, selects=selects)
-    assert len(set(arms)) == len(arms)
+    arms = grid(Settings(), prompt=prompts, shots=shots, model=models, select=selects, constrained=BOTH)
+    assert len({json.dumps(arm.chosen, sort_keys=True) for arm in arms}) == len(arms)
     kinds = len(models) * len(prompts) * 2
     assert len(arms) == kinds * sum(len(selects) if n else 1 for n in shots)
-    names = arm_names(arms)
-    assert len(set(names.values())) == len(arms)
-    for name in names.values():
+    names = [arm.name for arm in arms]
+    assert len(set(names)) == len(arms)
+    for name in names:
         assert name == Path(name).name
         assert not name.startswith(".")
         assert name.isprintable()
-    assert [a.model for a in arms] == sorted((a.model for a in arms), key=[*models].index)  # one load each
+    used = [arm.settings.model for arm in arms]
+    assert used == sorted(used, key=[*models].index)  # one load each
 
 
 def test_names_hold_what_varies() -> None:
-    assert list(arm_names(grid()).values()) == ["constrained", "unconstrained"]
-    one_decoder = grid(decoders=["copy-draft"], shots=[0, 5], prompts=["plain", "my/guide.json"])
-    assert list(arm_names(one_decoder).values()) == [
+    def names(**values: object) -> list[str]:
+        return [arm.name for arm in grid(Settings(), **values)]  # type: ignore[arg-type]
+
+    assert names(constrained=BOTH, decoder=["copy-draft"]) == ["constrained", "unconstrained"]
+    assert names(
+        prompt=["plain", "my/guide.json"], shots=[0, 5], constrained=[True], decoder=["copy-draft"]
+    ) == [
         "plain-0-shots",
         "plain-5-shots",
         "guide-0-shots",
         "guide-5-shots",
     ]
-    assert list(arm_names(grid(decoders=["copy-draft"])).values()) == ["constrained"]
+    assert names(decoder=["copy-draft"]) == ["constrained"]
+    assert names() == ["constrained"]
 
 
 # ---- running it
@@ -225,13 +259,14 @@ def test_one_failing_arm_does_not_lose_the_others(
 
 
 def test_an_unexpected_error_costs_its_arm_alone_and_is_kept(tmp_path: Path, model: Path) -> None:
-    def open_arm(arm: Arm, backend: Backend | None) -> Annotator:
-        if arm.decoder == "stepwise":
+    def open_arm(settings: Settings, backend: Backend | None, notify: Notify) -> Annotator:
+        if settings.decoder == "stepwise":
             raise RuntimeError("out of\nluck")
-        return Annotator.load(arm.model, decoder=arm.decoder, backend=backend, context=2048, threads=1)
+        return Annotator.load(settings=settings, backend=backend, notify=notify)
 
-    arms = grid(models=[str(model)], decoders=["stepwise", "copy-draft"])
-    outcome: Outcome = run_grid(arms, SAMPLE, tmp_path, open_arm, limit=1)
+    settings = Settings(context=2048, threads=1)
+    arms = grid(settings, model=[str(model)], decoder=["stepwise", "copy-draft"])
+    outcome: Outcome = run_grid(arms, SAMPLE, tmp_path, open_annotator=open_arm, limit=1)
     assert list(outcome.failed.values()) == ["unexpected RuntimeError: out of luck (see stepwise.traceback)"]
     assert "raise RuntimeError" in (tmp_path / "stepwise.traceback").read_text()
     assert [path.name for path in outcome.records.values()] == ["copy-draft.out.run.json"]
@@ -243,12 +278,12 @@ BARE = '<d><sentence id="s" text="x"/></d>'
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--arms", "constrained,free"), "--arms: 'free' is none of constrained, unconstrained"),
-        (("--arms", ","), "--arms: nothing in the list"),
-        (("--shots", "0,five"), "--shots: 'five' is not a number"),
+        (("--arms", "constrained,free"), "--arms: 'free' is not one of constrained, unconstrained"),
+        (("--arms", ","), "--arms: the list ',' is empty"),
+        (("--shots", "0,five"), "--shots: 'five' is not a number of examples"),
         (("--shots", "5"), "name a file with --examples"),
-        (("--decoder", "magic"), "--decoder: 'magic' is none of"),
-        (("--engine", "magic"), "--engine: 'magic' is none of"),
+        (("--decoder", "magic"), "--decoder: 'magic' is not one of"),
+        (("--engine", "magic"), "--engine: 'magic' is not one of"),
         (("--prompt", "nowhere"), "no arm could run: constrained: nowhere: no such prompt"),
         (("--model", "nowhere.gguf"), "no arm could run: constrained: nowhere.gguf"),
     ],
@@ -264,16 +299,19 @@ def test_mistakes_are_one_line_and_exit_code_2(
 
 
 def test_gold_and_folder_are_checked_before_anything_runs(tmp_path: Path) -> None:
-    def never(arm: Arm, backend: Backend | None) -> Annotator:
+    def never(*_: object) -> Annotator:
         raise AssertionError("an arm was opened")
+
+    def run_none(input: Path, folder: Path) -> None:
+        run_grid(grid(Settings(), constrained=BOTH), input, folder, open_annotator=never)
 
     (tmp_path / "bare.xml").write_text(BARE)
     with pytest.raises(InputError, match="no entities to compare"):
-        run_grid(grid(), tmp_path / "bare.xml", tmp_path / "grid", never)
+        run_none(tmp_path / "bare.xml", tmp_path / "grid")
     with pytest.raises(InputError, match="no such file"):
-        run_grid(grid(), tmp_path / "none.xml", tmp_path / "grid", never)
+        run_none(tmp_path / "none.xml", tmp_path / "grid")
     with pytest.raises(UserError, match="cannot be made"):
-        run_grid(grid(), SAMPLE, tmp_path / "bare.xml", never)
+        run_none(SAMPLE, tmp_path / "bare.xml")
 
 
 # ---- killing it

@@ -26,7 +26,6 @@ from constrained_ner.prompting.examples.pool import Pool, examples_hash
 from constrained_ner.prompting.examples.request import ExampleRequest
 from constrained_ner.prompting.wording import PromptFile
 from constrained_ner.runs.examples import chosen_examples
-from constrained_ner.runs.job import options_of
 from constrained_ner.runs.splits import (
     data_hash,
     earlier_test_run,
@@ -398,7 +397,7 @@ def test_the_record_names_the_prompt_that_was_used_whoever_chose_it(model: Path)
     bare = PromptFile(sysprompt=(), usrprompt=("{sentence}",))
     for prompt, name in ((PromptFile.built_in("strict"), "strict"), (bare, "custom")):
         with Annotator.load(model, prompt=prompt, context=2048, threads=1) as annotator:
-            assert options_of(annotator)["prompt"] == name
+            assert annotator.choices()["prompt"] == name
 
 
 def test_one_line_says_how_many_examples_were_kept(
@@ -450,7 +449,7 @@ def test_mistakes_are_one_line_and_exit_code_2(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_second_test_with_other_options_is_warned_of(
+def test_a_second_test_with_other_settings_is_warned_of(
     tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
@@ -459,7 +458,7 @@ def test_a_second_test_with_other_options_is_warned_of(
         assert run(tmp_path / "out", "--model", model, "--split", "test", "--prompt", prompt) == 0
         warnings.append([line for line in capsys.readouterr().err.splitlines() if "warning:" in line])
     assert [len(said) for said in warnings] == [0, 0, 1]
-    assert "this test split was evaluated with other options on 20" in warnings[2][0]
+    assert "this test split was evaluated with other settings on 20" in warnings[2][0]
     assert json.loads((tmp_path / "out.run.json").read_text())["split"] == "test"
 
 
