@@ -300,8 +300,10 @@ def test_offsets_are_code_points(text: str) -> None:
     at = 0
     for place, character in enumerate(text):
         assert constraint.character_at(at) == place
+        assert constraint.byte_at(place) == at
         at += len(character.encode())
     assert constraint.character_at(at) == len(text)
+    assert constraint.byte_at(len(text)) == at
 
 
 def test_tags_that_begin_alike_share_their_contexts() -> None:

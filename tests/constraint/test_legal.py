@@ -211,6 +211,33 @@ def test_without_mentions_the_canonical_path_is_the_models_own_tokenisation(tag_
         assert ids == own
 
 
+@pytest.mark.parametrize(
+    "sentence", ["Effect of aspirin on beta-blockers. ", "アスピリンと(aspirin)ワルファリン、"]
+)
+def test_leaving_the_path_costs_the_same_in_a_long_text(sentence: str) -> None:
+    """Bytes that are tokenised when an answer opens a mention in the middle of a token, once a sentence."""
+
+    def n_tokenised(text: str) -> int:
+        plain, n_bytes = byte_level_vocabulary(), 0
+
+        def tokenize(piece: str) -> list[int]:
+            nonlocal n_bytes
+            n_bytes += len(piece.encode())
+            return plain.encode(piece)
+
+        vocabulary = Vocabulary(
+            plain.token_bytes, control_ids=plain.control_ids, stop_ids=plain.stop_ids, tokenize=tokenize
+        )
+        legal = legal_tokens(text, TagTokens(MACHINE, vocabulary), "canonical", "char")
+        machine, n_bytes = legal.constraint.machine, 0
+        legal.legal(legal.start)
+        for place in range(2, len(text), len(sentence)):
+            legal.legal(machine.state(legal.constraint.byte_at(place), machine.OUTSIDE))
+        return n_bytes
+
+    assert n_tokenised(sentence * 400) < 2.5 * n_tokenised(sentence * 200)
+
+
 @pytest.mark.parametrize(("every_nth", "rule"), [(150, "canonical"), (150, "any")])
 def test_gold_of_the_corpus_round_trips(
     tag_tokens: TagTokens, gold: dict[str, list[Sentence]], every_nth: int, rule: TokenRule

@@ -14,7 +14,7 @@ from vocabularies import byte_level_vocabulary, byte_vocabulary, tag_token_vocab
 
 from constrained_ner.backends.fake import FakeBackend, seeded_score
 from constrained_ner.backends.protocol import Scores
-from constrained_ner.constraint.automaton import Constraint, TagMachine
+from constrained_ner.constraint.automaton import Constraint, State, TagMachine
 from constrained_ner.constraint.edges import edges
 from constrained_ner.constraint.legal import LegalTokens, TokenRule
 from constrained_ner.constraint.markup import Markup
@@ -22,6 +22,7 @@ from constrained_ner.constraint.tag_tokens import TagTokens
 from constrained_ner.data import Mention, Sentence, Span
 from constrained_ner.decoding.answer import Answer, Decoder, Extend, choose
 from constrained_ner.decoding.copy_draft import copy_draft
+from constrained_ner.decoding.legal_mass import legal_mass
 from constrained_ner.decoding.stepwise import stepwise
 from constrained_ner.decoding.unconstrained import unconstrained
 from constrained_ner.errors import ContextOverflowError
@@ -203,6 +204,29 @@ def test_choices_hold_probabilities_over_the_legal_set() -> None:
 def test_an_answer_that_does_not_fit_is_refused(decoder: object) -> None:
     with pytest.raises(ContextOverflowError, match="need more than the 8 tokens"):
         decode(decoder(PROMPT, legal_tokens(TEXTS[0]), 8), fake("tag tokens"))  # type: ignore[operator]
+
+
+def test_a_draft_stops_where_the_room_ends() -> None:
+    """A text that does not fit is refused before legal sets are computed for all of it."""
+
+    class Counting(LegalTokens):
+        n_sets = 0
+
+        def legal(self, state: State) -> dict[int, State]:
+            self.n_sets += 1
+            return super().legal(state)
+
+    for decoder in (copy_draft, unconstrained):
+        tokens = Counting(Constraint("aspirin " * 1000, MACHINE), TAG_TOKENS["tag tokens"])
+        with pytest.raises(ContextOverflowError, match="need more than the 20 tokens"):
+            decode(decoder(PROMPT, tokens, 20), fake("tag tokens"))
+        assert tokens.n_sets < 50
+
+
+def test_legal_mass_is_the_legal_share_of_the_probability() -> None:
+    assert legal_mass(np.log(0.3), [0.0], 0.0) == pytest.approx(0.6)
+    assert legal_mass(np.log(0.3), [np.log(0.1) - np.log(0.3)], 0.0) == pytest.approx(0.4)
+    assert legal_mass(1.0, [], 1.0) == 1.0
 
 
 def greedily(backend: FakeBackend, limit: int) -> list[int]:
