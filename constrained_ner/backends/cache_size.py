@@ -27,7 +27,7 @@ def cache_note(model: str | Path, n_tokens: int, *, on_cpu: bool = True) -> str 
 
 
 def cache_bytes_per_token(model: str | Path, *, on_cpu: bool = True) -> int | None:
-    """Bytes of keys and values per token, in all layers; None if the model's shape cannot be told.
+    """Bytes of keys and values per token, in all layers; None if the shape of the model is not known.
 
     An upper bound: layers with a sliding window need less. on_cpu: whether a folder's model will run on the
     processor, where transformers computes in float32.

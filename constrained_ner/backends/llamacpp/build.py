@@ -93,7 +93,7 @@ def _probe(extra_buffers: bool) -> str | None:
 def _identity(extra_buffers: bool) -> dict[str, object]:
     """What the answer depends on."""
     folder = Path(os.environ.get("LLAMA_CPP_LIB_PATH") or Path(llama_cpp.__path__[0]) / "lib")
-    libraries = {str(path): path.stat() for path in sorted(folder.glob("*"))} if folder.is_dir() else {}
+    libraries = {str(path): path.stat() for path in sorted(folder.glob("*")) if path.is_file()}
     return {
         "libraries": {path: [stat.st_size, stat.st_mtime_ns] for path, stat in libraries.items()},
         "processor": _processor(),

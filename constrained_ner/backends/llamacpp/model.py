@@ -100,7 +100,7 @@ class LlamaModel:
         return None if value is None else checked_temperature(value, self.path)
 
     def metadata(self, key: str) -> str | None:
-        """A value of the file's metadata as text, None where it has no such key."""
+        """A value of the file's metadata as text, None if it has no such key."""
         return read_metadata(llama_cpp.llama_model_meta_val_str, self.pointer, key)
 
     @property
@@ -125,7 +125,7 @@ class LlamaModel:
         return file_hash(self.path)
 
     def tokenize(self, text: str, *, specials: bool) -> list[int]:
-        """llama.cpp's ids, neither bos nor eos added. specials: control tokens are recognised in the text."""
+        """llama.cpp's ids, without bos and eos. specials: recognise control tokens in the text."""
         data = text.encode()
         capacity = len(data) + 8
         while True:

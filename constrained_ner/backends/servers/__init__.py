@@ -17,7 +17,7 @@ from .sglang import SGLANG
 from .vllm import VLLM
 
 PROTOCOLS = {"ollama": ".ollama", "openai": ".openai_compatible"}
-"""What stands before the colon in a model's name -> the module that speaks it, imported when it is needed."""
+"""The part of a model's name before the colon -> the module that speaks the protocol, imported on demand."""
 
 PRODUCTS: dict[str, Product] = {
     "llama-server": LLAMA_SERVER,
