@@ -66,7 +66,7 @@ def test_from_data_to_a_model_and_its_student(
     first, second = tmp_path / "first", tmp_path / "second"
     train(first)
     model = first / recipe.MODEL_FILE
-    with Annotator.load(model, n_threads=1) as ner:
+    with Annotator.load(model, threads=1) as ner:
         assert ner.annotate("Patients who take diuretics.").text == "Patients who take diuretics."
     card = (first / "MODEL_CARD.md").read_text()
     for stage in ("copying", "mixture", "gold"):
