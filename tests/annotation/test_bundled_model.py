@@ -35,7 +35,9 @@ def sentences(gold: dict[str, list[Sentence]]) -> list[Sentence]:
 
 def answers(model: Path, sentences: Sequence[Sentence], decoder: str = "copy-draft") -> Answers:
     # All that is found: the twins lack the temperature by which the shipped model judges what to keep.
-    with Annotator.load(model, decoder=decoder, batch=8, min_confidence=0.0) as ner:
+    # One thread: on a busy machine, several wait for one another at every layer.
+    options = {} if model.is_dir() else {"threads": 1}
+    with Annotator.load(model, decoder=decoder, batch=8, min_confidence=0.0, **options) as ner:
         results = list(ner.run(sentences))
     assert not [result.failure for result in results if result.failure]
     return [[(m.start, m.end, m.type) for m in result.sentence.mentions] for result in results]

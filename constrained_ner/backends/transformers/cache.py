@@ -21,8 +21,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers.cache_utils import Cache, CacheLayerMixin, DummyLayer, DynamicCache, DynamicLayer
+from transformers import cache_utils
+from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache, DynamicLayer
 from transformers.cache_utils import DynamicSlidingWindowLayer as SlidingLayer
+
+DummyLayer: Any = getattr(cache_utils, "DummyLayer", type(None))  # transformers has it since 5.23
 
 _GROWTH = 256
 
@@ -117,6 +120,8 @@ class CellLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]
 
     def get_max_length(self) -> int:
         return -1
+
+    get_max_cache_shape = get_max_length  # the name of older versions, 5.12 among them
 
 
 def _exchange(pool: torch.Tensor, states: torch.Tensor, plan: Plan) -> tuple[torch.Tensor, torch.Tensor]:
