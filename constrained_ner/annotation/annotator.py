@@ -102,7 +102,7 @@ class Annotator:
         backend: the model, if another annotator has loaded it with the same options. Raises UserError.
         """
         if model is not None:
-            options["model"] = str(model)
+            options["model"] = model
         settings = dataclasses.replace(settings or Settings(), **options)
         name = settings.model or str(bundled_model())
         # Before the model is loaded: a missing adapter should not take half a minute to notice.

@@ -16,8 +16,9 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
-from pydantic import BeforeValidator, ConfigDict, Field, SkipValidation, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, SkipValidation, TypeAdapter, ValidationError
 
+from ..backends.servers import PRODUCTS
 from ..constraint.bias import parse_bias
 from ..constraint.edges import Boundary
 from ..constraint.legal import TokenRule
@@ -60,6 +61,16 @@ def _bias_by_type(value: Any) -> Any:
     return parse_bias(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
 
 
+def _known_server(name: str | None) -> str | None:
+    if name is not None and name not in PRODUCTS:
+        raise ValueError(f"must be one of {', '.join(PRODUCTS)}")
+    return name
+
+
+def _as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
+
+
 def _as_path(value: Any) -> Any:
     return Path(value) if isinstance(value, str) else value
 
@@ -74,14 +85,17 @@ class Settings:
 
     model: Annotated[
         str | None,
+        BeforeValidator(_as_text),
         Option(
             "GGUF file, transformers folder, hub id, or a name on a server: ollama:NAME, openai:NAME. "
             "Default: the bundled model.",
             "Model",
         ),
     ] = None
-    adapter: Annotated[str | None, _model("Folder or hub id of a LoRA adapter (transformers).")] = None
-    lora: Annotated[str | None, _model("GGUF LoRA to add to a GGUF model.")] = None
+    adapter: Annotated[
+        str | None, BeforeValidator(_as_text), _model("Folder or hub id of a LoRA adapter (transformers).")
+    ] = None
+    lora: Annotated[str | None, BeforeValidator(_as_text), _model("GGUF LoRA to add to a GGUF model.")] = None
     merge: Annotated[
         bool | None,
         _model("Add the adapter to the weights. Default: yes, unless the model is quantized.", decides=True),
@@ -101,8 +115,9 @@ class Settings:
     trust_remote_code: Annotated[bool, _model("Let a model from the hub run its own code.")] = False
     base_url: Annotated[str | None, _model("Address of the server of openai:NAME or ollama:NAME.")] = None
     server: Annotated[
-        Literal["llama-server", "llama-cpp-python", "vllm", "sglang", "openai"] | None,
-        _model("What the server of openai:NAME is, if it does not say."),
+        str | None,
+        AfterValidator(_known_server),
+        _model(f"What the server of openai:NAME is, if it does not say: {', '.join(PRODUCTS)}."),
     ] = None
     timeout: Annotated[float | None, Field(ge=0.1), _model("Seconds to wait for a server's answer.")] = None
 
@@ -219,7 +234,8 @@ class Settings:
             try:
                 object.__setattr__(self, name, adapter.validate_python(value))
             except ValidationError as error:
-                message = error.errors()[0]["msg"].replace("Input should be", "must be")
+                message = error.errors()[0]["msg"].removeprefix("Value error, ")
+                message = message.replace("Input should be", "must be")
                 raise UserError(f"{name}: {message} (got {value!r:.60})") from None
         if self.engine != "native":
             self._check_engine()

@@ -24,7 +24,7 @@ def write_card(
     devel: Path | None,
     *,
     history: str = "",
-    n_threads: int | None = None,
+    threads: int | None = None,
 ) -> None:
     """Write the card of a GGUF.
 
@@ -43,7 +43,7 @@ def write_card(
             for s in stages
         ),
         history=history,
-        figures=_figures(model, devel, n_threads) if devel else "Not measured.",
+        figures=_figures(model, devel, threads) if devel else "Not measured.",
     )
     write_atomically(path, [content])
 
@@ -65,10 +65,10 @@ def _shape(model: Path) -> dict[str, str]:
     }
 
 
-def _figures(model: Path, devel: Path, n_threads: int | None) -> str:
+def _figures(model: Path, devel: Path, threads: int | None) -> str:
     documents = read_ddi(devel)
     sentences = [s for document in documents for s in document]
-    with Annotator.load(model, n_threads=n_threads) as ner:
+    with Annotator.load(model, threads=threads) as ner:
         began_s = time.perf_counter()
         results = list(ner.run(sentences, doubtful=True))
         each = iter(results)
