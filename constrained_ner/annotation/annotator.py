@@ -28,7 +28,7 @@ from ..formats.name_lines import read_names
 from ..prompting.examples.pool import examples_hash
 from ..prompting.messages import Chooser, Prompts
 from ..prompting.wording import PromptFile
-from ..schema import DDI, Schema
+from ..schema import DDI
 from .by_logits import ByLogits
 from .by_text import ByText
 from .consistency import consistent
@@ -59,8 +59,8 @@ class Annotator:
         """Use an open back end. options: fields of `Settings`. notify: told what the user should know."""
         settings = dataclasses.replace(settings or Settings(), **options)
         self.backend = backend
-        self.schema = read_schema(settings) or DDI
-        self.prompt = read_prompt(settings) or PromptFile.built_in()
+        self.schema = settings.read_schema() or DDI
+        self.prompt = settings.read_prompt() or PromptFile.built_in()
         self.knows_confidence = backend.shows_logits and settings.constrained
         self.settings = _settled(settings, backend, self.knows_confidence)
         self._process = os.getpid()
@@ -227,16 +227,6 @@ def bundled_model() -> Path:
     return found[0]
 
 
-def read_schema(settings: Settings) -> Schema | None:
-    """The entity types that were asked for; None for the adapter's, or DDI."""
-    return Schema.load(settings.schema) if isinstance(settings.schema, Path) else settings.schema
-
-
-def read_prompt(settings: Settings) -> PromptFile | None:
-    """The wording that was asked for; None for the adapter's, or plain."""
-    return PromptFile.named(settings.prompt) if isinstance(settings.prompt, str) else settings.prompt
-
-
 def _settled(settings: Settings, backend: Backend, knows_confidence: bool) -> Settings:
     """The settings with what depends on the model filled in. Raises UserError for what it cannot do."""
     if (settings.min_confidence or settings.bias) and not knows_confidence:
@@ -257,8 +247,8 @@ def _as_trained(
     Raises ModelError if the adapter does not fit what was asked for, unless `force` is set.
     """
     adapter = settings.adapter or settings.lora or name
-    schema = read_schema(settings) or card.entity_schema
-    prompt = read_prompt(settings) or card.prompt
+    schema = settings.read_schema() or card.entity_schema
+    prompt = settings.read_prompt() or card.prompt
     if not settings.constrained and not card.writes_freely:
         notify(
             f"{adapter}: trained with --loss legal, which leaves copying to the constraint, so it cannot "

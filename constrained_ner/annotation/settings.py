@@ -16,7 +16,15 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, SkipValidation, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SkipValidation,
+    TypeAdapter,
+    ValidationError,
+)
 
 from ..backends.servers import PRODUCTS
 from ..constraint.bias import parse_bias
@@ -249,6 +257,14 @@ class Settings:
             raise UserError(f"{engine} has the rule any; it cannot be combined with canonical")
         if self.bias:  # the states of other engines do not say which type a tag has
             raise UserError(f"{engine} takes no bias; use --engine native")
+
+    def read_schema(self) -> Schema | None:
+        """The entity types that were asked for; None for the adapter's, or DDI."""
+        return Schema.load(self.schema) if isinstance(self.schema, Path) else self.schema
+
+    def read_prompt(self) -> PromptFile | None:
+        """The wording that was asked for; None for the adapter's, or plain."""
+        return PromptFile.named(self.prompt) if isinstance(self.prompt, str) else self.prompt
 
     def model_options(self) -> dict[str, Any]:
         """What the back end takes when it loads the model; None means its own default."""

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..adapters import AdapterCard
-from ..annotation.annotator import read_schema
 from ..annotation.settings import Settings
 from ..backends.cache_size import cache_note
 from ..constraint.edges import Boundary
@@ -32,7 +31,7 @@ def with_examples(
     if request is None:
         return replace(settings, examples=None)
     card = AdapterCard.load(settings.adapter) if settings.adapter else None
-    schema = read_schema(settings) or (card.entity_schema if card else DDI)
+    schema = settings.read_schema() or (card.entity_schema if card else DDI)
     chosen = chosen_examples(request, evaluated, evaluated_path, schema, settings.boundary)
     if settings.model:
         note = cache_note(settings.model, request.n_tokens(chosen), on_cpu=settings.device != "cuda")
