@@ -371,6 +371,7 @@ def test_a_forked_process_is_refused_in_one_line(locked: bool) -> None:
         lambda: Annotator(backend, prompt=OTHER_PROMPT),
     ]
     said = [in_a_fork(action) for action in actions]
+    assert in_a_fork(lambda: Annotator(fake()).annotate("aspirin")) == "nothing", "its own it may use"
     if locked:
         scheduler._lock.release()
     for line in said:

@@ -282,12 +282,12 @@ def test_a_command_line_without_examples_asks_for_none() -> None:
 
 def test_sentences_of_the_evaluated_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        InputError, match=r"sample\.xml: sentence sample\.\S+ \(and \d+ others\) stands in .*sample"
+        InputError, match=r"sample\.xml: sentence sample\.\S+ \(and \d+ others\) is also in .*sample"
     ):
         ask(SAMPLE, 2)
     renamed = [Sentence(f"n{n}", s.text.upper(), s.mentions) for n, s in enumerate(sample())]
     with pytest.raises(
-        InputError, match=r"the text of sentence n0 \(and \d+ others\) .* may not serve as examples"
+        InputError, match=r"the text of sentence n0 \(and \d+ others\) .* cannot be used as examples"
     ):
         ask(write(tmp_path / "renamed.xml", renamed), 2)
 
@@ -309,7 +309,7 @@ def test_a_phrase_that_two_files_share_is_left_out_and_no_reason_to_refuse() -> 
         purpose="training",
     )
     assert kept == [*used, short[1]]
-    with pytest.raises(InputError, match=r"t: sentence e7 stands in e, too: .* may not serve for training"):
+    with pytest.raises(InputError, match=r"t: sentence e7 is also in e: .* cannot be used for training"):
         keep_apart(evaluated[7:8], evaluated, used_path="t", evaluated_path="e", purpose="training")
 
 
@@ -427,7 +427,7 @@ def test_the_bundled_model_says_that_it_is_given_none(
     [
         (("--shots", 2), "name a file with --examples"),
         (("--examples", SHOTS), "say how many examples"),
-        (("--shots", 2, "--examples", SAMPLE), "may not serve as examples"),
+        (("--shots", 2, "--examples", SAMPLE), "cannot be used as examples"),
         (("--shots", 99, "--examples", SHOTS), "--shots asks for 99 examples"),
         (("--shots", 2, "--examples", SHOTS, "--select", "nearest"), "--select nearest: no such file"),
         (("--prompt", "clever"), "neither a file nor one of guide, plain, strict"),

@@ -138,7 +138,7 @@ class TestMistakes:
         assert not (tmp_path / "a").exists()
 
     def test_measuring_on_training_data(self, folder: Path, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match="may not serve for training"):
+        with pytest.raises(InputError, match="cannot be used for training"):
             self.tune(folder, tmp_path / "a", val=folder / "train.xml")
 
     def test_types_that_do_not_match(self, folder: Path, tmp_path: Path) -> None:
