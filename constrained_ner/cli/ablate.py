@@ -30,7 +30,9 @@ Value = TypeVar("Value", bound=str)
 
 @takes_settings(without=(*_VARIED, *_FIXED))
 def ablate(
-    input: Annotated[Path, typer.Argument(help="DDI XML with gold entities, or a folder of them.")],
+    input: Annotated[
+        Path, typer.Argument(metavar="INPUT", help="DDI XML with entities, or a folder of them.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the runs and the table.")],
     settings: Settings,
     arms: Annotated[
@@ -71,6 +73,11 @@ def ablate(
 
     Separate the values of a list by commas. The same command resumes an interrupted grid; finished arms are
     not repeated. OUT holds each arm's output and record, and the table as .md, .csv and .json.
+
+    \b
+    Examples:
+      bin/ablate devel.xml --out grid
+      bin/ablate devel.xml --model tiny --shots 0,5 --examples train.xml --out grid
     """
     chosen = grid(
         settings,
@@ -118,11 +125,4 @@ def _number(text: str) -> int:
 
 def main() -> None:
     """Entry point."""
-    run(
-        ablate,
-        stopped=RESUMES,
-        examples=[
-            "ablate devel.xml --arms constrained,unconstrained --out grid",
-            "ablate devel.xml --model tiny --shots 0,5 --examples train.xml --out grid",
-        ],
-    )
+    run(ablate, stopped=RESUMES)

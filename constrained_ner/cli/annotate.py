@@ -16,12 +16,13 @@ from .run import RESUMES, run
 
 @takes_settings()
 def annotate(
-    input: Annotated[Path, typer.Argument(help="DDI XML file, or a folder of them.")],
+    input: Annotated[Path, typer.Argument(metavar="INPUT", help="DDI XML file, or a folder of them.")],
     output: Annotated[
         Path,
         typer.Argument(
+            metavar="OUTPUT",
             help="Evaluator lines. OUTPUT.mentions.jsonl (with confidences) and OUTPUT.run.json are written "
-            "beside it."
+            "beside it.",
         ),
     ],
     settings: Settings,
@@ -32,6 +33,11 @@ def annotate(
     """Find and classify the names in every sentence of INPUT.
 
     A run that is interrupted keeps what it has done beside OUTPUT; the same command resumes it.
+
+    \b
+    Examples:
+      bin/llm-NERC devel.xml out
+      bin/llm-NERC devel.xml out --model folder --shots 5 --examples train.xml --select similar
     """
     progress = ProgressDisplay(quiet=quiet)
     record = annotate_file(input, output, settings, limit=limit, split=split, progress=progress)
@@ -41,11 +47,4 @@ def annotate(
 
 def main() -> None:
     """Entry point."""
-    run(
-        annotate,
-        stopped=RESUMES,
-        examples=[
-            "llm-NERC devel.xml out",
-            "llm-NERC devel.xml out --model folder --shots 5 --examples train.xml --select similar",
-        ],
-    )
+    run(annotate, stopped=RESUMES)

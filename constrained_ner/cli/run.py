@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib import metadata
 from typing import Annotated, Any, get_type_hints
 
@@ -17,10 +17,10 @@ RESUMES = "stopped; the same command resumes here"
 RESUMES_IF_ASKED = "stopped; the same command with --resume continues from the last checkpoint"
 
 
-def run(command: Callable[..., None], *, stopped: str = "stopped", examples: Sequence[str] = ()) -> None:
+def run(command: Callable[..., None], *, stopped: str = "stopped") -> None:
     """Run a function as a command line; its parameters are the options.
 
-    stopped: what Ctrl-C prints. examples: command lines for the end of the help text.
+    stopped: what Ctrl-C prints.
     """
 
     @functools.wraps(command)
@@ -44,8 +44,7 @@ def run(command: Callable[..., None], *, stopped: str = "stopped", examples: Seq
     )
     guarded.__annotations__ = {p.name: p.annotation for p in parameters}
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
-    epilog = "Examples:\n\n" + "\n\n".join(examples) if examples else None
-    app.command(epilog=epilog)(guarded)
+    app.command()(guarded)
     app()
 
 

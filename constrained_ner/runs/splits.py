@@ -1,7 +1,7 @@
 """What keeps a figure honest: which split was evaluated, what was learnt from, how often a test was run.
 
-The split of a file is known by a hash of its sentences (ids and texts, in any order and any XML), or stated by
-the user. Sentences of the evaluated file may be neither examples nor training data. Runs on a test split are
+The split of a file is known by a hash of its sentences (ids and texts, in any order and any XML), or the user
+states it. Sentences of the evaluated file may be neither examples nor training data. Runs on a test split are
 noted in a ledger, because a test set that one goes back to with other settings is a set that one tunes on.
 """
 
