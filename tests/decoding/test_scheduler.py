@@ -41,8 +41,9 @@ TEXTS = [
     "aspirin and iron again, " * 6,
 ]
 OTHER_PROMPT = PromptFile(sysprompt=(), usrprompt=("Mark it: {sentence}",))
-ROW = seeded_score(len(VOCABULARY), scale=3.0)
-score = cache(ROW)  # threads take turns, so that the cost of the fake model hardly matters
+score = cache(
+    seeded_score(len(VOCABULARY), scale=3.0, n_context=400)
+)  # every token counts, also the prefix's
 
 
 def fake(max_sequences: int = 3, **options: Any) -> FakeBackend:
