@@ -24,11 +24,13 @@ from ..constraint.markup import Markup
 from ..data import Mention, Sentence
 from ..decoding.confidence import least_confidence
 from ..errors import ModelError, SentenceError, UserError
+from ..formats.ddi import read_ddi
 from ..formats.name_lines import read_names
 from ..prompting.examples.pool import examples_hash
+from ..prompting.examples.request import ExampleRequest
 from ..prompting.messages import Chooser, Prompts
 from ..prompting.wording import PromptFile
-from ..schema import DDI
+from ..schema import DDI, Schema
 from .by_logits import ByLogits
 from .by_text import ByText
 from .consistency import consistent
@@ -68,7 +70,7 @@ class Annotator:
         prompts = Prompts(
             self.prompt,
             self._markup,
-            _examples(settings),
+            _examples(settings, self.schema),
             instructions=settings.instructions,
             boundary=settings.boundary,
         )
@@ -158,16 +160,15 @@ class Annotator:
         return consistent(sentences, self._expressible, min_confidence=least)
 
     def choices(self) -> dict[str, Any]:
-        """All that was chosen, as plain data, for the record of a run."""
+        """All that was chosen and can change an answer, as plain data, for the record of a run."""
         return {
-            **_as_typed(self.settings),
-            **self.settings.deciding(),
             "model": self.backend.description,
             "schema": self.schema.name,
             "schema_hash": self.schema.hash(),
             "prompt": self.prompt.name,
             "prompt_hash": self.prompt.hash(),
             **self._shown_examples(),
+            **self.settings.deciding(),
             "decoder": self._decoder,
             "rule": self._rule,
             "temperature": self.backend.temperature,
@@ -263,27 +264,22 @@ def _as_trained(
     return dataclasses.replace(settings, schema=schema, prompt=prompt)
 
 
-def _examples(settings: Settings) -> Sequence[Sentence] | Chooser:
-    """The examples to show; chosen from the file that was named, if a run has not chosen them already."""
+def _examples(settings: Settings, schema: Schema) -> Sequence[Sentence] | Chooser:
+    """The examples to show. From a file, any of its sentences may be one: nobody said what is evaluated."""
     examples = settings.examples
-    if isinstance(examples, (str, Path)):
-        raise UserError("--examples: a run chooses examples from a file; give sentences")
-    return () if examples is None else examples
+    if not isinstance(examples, Path):
+        return () if examples is None else examples
+    request = ExampleRequest.wanted(settings.shots, examples, settings.select, settings.seed)
+    if request is None:
+        return ()
+    documents = read_ddi(examples)
+    usable = {sentence.id for document in documents for sentence in document}
+    return request.choose(documents, usable, (), schema, settings.boundary)
 
 
 def _expected_names(settings: Settings, markup: Markup) -> Lexicon:
     pairs = read_names(settings.names) if isinstance(settings.names, Path) else settings.names or ()
     return Lexicon({key_of(name): kind for name, kind in pairs if kind in markup.types})
-
-
-def _as_typed(settings: Settings) -> dict[str, Any]:
-    """The options that differ from their defaults and are plain data; paths as they were typed."""
-    typed: dict[str, Any] = {}
-    for field in dataclasses.fields(settings):
-        value = getattr(settings, field.name)
-        if isinstance(value, (str, int, float, Path)) and value != field.default:
-            typed[field.name] = str(value) if isinstance(value, Path) else value
-    return typed
 
 
 def _succeeded(annotated: Annotated) -> Sentence:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
@@ -153,13 +153,15 @@ def _finished(output: Path, print_of_run: str) -> RunRecord | None:
 
 
 def _asked(settings: Settings) -> dict[str, Any]:
-    """What the annotator cannot tell: the prompt as it was named, and how the examples were chosen."""
-    named = {"prompt": settings.prompt} if isinstance(settings.prompt, str) else {}
-    if settings.shots == 0 or (settings.shots is None and settings.examples is None):
-        return {**named, "shots": 0}
-    chosen = {"shots": settings.shots, "select": settings.select, "seed": settings.seed}
-    source = {"examples": str(settings.examples)} if isinstance(settings.examples, Path) else {}
-    return {**named, **chosen, **source}
+    """The settings that the annotator does not tell: how examples were chosen, paths as they were typed."""
+    shown = ("shots", "select", "seed") if settings.shots or settings.examples is not None else ()
+    asked: dict[str, Any] = {name: getattr(settings, name) for name in shown} or {"shots": 0}
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        is_plain = isinstance(value, (str, int, float, Path)) and value != field.default
+        if is_plain and field.name not in ("model", "schema", *settings.deciding()):
+            asked[field.name] = str(value) if isinstance(value, Path) else value
+    return asked
 
 
 def _annotate(
