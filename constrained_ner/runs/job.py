@@ -152,16 +152,21 @@ def _finished(output: Path, print_of_run: str) -> RunRecord | None:
     return record if whole and record.fingerprint == print_of_run else None
 
 
+_OF_EXAMPLES = ("shots", "select", "seed", "examples")
+
+
 def _asked(settings: Settings) -> dict[str, Any]:
     """The settings that the annotator does not tell: how examples were chosen, paths as they were typed."""
-    shown = ("shots", "select", "seed") if settings.shots or settings.examples is not None else ()
-    asked: dict[str, Any] = {name: getattr(settings, name) for name in shown} or {"shots": 0}
-    for field in fields(settings):
-        value = getattr(settings, field.name)
-        is_plain = isinstance(value, (str, int, float, Path)) and value != field.default
-        if is_plain and field.name not in ("model", "schema", *settings.deciding()):
-            asked[field.name] = str(value) if isinstance(value, Path) else value
-    return asked
+    shows_examples = settings.examples is not None and settings.shots != 0
+    asked = {name: getattr(settings, name) for name in _OF_EXAMPLES} if shows_examples else {"shots": 0}
+    told = {"model", "schema", *settings.deciding(), *_OF_EXAMPLES}
+    values = {
+        field.name: getattr(settings, field.name) for field in fields(settings) if field.name not in told
+    }
+    defaults = {field.name: field.default for field in fields(settings)}
+    asked |= {name: value for name, value in values.items() if value != defaults[name]}
+    plain = {name: str(value) if isinstance(value, Path) else value for name, value in asked.items()}
+    return {name: v for name, v in plain.items() if v is None or isinstance(v, (str, int, float))}
 
 
 def _annotate(
