@@ -58,7 +58,7 @@ class Annotator:
         notify: Notify = warnings.warn,
         **options: Any,
     ) -> None:
-        """Use an open back end. options: fields of `Settings`. notify: told what the user should know."""
+        """Use an open back end. options: fields of `Settings`. notify: called with warnings."""
         settings = dataclasses.replace(settings or Settings(), **options)
         self.backend = backend
         self.schema = settings.read_schema() or DDI
@@ -75,16 +75,12 @@ class Annotator:
             boundary=settings.boundary,
         )
         machine = TagMachine(self._markup)
-        self.examples = prompts.examples
-        self._transport: Transport
-        if backend.shows_logits:
-            by_logits = ByLogits(backend, prompts, machine, settings, notify)
-            self._transport = by_logits
-            self._decoder, self._rule = by_logits.decoder, by_logits.rule
-            self.examples = prompts.examples if by_logits.examples is None else by_logits.examples
-        else:
-            self._transport = ByText(backend, prompts, machine, settings, notify)
-            self._decoder, self._rule = "server" if settings.constrained else "unconstrained", "any"
+        self._transport: Transport = (
+            ByLogits(backend, prompts, machine, settings, notify)
+            if backend.shows_logits
+            else ByText(backend, prompts, machine, settings, notify)
+        )
+        self.examples = self._transport.examples
         names = _expected_names(settings, self._markup)
         self._pipeline = Pipeline(self._transport, names, self._expressible, settings.boundary)
 
@@ -109,13 +105,17 @@ class Annotator:
         name = settings.model or str(bundled_model())
         # Before the model is loaded: a missing adapter should not take half a minute to notice.
         card = AdapterCard.load(settings.adapter) if settings.adapter else None
-        if backend is None:
-            backend = load_backend(name, **settings.model_options())
-        if backend.adapter_card is not None:
-            card = AdapterCard.parse(backend.adapter_card, settings.lora or name)
-        if card is not None:
-            settings = _as_trained(settings, card, backend, name, notify)
-        return cls(backend, settings, notify=notify)
+        opened = load_backend(name, **settings.model_options()) if backend is None else backend
+        try:
+            if opened.adapter_card is not None:
+                card = AdapterCard.parse(opened.adapter_card, settings.lora or name)
+            if card is not None:
+                settings = _as_trained(settings, card, opened, name, notify)
+            return cls(opened, settings, notify=notify)
+        except BaseException:
+            if backend is None:
+                opened.close()
+            raise
 
     def annotate(self, text: str) -> Sentence:
         """The text as a sentence with its mentions. Raises SentenceError if it cannot be annotated."""
@@ -142,7 +142,7 @@ class Annotator:
         """Annotate sentences, in order, whatever mentions they have. Failures are reported, not raised.
 
         doubtful: keep mentions below the least confidence, for `agreed` to judge. finished: what an
-        interrupted run has done, None for what failed. on_window: told of progress in long sentences.
+        interrupted run has done, None for what failed. on_window: called within long sentences.
         """
         self._require_own_process()
         least = 0.0 if doubtful else self.settings.min_confidence or 0.0
@@ -151,7 +151,7 @@ class Annotator:
             surer = annotated.surer_than(least)
             return surer.exact_only() if self.settings.strict else surer
 
-        learns = self._decoder != "unconstrained"
+        learns = self._transport.decoder != "unconstrained"
         yield from self._pipeline.run(sentences, keep, finished=finished, learns=learns, on_window=on_window)
 
     def agreed(self, sentences: Sequence[Sentence]) -> list[Sentence]:
@@ -169,8 +169,8 @@ class Annotator:
             "prompt_hash": self.prompt.hash(),
             **self._shown_examples(),
             **self.settings.deciding(),
-            "decoder": self._decoder,
-            "rule": self._rule,
+            "decoder": self._transport.decoder,
+            "rule": self._transport.rule,
             "temperature": self.backend.temperature,
             "context_length": self.backend.context_length,
         }
@@ -183,15 +183,15 @@ class Annotator:
             "schema": self.schema.hash(),
             "prompt": self.prompt.hash(),
             "examples": self._shown_examples()["examples_hash"],
-            "decoder": self._decoder,
-            "rule": self._rule,
+            "decoder": self._transport.decoder,
+            "rule": self._transport.rule,
             "temperature": self.backend.temperature,
             "context_length": self.backend.context_length,
         }
 
     def close(self) -> None:
-        """Give back the model's memory."""
-        self.backend.close()
+        """Give back the model's memory, after the forward pass that is running."""
+        self._transport.close()
 
     def __enter__(self) -> Annotator:
         return self

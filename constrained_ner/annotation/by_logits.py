@@ -42,7 +42,6 @@ _DECODERS = {"copy-draft": copy_draft, "stepwise": stepwise, "unconstrained": un
 class ByLogits:
     """A transport (see `pipeline`) over a back end whose logits we see.
 
-    examples: those that every window is shown; None if they depend on the window.
     Raises ModelError if prompt and examples leave no room in the model's context.
     """
 
@@ -77,7 +76,7 @@ class ByLogits:
             max_tokens=settings.max_prompt_tokens,
             notify=notify,
         )
-        self.examples = self._prompt.examples
+        self.examples = prompts.examples if self._prompt.examples is None else self._prompt.examples
         self._scheduler = scheduler_of(backend)
         self._scheduler.prefill(self._prompt.prefix_ids)
 
@@ -96,6 +95,9 @@ class ByLogits:
         decoder = self._decode(constraint, prompt_ids, expected)
         ticket = self._scheduler.submit(decoder, self._prompt.prefix_ids)
         return _DecodedWindow(self, constraint, ticket, len(self._prompt.prefix_ids) + len(prompt_ids))
+
+    def close(self) -> None:
+        self._scheduler.close()
 
     def read(self, constraint: Constraint, answer: Answer, n_prompt_tokens: int) -> Annotated:
         """The mentions of an answer."""
@@ -125,7 +127,7 @@ class ByLogits:
         try:
             return len(self._vocabulary.encode(text))
         except (UnicodeEncodeError, ValueError) as error:
-            raise SentenceError(f"the model's tokenizer cannot write the text: {error}") from None
+            raise SentenceError(f"the model's tokenizer cannot encode the text: {error}") from None
 
     def _mentions(self, text: str, tagged: Sequence[TaggedSpan], answer: Answer) -> Iterator[Mention]:
         """The mentions of a constrained answer, each with the decisions from its opening to its closing tag.

@@ -17,6 +17,7 @@ from ..backends.protocol import TextAnswer, TextBackend, TextRequest
 from ..constraint.automaton import Constraint, TagMachine
 from ..constraint.edges import OPEN
 from ..constraint.grammars import are_pieces, join_pieces, render, split_pieces
+from ..constraint.legal import TokenRule
 from ..data import Mention, Sentence
 from ..errors import ContextOverflowError, UserError
 from ..prompting.messages import Message, Prompts
@@ -57,6 +58,9 @@ class ByText:
         notify: Callable[[str], None],
     ) -> None:
         _check(settings)
+        self.decoder = "server" if settings.constrained else "unconstrained"
+        self.rule: TokenRule = "any"
+        self.examples = prompts.examples
         self.n_at_once = backend.max_sequences
         self.constrained = settings.constrained
         self.in_pieces = self.constrained and backend.dialect == "json-schema"
@@ -84,6 +88,9 @@ class ByText:
             grammar=render(constraint, self._backend.dialect) if self.constrained else None,
         )
         return _AskedWindow(self, window, constraint, self._backend.submit(request))
+
+    def close(self) -> None:
+        self._backend.close()
 
     def read(self, window: str, constraint: Constraint, answer: TextAnswer) -> Annotated:
         """The mentions of an answer. Raises ContextOverflowError if the answer ran out of room."""

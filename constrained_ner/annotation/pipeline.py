@@ -11,14 +11,16 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..constraint.edges import Boundary
+from ..constraint.legal import TokenRule
 from ..data import Mention, Sentence
 from ..errors import ContextOverflowError, ModelError, SentenceError
+from ..prompting.messages import Chooser
 from ..text.windows import cut_near_middle
 from .lexicon import Lexicon
 from .result import Annotated, join
 
 OnWindow = Callable[[str, int, int], None]
-"""Told after each window of a sentence that has several: the sentence's id, characters done, characters."""
+"""Called after each window of a sentence that has several: with its id, characters done, all characters."""
 
 
 class Pending(Protocol):
@@ -34,10 +36,20 @@ class Pending(Protocol):
 class Transport(Protocol):
     """How a window gets its answer: through a model's logits, or as text from a server.
 
+    decoder, rule, examples: what it uses, for the record of a run.
     n_at_once: windows that are answered at the same time; twice as many are handed in.
     shortest_window: characters of a window below which cutting it does not help.
     n_failures_to_stop: if this many sentences fail at the start, it is not the sentences; None for never.
     """
+
+    @property
+    def decoder(self) -> str: ...
+
+    @property
+    def rule(self) -> TokenRule: ...
+
+    @property
+    def examples(self) -> Sequence[Sentence] | Chooser: ...
 
     @property
     def n_at_once(self) -> int: ...
@@ -58,6 +70,9 @@ class Transport(Protocol):
         have, for drafts.
         """
 
+    def close(self) -> None:
+        """Close the back end, after what is running in it."""
+
 
 @dataclass
 class _Turn:
@@ -66,7 +81,12 @@ class _Turn:
     number: int
     sentence: Sentence
     windows: list[Annotated] = field(default_factory=list)
+    n_characters: int = 0
     failure: str | None = None
+
+    def add(self, window: Annotated) -> None:
+        self.windows.append(window)
+        self.n_characters += len(window.sentence.text)
 
     def result(self) -> Annotated:
         if self.failure is not None:
@@ -113,7 +133,8 @@ class Pipeline:
         """
         results = _Run(self, keep, finished, learns, on_window).annotate(sentences)
         n_to_stop = self.transport.n_failures_to_stop
-        return results if n_to_stop is None else _stop_if_all_fail(results, n_to_stop)
+        has_succeeded = any(sentence is not None for sentence in finished)
+        return results if n_to_stop is None or has_succeeded else _stop_if_all_fail(results, n_to_stop)
 
 
 class _Run:
@@ -194,7 +215,7 @@ class _Run:
             asked.pending.cancel()
         else:
             try:
-                turn.windows.append(self._solve(asked.window, asked.pending, turn.sentence.text))
+                turn.add(self._solve(asked.window, asked.pending, turn.sentence.text))
             except SentenceError as error:
                 turn.failure = str(error)
             self._tell(turn)
@@ -215,9 +236,9 @@ class _Run:
         return join(Sentence("", window), halves)
 
     def _tell(self, turn: _Turn) -> None:
-        n_done = sum(len(window.sentence.text) for window in turn.windows)
-        if self._on_window is not None and n_done < len(turn.sentence.text):
-            self._on_window(turn.sentence.id, n_done, len(turn.sentence.text))
+        n_characters = len(turn.sentence.text)
+        if self._on_window is not None and turn.n_characters < n_characters:
+            self._on_window(turn.sentence.id, turn.n_characters, n_characters)
 
 
 def _stop_if_all_fail(results: Iterator[Annotated], n_to_stop: int) -> Iterator[Annotated]:

@@ -33,6 +33,7 @@ from ..constraint.legal import TokenRule
 from ..data import Sentence
 from ..decoding.engines import EngineName
 from ..errors import UserError
+from ..prompting.examples.request import SELECTIONS
 from ..prompting.messages import Chooser, Instructions
 from ..prompting.wording import PromptFile
 from ..schema import Schema
@@ -125,7 +126,7 @@ class Settings:
     server: Annotated[
         str | None,
         AfterValidator(_known_server),
-        _model(f"What the server of openai:NAME is, if it does not say: {', '.join(PRODUCTS)}."),
+        _model(f"Server product behind openai:NAME, if it cannot be detected: {', '.join(PRODUCTS)}."),
     ] = None
     timeout: Annotated[float | None, Field(ge=0.1), _model("Seconds to wait for a server's answer.")] = None
 
@@ -155,7 +156,7 @@ class Settings:
     select: Annotated[
         str,
         Option(
-            "How to choose examples: first, random, diverse, similar, or a file of sentence ids, one a line.",
+            f"How to choose examples: {', '.join(SELECTIONS)}, or a file of sentence ids, one a line.",
             "Prompt",
         ),
     ] = "diverse"
@@ -197,7 +198,7 @@ class Settings:
     names: Annotated[
         tuple[tuple[str, str], ...] | Path | None,
         Option(
-            "Names to expect, as lines name|type. They speed up decoding and change no answer.",
+            "File of likely names, one name|type a line. Speeds up decoding; never changes the answer.",
             "Decoding",
             typed=Path,
         ),
@@ -218,7 +219,7 @@ class Settings:
         bool | None,
         Option(
             "Give each name one type in a document, and mark it everywhere or nowhere. "
-            "Default: if mentions have a confidence.",
+            "Default: on if the model reports confidence.",
             "Output",
             decides=True,
         ),
@@ -227,7 +228,7 @@ class Settings:
         float | None,
         Field(ge=0, le=1),
         Option(
-            "Leave out mentions less sure. Default: 0.4 for calibrated models, else 0.",
+            "Drop mentions below this confidence. Default: 0.4 for calibrated models, else 0.",
             "Output",
             decides=True,
         ),

@@ -14,6 +14,7 @@ from ..decoding.engines import EngineName
 from ..errors import UserError
 from ..experiments.comparison import EXPLANATION
 from ..experiments.grid import grid, run_grid
+from ..prompting.examples.request import SELECTIONS
 from ..runs.progress import ProgressDisplay
 from .options import LimitOption, QuietOption, SplitOption, takes_settings
 from .run import RESUMES, run
@@ -50,7 +51,7 @@ def ablate(
     shots: Annotated[str, typer.Option(help="Numbers of examples.", rich_help_panel=_OWN)] = "0",
     select: Annotated[
         str,
-        typer.Option(help="first, random, diverse, similar, or files of sentence ids.", rich_help_panel=_OWN),
+        typer.Option(help=f"{', '.join(SELECTIONS)}, or files of sentence ids.", rich_help_panel=_OWN),
     ] = "diverse",
     prompt: Annotated[
         str | None,

@@ -13,7 +13,7 @@ import typer
 
 from ..errors import UserError
 
-RESUMES = "stopped; the same command resumes here"
+RESUMES = "stopped; run the same command to resume"
 RESUMES_IF_ASKED = "stopped; the same command with --resume continues from the last checkpoint"
 
 

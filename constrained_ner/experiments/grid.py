@@ -108,7 +108,7 @@ def _names(variants: Sequence[dict[str, Any]]) -> list[str]:
 
 def _name_parts(variant: dict[str, Any], variants: Sequence[dict[str, Any]]) -> Iterator[str]:
     def varies(name: str) -> bool:
-        return len({v.get(name) for v in variants} - {None}) > 1
+        return len({repr(v[name]) for v in variants if v.get(name) is not None}) > 1
 
     if varies("model"):
         yield _stem(variant["model"], "bundled")
@@ -121,7 +121,7 @@ def _name_parts(variant: dict[str, Any], variants: Sequence[dict[str, Any]]) -> 
         yield _stem(variant["prompt"], "plain")
     if varies("shots"):
         yield f"{variant['shots']}-shots"
-    for name in variant.keys() - _NAMED:
+    for name in sorted(variant.keys() - _NAMED):
         if varies(name):
             yield "" if variant[name] is None else f"{name}-{variant[name]}"
     if varies("select"):
@@ -195,7 +195,7 @@ def run_grid(
     arms = list(arms)
     records: dict[Arm, Path] = {}
     failed: dict[Arm, str] = {}
-    for _, of_model in groupby(arms, key=lambda arm: arm.settings.model):
+    for _, of_model in groupby(arms, key=lambda arm: (arm.settings.model, arm.settings.model_options())):
         with contextlib.ExitStack() as stack:
             shared = _SharedBackend(open_annotator, stack)
             for arm in of_model:

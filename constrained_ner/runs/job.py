@@ -67,12 +67,12 @@ def annotate_file(
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     shown = with_examples(settings, source.every, input, progress.say)
     with open_annotator(shown, note) as annotator:
-        print_of_run = fingerprint(annotator.identity(), source.documents)
-        if keep_finished and (finished := _finished(output, print_of_run)):
+        run_fingerprint = fingerprint(annotator.identity(), source.documents)
+        if keep_finished and (finished := _finished(output, run_fingerprint)):
             return finished
         if source.split == "test":
-            _warn_of_tuning(input, source.data_hash, print_of_run, progress)
-        with Journal(output, print_of_run, note) as journal:
+            _warn_of_tuning(input, source.data_hash, run_fingerprint, progress)
+        with Journal(output, run_fingerprint, note) as journal:
             began_s = time.perf_counter()
             _annotate(annotator, source.sentences, journal, progress)
             header = {
@@ -80,7 +80,7 @@ def annotate_file(
                 "input": str(input),
                 "output": str(output),
                 "mentions": str(mentions_path(output)),
-                "fingerprint": print_of_run,
+                "fingerprint": run_fingerprint,
                 "options": {**annotator.choices(), **_asked(settings), "limit": limit},
                 "data_hash": source.data_hash,
                 "split": source.split,
@@ -94,7 +94,7 @@ def annotate_file(
             results = _settled(journal.results(), source.documents, annotator)
             record = _write_outputs(results, output, header, began_s)
             journal.remove()
-    if source.split == "test" and (problem := note_test_run(source.data_hash, print_of_run, output)):
+    if source.split == "test" and (problem := note_test_run(source.data_hash, run_fingerprint, output)):
         progress.say(f"warning: {problem}")
     _summarise(record, progress)
     return record
@@ -137,10 +137,10 @@ def _check_outputs(input: Path, output: Path) -> None:
     for path in (output, record_path(output), mentions_path(output)):
         require_writable(path)
     if output.exists() and input.exists() and output.samefile(input):
-        raise OutputError(f"{output}: is the input; it would be overwritten")
+        raise OutputError(f"{output} is the input; choose another output")
 
 
-def _finished(output: Path, print_of_run: str) -> RunRecord | None:
+def _finished(output: Path, run_fingerprint: str) -> RunRecord | None:
     """The record of a run with this fingerprint, if it has finished and its outputs are there."""
     try:
         record = RunRecord.load(record_path(output))
@@ -149,7 +149,7 @@ def _finished(output: Path, print_of_run: str) -> RunRecord | None:
     # The record is written first, then mentions and output; then the journal goes.
     in_place = output.exists() and mentions_path(output).exists()
     whole = in_place and not journal_path(output).exists()
-    return record if whole and record.fingerprint == print_of_run else None
+    return record if whole and record.fingerprint == run_fingerprint else None
 
 
 _OF_EXAMPLES = ("shots", "select", "seed", "examples")
@@ -175,7 +175,7 @@ def _annotate(
     """Annotate into the journal what is not in it yet."""
     n_finished = len(journal.finished)
     if n_finished:
-        progress.say(f"resuming after {n_finished} sentences that an earlier run has done")
+        progress.say(f"resuming: {n_finished} sentences already done")
     done = [
         None if result.failure is not None else sentence.with_mentions(result.found())
         for sentence, result in zip(sentences, journal.finished, strict=False)
@@ -233,12 +233,12 @@ def _write_outputs(
     return record
 
 
-def _warn_of_tuning(input: Path, hash_of_data: str, print_of_run: str, progress: ProgressDisplay) -> None:
-    earlier = earlier_test_run(hash_of_data, print_of_run)
+def _warn_of_tuning(input: Path, hash_of_data: str, run_fingerprint: str, progress: ProgressDisplay) -> None:
+    earlier = earlier_test_run(hash_of_data, run_fingerprint)
     if earlier is not None:
         progress.say(
             f"warning: {input}: this test split was evaluated with other settings on {earlier.date} "
-            f"({earlier.output}); a test that settings are chosen on is no test any more"
+            f"({earlier.output}); choosing settings on a test set turns it into a development set"
         )
 
 

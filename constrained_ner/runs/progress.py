@@ -45,7 +45,7 @@ class ProgressDisplay:
                 TextColumn("sentences"),
                 _SpeedColumn(),
                 TimeRemainingColumn(),
-                TextColumn("left{task.fields[note]}"),
+                TextColumn("left{task.fields[note]}", markup=False),
                 console=Console(file=self._stream),
                 transient=True,
             )

@@ -21,6 +21,7 @@ from constrained_ner.cli import ablate, annotate, options
 from constrained_ner.data import Document, Sentence
 from constrained_ner.errors import UserError
 from constrained_ner.prompting.wording import PromptFile
+from constrained_ner.runs.job import annotate_file
 from constrained_ner.runs.journal import fingerprint
 from constrained_ner.schema import DDI
 
@@ -87,6 +88,9 @@ def test_keywords_are_fields() -> None:
         assert (ner.settings.min_confidence, ner.settings.boundary) == (0.5, "char")
     with fake_annotator(Settings(boundary="char", rule="any"), rule="canonical") as ner:
         assert (ner.settings.boundary, ner.settings.rule) == ("char", "canonical")
+
+
+SAMPLE = Path(__file__).parents[2] / "examples" / "sample.xml"
 
 
 def fake_annotator(settings: Settings | None = None, **chosen: Any) -> Annotator:
@@ -257,8 +261,16 @@ def test_threads_batch_and_paths_do_not_change_a_fingerprint(tmp_path: Path) -> 
 def test_choices_are_plain_data_with_all_that_was_chosen(tmp_path: Path) -> None:
     choices = fake_annotator(threads=3, bias={"drug": 1.0}).choices()
     assert json.loads(json.dumps(choices)) == choices
-    assert (choices["threads"], choices["bias"], choices["decoder"]) == (3, {"drug": 1.0}, "copy-draft")
+    assert (choices["bias"], choices["decoder"]) == ({"drug": 1.0}, "copy-draft")
     assert choices.keys() >= DECIDING
+    record = annotate_file(
+        SAMPLE,
+        tmp_path / "out",
+        Settings(threads=3, names=()),
+        limit=2,
+        open_annotator=lambda settings, notify: fake_annotator(settings=settings),
+    )
+    assert record.options["threads"] == 3
 
 
 def test_a_back_end_gets_its_own_options_and_no_others() -> None:

@@ -283,7 +283,7 @@ def test_the_journal_of_another_run_is_kept_and_named(tmp_path: Path) -> None:
     assert record.n_resumed == 0
     assert (tmp_path / "out.journal.1").read_bytes() == content
     (note,) = (line for line in said if line.startswith("note: "))
-    assert note.startswith("note: out.journal was written by another run")
+    assert note.startswith("note: out.journal belongs to a run with other settings or sentences")
     assert "kept as out.journal.1" in note
 
 
