@@ -21,10 +21,10 @@ from ..decoding.engines import GrammarEngine
 from ..decoding.scheduler import Ticket, scheduler_of
 from ..decoding.stepwise import stepwise
 from ..decoding.unconstrained import unconstrained
-from ..errors import SentenceError
 from ..prompting.budget import FittedPrompt
 from ..prompting.messages import Prompts
 from ..text.windows import windows
+from ..vocabulary import Vocabulary
 from .free_answer import read_answer
 from .result import Annotated, Effort
 from .settings import Settings
@@ -35,6 +35,9 @@ _WINDOW = 128
 Longer ones would be unlike what models are tuned on, and slower: each tag has the rest of the window drafted
 again.
 """
+
+_FEW_BYTES = 64
+"""A vocabulary that lacks no more bytes than this has byte tokens, as a rule."""
 
 _DECODERS = {"copy-draft": copy_draft, "stepwise": stepwise, "unconstrained": unconstrained}
 
@@ -62,6 +65,7 @@ class ByLogits:
         self._machine = machine
         self._boundary = settings.boundary
         self._vocabulary = backend.vocabulary
+        _warn_of_missing_bytes(backend.vocabulary, notify)
         self._temperature = 1.0 if backend.temperature is None else backend.temperature
         self._tag_tokens = TagTokens(machine, backend.vocabulary)
         self._bias = TypeBias(settings.bias, machine, backend.vocabulary) if settings.bias else None
@@ -122,10 +126,7 @@ class ByLogits:
         return Constraint(text, self._machine, boundary=self._boundary, leading_space=leading_space)
 
     def _n_tokens(self, text: str) -> int:
-        try:
-            return len(self._vocabulary.encode(text))
-        except (UnicodeEncodeError, ValueError) as error:
-            raise SentenceError(f"the model's tokenizer cannot write the text: {error}") from None
+        return len(self._vocabulary.encode(text))
 
     def _mentions(self, text: str, tagged: Sequence[TaggedSpan], answer: Answer) -> Iterator[Mention]:
         """The mentions of a constrained answer, each with the decisions from its opening to its closing tag.
@@ -174,6 +175,17 @@ class _DecodedWindow:
 
     def cancel(self) -> None:
         self.ticket.cancel()
+
+
+def _warn_of_missing_bytes(vocabulary: Vocabulary, notify: Callable[[str], None]) -> None:
+    missing = vocabulary.missing_bytes
+    if not missing:
+        return
+    if len(missing) > _FEW_BYTES:
+        lacks = "has no byte tokens, so it lacks many characters"
+    else:
+        lacks = f"lacks {len(missing)} of 256 bytes ({', '.join(f'{byte:02x}' for byte in missing)})"
+    notify(f"the model's vocabulary {lacks}: sentences with characters that it cannot write will fail")
 
 
 def _decoder_and_rule(settings: Settings) -> tuple[str, TokenRule]:

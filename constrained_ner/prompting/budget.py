@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from ..data import Sentence
-from ..errors import ModelError, PromptError
+from ..errors import ModelError, PromptError, UnwritableError
 from ..vocabulary import Vocabulary
 from .encoder import PromptEncoder
 from .messages import Chooser, Prompts
@@ -46,10 +46,16 @@ class FittedPrompt:
         max_tokens: int | None,
         notify: Callable[[str], None],
     ) -> None:
-        self._encoder = PromptEncoder(prompts, vocabulary, chat_template, answer_ids)
         self._context_length = context_length
         self._max_tokens = max_tokens
+        self._vocabulary = vocabulary
         self._notify: Callable[[str], None] | None = notify
+        if not callable(prompts.examples):
+            prompts = prompts.showing(self._writable(prompts.examples, notify))
+        try:
+            self._encoder = PromptEncoder(prompts, vocabulary, chat_template, answer_ids)
+        except UnwritableError as error:
+            raise PromptError(f"the prompt or the schema: {error}") from None
         self._choose: Chooser | None = None
         self.examples: tuple[Sentence, ...] | None = None
         n_bare = self._encoder.n_tokens([])
@@ -83,8 +89,22 @@ class FittedPrompt:
         if self._choose is None:
             return self._encoder.ids(text)
         limit = self._limit(len(self._encoder.vocabulary.encode(text)))
-        chosen = self._choose(text if question is None else question)
+        chosen = self._writable(self._choose(text if question is None else question))
         return self._encoder.ids(text, self._fitting(chosen, limit, best_last=True))
+
+    def _writable(
+        self, examples: Sequence[Sentence], notify: Callable[[str], None] | None = None
+    ) -> Sequence[Sentence]:
+        """The examples without those that have a character which the vocabulary lacks."""
+        kept: list[Sentence] = []
+        for example in examples:
+            try:
+                self._vocabulary.encode(example.text)
+                kept.append(example)
+            except UnwritableError as error:
+                if notify is not None:
+                    notify(f"example {example.id} is not shown: {error}")
+        return kept
 
     def _limit(self, n_text: int) -> int:
         """The most tokens that a prompt may have, without its question of n_text tokens."""
