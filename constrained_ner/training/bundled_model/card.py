@@ -68,7 +68,7 @@ def _shape(model: Path) -> dict[str, str]:
 def _figures(model: Path, devel: Path, n_threads: int | None) -> str:
     documents = read_ddi(devel)
     sentences = [s for document in documents for s in document]
-    with Annotator.load(model, n_threads=n_threads) as ner:
+    with Annotator.load(model, threads=n_threads) as ner:
         began_s = time.perf_counter()
         results = list(ner.run(sentences, doubtful=True))
         each = iter(results)
