@@ -28,7 +28,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from .errors import MissingExtraError, SchemaError
 from .files import first_misfit, plain_json, read_text
 
-
 _TAG = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 
 

@@ -112,7 +112,7 @@ class Vocabulary:
 
     @cached_property
     def missing_bytes(self) -> tuple[int, ...]:
-        """The bytes of UTF-8 that are no token of their own: characters with them may be impossible to write."""
+        """The bytes of UTF-8 that are no token of their own: some characters cannot be written."""
         own = {
             piece[0]
             for token_id, piece in enumerate(self.token_bytes)
@@ -182,7 +182,7 @@ def unwritable(data: bytes, at: int) -> UnwritableError:
         start -= 1
     character = data[start : start + 4].decode(errors="ignore")[:1]
     return UnwritableError(
-        f"the model's vocabulary cannot write the character {ascii(character)} (U+{ord(character):04X}): "
+        f"the model's vocabulary cannot write the character {character!a} (U+{ord(character):04X}): "
         f"byte {data[at]:#04x} is in no token"
     )
 

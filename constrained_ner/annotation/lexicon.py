@@ -17,17 +17,16 @@ _WORD = re.compile(r"\w+|[^\w\s]")
 Key = tuple[str, ...]
 
 
-_FUNCTION_WORDS = frozenset(
-    """
-    a about above after again against all also although am among an and any are as at be because been before
-    being below between both but by can could did do does done down during each either few for from had has
-    have having he her here him his how i if in into is it its just least less many may me might more most
-    much must my neither no nor not of off on once only or other others our out over own per same shall she
-    should since so some such than that the their them then there these they this those though through to
-    too under unless until up upon us very via was we were what when where whereas whether which while who
-    whom whose why will with within without would yes you your
-    """.split()
+_WORDS = (
+    "a about above after again against all also although am among an and any are as at be because been "
+    "before being below between both but by can could did do does done down during each either few for "
+    "from had has have having he her here him his how i if in into is it its just least less many may me "
+    "might more most much must my neither no nor not of off on once only or other others our out over own "
+    "per same shall she should since so some such than that the their them then there these they this "
+    "those though through to too under unless until up upon us very via was we were what when where "
+    "whereas whether which while who whom whose why will with within without would yes you your "
 )
+_FUNCTION_WORDS = frozenset(_WORDS.split())
 _FEW_LETTERS = 2
 
 

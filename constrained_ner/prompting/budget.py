@@ -64,6 +64,11 @@ class FittedPrompt:
             prompts = prompts.briefer()
             self._encoder = self._encode(prompts, chat_template, answer_ids)
             n_bare = self._encoder.n_tokens([])
+        if whole.misplaces_system and prompts.instructions == "once":
+            notify(
+                "the model's chat template drops or repeats the system message: the instructions go into the "
+                "first user message instead"
+            )
         if n_bare < whole.n_tokens([]):
             notify("the types are described more briefly, so that the prompt fits the context")
         if max_tokens is not None and n_bare > max_tokens:

@@ -27,6 +27,7 @@ class PromptEncoder:
     prefix_ids: what every prompt begins with, for the back end to compute once: instructions and examples, or
         only the instructions if the examples depend on the question.
     shows_examples: False for a template that writes only the last message.
+    misplaces_system: see `ChatTemplate`.
 
     Raises PromptError if the template refuses the messages or does not write the question exactly once.
     """
@@ -44,6 +45,7 @@ class PromptEncoder:
         self._template = ChatTemplate(chat_template, vocabulary)
         self._message_ids = lru_cache(_N_KEPT)(self._encode_message)
         self._template_ids = lru_cache(_N_KEPT)(vocabulary.encode_template)
+        self.misplaces_system = self._template.misplaces_system
         self.shows_examples = self._shows_examples()
         if callable(prompts.examples):
             self.prefix_ids = _common_start(*(self._start([_EMPTY] * n) for n in range(3)))

@@ -24,7 +24,8 @@ def with_examples(
 ) -> Settings:
     """The settings with the examples themselves instead of the file that they come from.
 
-    say: told if the examples need a lot of memory, or contradict one another. Raises UserError for a request that makes no sense.
+    say: told if the examples need a lot of memory, or contradict one another.
+    Raises UserError for a request that makes no sense.
     """
     if settings.examples is not None and not isinstance(settings.examples, Path):
         return settings

@@ -47,7 +47,7 @@ def test_one_bad_text_in_a_batch_fails_alone_and_is_named(bad: Any) -> None:
 
 @pytest.mark.parametrize("bad", NOT_TEXTS, ids=repr)
 def test_a_document_with_a_bad_text_is_refused_by_the_number_of_the_text(bad: Any) -> None:
-    with pytest.raises(SentenceError, match="^sentence 1: "):
+    with pytest.raises(SentenceError, match=r"^sentence 1: "):
         Annotator(backend()).annotate_document(["Aspirin and warfarin.", bad, "Aspirin with digoxin."])
 
 

@@ -102,8 +102,9 @@ class ExampleRequest:
         pool, contradicted = pool.distinct()
         if contradicted and say is not None:
             say(
-                f"{self.examples}: texts that occur several times with different entities: {len(contradicted)}, for "
-                f"instance that of sentence {contradicted[0]}: the most frequent reading is used"
+                f"{self.examples}: texts that occur several times with different entities: "
+                f"{len(contradicted)}, for instance that of sentence {contradicted[0]}: the most frequent "
+                "reading is used"
             )
         n_sentences = sum(len(document.sentences) for document in documents)
         return by_name(_Selection(pool, self._n_wanted(len(pool), n_sentences), self.seed, evaluated))
