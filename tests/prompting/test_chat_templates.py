@@ -300,7 +300,7 @@ def test_llama_cpp_and_transformers_give_the_same_ids(
 
 # ---- templates that drop or repeat the system message
 
-DROPS_SYSTEM = """{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %} [INST] {{ m.content }} [/INST]
+DROPS_SYSTEM = """{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %} [INST] {{ m.content }}
 {%- elif m.role == 'assistant' %} {{ m.content }}{{ eos_token }}{% endif %}{% endfor %}"""
 REPEATS_SYSTEM = """{{ (messages | selectattr('role', 'equalto', 'system') | list | last).content
 if messages[0].role == 'system' else '' }}{% for m in messages %}{{ m.role }}: {{ m.content }}
