@@ -12,6 +12,7 @@ import dataclasses
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from ..adapters import AdapterCard, BaseModelIdentity
 from ..backends import load_backend
 from ..backends.protocol import LogitsBackend, TextBackend
 from ..constraint.automaton import TagMachine
+from ..constraint.edges import Boundary
 from ..constraint.markup import Markup
 from ..data import Mention, Sentence
 from ..decoding.confidence import least_confidence
@@ -85,6 +87,7 @@ class Annotator:
             self._transport = ByText(backend, prompts, machine, settings, notify)
             self._decoder, self._rule = "server" if settings.constrained else "unconstrained", "any"
         names = _expected_names(settings, self._markup)
+        self._expressible = partial(_expressible, self._markup, settings.boundary)
         self._pipeline = Pipeline(self._transport, names, self._expressible, settings.boundary)
 
     @classmethod
@@ -208,9 +211,6 @@ class Annotator:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _expressible(self, sentence: Sentence) -> Sequence[Mention]:
-        return self._markup.expressible(sentence, self.settings.boundary)[0]
-
     def _told(self, annotated: Annotated) -> Sentence:
         if annotated.failure is None:
             return annotated.sentence
@@ -310,6 +310,10 @@ def _as_typed(settings: Settings) -> dict[str, Any]:
         if isinstance(value, (str, int, float, Path)) and value != field.default:
             typed[field.name] = str(value) if isinstance(value, Path) else value
     return typed
+
+
+def _expressible(markup: Markup, boundary: Boundary, sentence: Sentence) -> Sequence[Mention]:
+    return markup.expressible(sentence, boundary)[0]
 
 
 def _numbered(texts: Iterable[str], method: str) -> Iterator[Sentence]:

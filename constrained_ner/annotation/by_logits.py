@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from ..backends.protocol import LogitsBackend
 from ..constraint.automaton import Constraint, TaggedSpan, TagMachine
 from ..constraint.bias import TypeBias
+from ..constraint.edges import Boundary
 from ..constraint.legal import LegalTokens, TokenRule
 from ..constraint.tag_tokens import TagTokens
 from ..data import Mention, Sentence
@@ -76,7 +78,7 @@ class ByLogits:
             prompts,
             backend.vocabulary,
             backend.chat_template,
-            self._answer_ids,
+            partial(_answer_ids, self._tag_tokens, self._boundary, self.rule),
             context_length=backend.context_length,
             max_tokens=settings.max_prompt_tokens,
             notify=notify,
@@ -154,12 +156,6 @@ class ByLogits:
         hidden = self._vocabulary.control_ids - self._tag_tokens.controls.keys()
         return self._vocabulary.decode(i for i in answer.token_ids if i not in hidden)
 
-    def _answer_ids(self, example: Sentence) -> list[int]:
-        """An example's answer as decoding would have written it, without the stop token."""
-        kept, _ = self._machine.markup.expressible(example, self._boundary)
-        legal_tokens = LegalTokens(self._constraint(example.text), self._tag_tokens, self.rule)
-        return [token_id for token_id, _ in legal_tokens.encode(kept)][:-1]
-
 
 @dataclass(frozen=True)
 class _DecodedWindow:
@@ -175,6 +171,14 @@ class _DecodedWindow:
 
     def cancel(self) -> None:
         self.ticket.cancel()
+
+
+def _answer_ids(tag_tokens: TagTokens, boundary: Boundary, rule: TokenRule, example: Sentence) -> list[int]:
+    """An example's answer as decoding would have written it, without the stop token."""
+    machine, leading_space = tag_tokens.machine, tag_tokens.vocabulary.leading_space
+    kept, _ = machine.markup.expressible(example, boundary)
+    constraint = Constraint(example.text, machine, boundary=boundary, leading_space=leading_space)
+    return [token_id for token_id, _ in LegalTokens(constraint, tag_tokens, rule).encode(kept)][:-1]
 
 
 def _warn_of_missing_bytes(vocabulary: Vocabulary, notify: Callable[[str], None]) -> None:

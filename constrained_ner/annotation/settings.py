@@ -60,6 +60,10 @@ def _bias_by_type(value: Any) -> Any:
     return parse_bias(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
 
 
+def _as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
+
+
 def _as_path(value: Any) -> Any:
     return Path(value) if isinstance(value, str) else value
 
@@ -80,8 +84,12 @@ class Settings:
             "Model",
         ),
     ] = None
-    adapter: Annotated[str | None, _model("Folder or hub id of a LoRA adapter (transformers).")] = None
-    lora: Annotated[str | None, _model("GGUF LoRA to add to a GGUF model.")] = None
+    adapter: Annotated[
+        str | None,
+        BeforeValidator(_as_text),
+        _model("Folder or hub id of a LoRA adapter (transformers)."),
+    ] = None
+    lora: Annotated[str | None, BeforeValidator(_as_text), _model("GGUF LoRA to add to a GGUF model.")] = None
     merge: Annotated[
         bool | None,
         _model("Add the adapter to the weights. Default: yes, unless the model is quantized.", decides=True),

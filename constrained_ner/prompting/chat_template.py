@@ -21,6 +21,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import date
+from functools import cache
 from typing import Any
 
 from ..errors import MissingExtraError, PromptError
@@ -147,6 +148,7 @@ def _spelling(vocabulary: Vocabulary, token_id: int | None) -> str:
     return "" if token_id is None else vocabulary.token_bytes[token_id].decode(errors="replace")
 
 
+@cache
 def _environment() -> tuple[Any, type[Exception]]:
     """Jinja as transformers sets it up, and its error; with a fixed date, so that prompts do not change."""
     try:

@@ -41,8 +41,8 @@ class PromptEncoder:
     ) -> None:
         self.prompts = prompts
         self.vocabulary = vocabulary
-        self._answer_ids = answer_ids
         self._template = ChatTemplate(chat_template, vocabulary)
+        self._encode_message = _message_encoder(vocabulary, answer_ids)
         self._message_ids = lru_cache(_N_KEPT)(self._encode_message)
         self._template_ids = lru_cache(_N_KEPT)(vocabulary.encode_template)
         self.misplaces_system = self._template.misplaces_system
@@ -121,13 +121,21 @@ class PromptEncoder:
         after_control = not ids or ids[-1] in self.vocabulary.control_ids
         return blanks or (" " if leading_space and after_control and following is not None else "")
 
-    def _encode_message(self, message: Message, blanks: str) -> list[int]:
-        if message.sentence is not None:
-            return self._answer_ids(message.sentence)
-        return self.vocabulary.encode(blanks + message.content)
-
 
 _EMPTY = Sentence("", "")
+
+
+def _message_encoder(
+    vocabulary: Vocabulary, answer_ids: Callable[[Sentence], list[int]]
+) -> Callable[[Message, str], list[int]]:
+    """Message and the blanks before it -> ids. No method: a cache over one would keep the encoder alive."""
+
+    def encode(message: Message, blanks: str) -> list[int]:
+        if message.sentence is not None:
+            return answer_ids(message.sentence)
+        return vocabulary.encode(blanks + message.content)
+
+    return encode
 
 
 def _common_start(*sequences: Sequence[int]) -> tuple[int, ...]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -144,3 +146,24 @@ def test_an_unwritable_prompt_is_refused_and_an_unwritable_example_left_out() ->
     ner = Annotator(backend(lacking(0x14), None), examples=[bad, good], notify=said.append)
     assert [example.id for example in ner.examples] == ["g"]
     assert any("example b is not shown" in line for line in said)
+
+
+# ---- memory
+
+
+def test_a_closed_annotator_leaves_nothing_to_the_garbage_collector() -> None:
+    """Reference cycles would keep a model's vocabulary and caches until the collector comes by."""
+    gc.collect()
+    gc.disable()
+    try:
+        model = backend(template=None)
+        example = Sentence("e", "Take aspirin.", (Mention((Span(5, 12),), "drug", "aspirin"),))
+        ner = Annotator(model, examples=[example])
+        ner.annotate("Aspirin and warfarin.")
+        parts = [ner, ner._pipeline.transport, ner._transport._tag_tokens, ner._transport._prompt._encoder]  # type: ignore[attr-defined]
+        alive = [weakref.ref(part) for part in (*parts, model, model.vocabulary)]
+        ner.close()
+        del ner, model, parts
+        assert [type(ref()).__name__ for ref in alive if ref() is not None] == []
+    finally:
+        gc.enable()
