@@ -10,7 +10,8 @@
     │   │   └── OutOfMemoryError    a model that is too large for this machine in the requested form
     │   └── MissingExtraError   an optional dependency that is not installed; names the pip command
     └── SentenceError           one sentence failed; the run records it and continues
-        └── ContextOverflowError    a text that is too long for the model's context and has to be cut
+        ├── ContextOverflowError    a text that is too long for the model's context and has to be cut
+        └── UnwritableError         a text with a character that the model's vocabulary cannot write
 
 A message says where, what is wrong and with which value:
 `devel.xml: sentence d1.s0: entity e0: offsets 3-90 run past the text (40 characters)`.
@@ -58,6 +59,10 @@ class MissingExtraError(UserError):
 
 class SentenceError(ConstrainedNerError):
     """One sentence could not be annotated; the run continues without it."""
+
+
+class UnwritableError(SentenceError, ValueError):
+    """A text with a character that the model's vocabulary cannot write."""
 
 
 class ContextOverflowError(SentenceError):

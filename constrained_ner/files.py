@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import gzip
 import hashlib
+import json
 import os
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from pydantic import ValidationError
 
@@ -66,6 +67,11 @@ def first_misfit(error: ValidationError, whole: str) -> str:
 
 
 # ---- hashing
+
+
+def plain_json(content: Any) -> str:
+    """The content as compact JSON, for hashing: the same text as pydantic's dump of a model with it."""
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
 
 
 def file_hash(path: str | Path) -> str:

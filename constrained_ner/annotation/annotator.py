@@ -12,6 +12,7 @@ import dataclasses
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from ..adapters import AdapterCard, BaseModelIdentity
 from ..backends import load_backend
 from ..backends.protocol import LogitsBackend, TextBackend
 from ..constraint.automaton import TagMachine
+from ..constraint.edges import Boundary
 from ..constraint.markup import Markup
 from ..data import Mention, Sentence
 from ..decoding.confidence import least_confidence
@@ -65,6 +67,7 @@ class Annotator:
         self.prompt = settings.read_prompt() or PromptFile.built_in()
         self.knows_confidence = backend.shows_logits and settings.constrained
         self.settings = _settled(settings, backend, self.knows_confidence)
+        self._notify = notify
         self._process = os.getpid()
         self._markup = Markup(self.schema)
         prompts = Prompts(
@@ -82,6 +85,7 @@ class Annotator:
         )
         self.examples = self._transport.examples
         names = _expected_names(settings, self._markup)
+        self._expressible = partial(_expressible, self._markup, settings.boundary)
         self._pipeline = Pipeline(self._transport, names, self._expressible, settings.boundary)
 
     @classmethod
@@ -119,16 +123,25 @@ class Annotator:
 
     def annotate(self, text: str) -> Sentence:
         """The text as a sentence with its mentions. Raises SentenceError if it cannot be annotated."""
-        return next(self.annotate_many([text]))
+        if not isinstance(text, str):
+            raise UserError(f"annotate takes a text (str), not {type(text).__name__}: {text!r:.40}")
+        annotated = next(self.run([Sentence("0", text)]))
+        return _succeeded(annotated)
 
     def annotate_many(self, texts: Iterable[str]) -> Iterator[Sentence]:
-        """The texts as sentences, in order, ids from 0. Raises SentenceError at the first that fails."""
-        for annotated in self.run(Sentence(str(n), text) for n, text in enumerate(texts)):
-            yield _succeeded(annotated)
+        """The texts as sentences, in order, ids from 0.
+
+        A text that cannot be annotated fails by itself: it is named through `notify`, and its sentence has
+        no mentions, but says why (`failure`).
+        """
+        return map(self._told, self.run(_numbered(texts, "annotate_many")))
 
     def annotate_document(self, texts: Iterable[str]) -> list[Sentence]:
-        """The sentences of one document, made to agree on each name. Raises SentenceError."""
-        found = list(self.run((Sentence(str(n), text) for n, text in enumerate(texts)), doubtful=True))
+        """The sentences of one document, made to agree on each name.
+
+        Raises SentenceError if one of them fails: the others cannot agree with it.
+        """
+        found = list(self.run(_numbered(texts, "annotate_document"), doubtful=True))
         return self.agreed([_succeeded(annotated) for annotated in found])
 
     def run(
@@ -199,8 +212,11 @@ class Annotator:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _expressible(self, sentence: Sentence) -> Sequence[Mention]:
-        return self._markup.expressible(sentence, self.settings.boundary)[0]
+    def _told(self, annotated: Annotated) -> Sentence:
+        if annotated.failure is None:
+            return annotated.sentence
+        self._notify(f"text {annotated.sentence.id} was not annotated: {annotated.failure}")
+        return dataclasses.replace(annotated.sentence, failure=annotated.failure)
 
     def _shown_examples(self) -> dict[str, Any]:
         """What was shown: the ids, unless each sentence had examples of its own."""
@@ -280,6 +296,20 @@ def _examples(settings: Settings, schema: Schema) -> Sequence[Sentence] | Choose
 def _expected_names(settings: Settings, markup: Markup) -> Lexicon:
     pairs = read_names(settings.names) if isinstance(settings.names, Path) else settings.names or ()
     return Lexicon({key_of(name): kind for name, kind in pairs if kind in markup.types})
+
+
+def _expressible(markup: Markup, boundary: Boundary, sentence: Sentence) -> Sequence[Mention]:
+    return markup.expressible(sentence, boundary)[0]
+
+
+def _numbered(texts: Iterable[str], method: str) -> Iterator[Sentence]:
+    """The texts as sentences, ids from 0. Raises UserError for a single text."""
+    if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
+        raise UserError(
+            f"{method} takes several texts, such as a list, not {type(texts).__name__}: {texts!r:.40}; "
+            "for one text use annotate"
+        )
+    return (Sentence(str(n), text) for n, text in enumerate(texts))
 
 
 def _succeeded(annotated: Annotated) -> Sentence:

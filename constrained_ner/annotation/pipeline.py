@@ -192,6 +192,7 @@ class _Run:
                 self._names.learn(self._to_learn.popleft()[1])
             turn = _Turn(number, sentence)
             try:
+                _require_text(sentence.text)
                 for window in self._transport.windows(sentence.text):
                     if turn.failure is None:
                         yield _Asked(turn, window, self._submit(window, sentence.text))
@@ -239,6 +240,16 @@ class _Run:
         n_characters = len(turn.sentence.text)
         if self._on_window is not None and turn.n_characters < n_characters:
             self._on_window(turn.sentence.id, turn.n_characters, n_characters)
+
+
+def _require_text(text: object) -> None:
+    """Raise SentenceError for what is no Unicode text, as callers of the library may pass it."""
+    if not isinstance(text, str):
+        raise SentenceError(f"not a text (str) but {type(text).__name__}: {text!r:.40}")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise SentenceError(f"character {error.start} is a lone surrogate: not Unicode text") from None
 
 
 def _stop_if_all_fail(results: Iterator[Annotated], n_to_stop: int) -> Iterator[Annotated]:

@@ -102,7 +102,9 @@ class Settings:
         ),
     ] = None
     adapter: Annotated[
-        str | None, BeforeValidator(_as_text), _model("Folder or hub id of a LoRA adapter (transformers).")
+        str | None,
+        BeforeValidator(_as_text),
+        _model("Folder or hub id of a LoRA adapter (transformers)."),
     ] = None
     lora: Annotated[str | None, BeforeValidator(_as_text), _model("GGUF LoRA to add to a GGUF model.")] = None
     merge: Annotated[

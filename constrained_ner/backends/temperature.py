@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ..errors import MissingExtraError, ModelError
 from ..files import output_errors, reason, require_writable, write_atomically
 
 TEMPERATURE_KEY = "constrained_ner.temperature"
+_IN_PARTS = re.compile(r"-\d{5}-of-\d{5}\.gguf$")
 CALIBRATION_FILE = "calibration.json"
 
 
@@ -56,6 +58,8 @@ def store_temperature(model: str | Path, temperature: float) -> Path:
         path /= CALIBRATION_FILE
         require_writable(path)
         write_atomically(path, [json.dumps({"temperature": temperature}), "\n"])
+    elif _IN_PARTS.search(path.name):
+        raise ModelError(f"{path}: a model in several files: join them with gguf-split --merge first")
     elif path.is_file():
         require_writable(path)
         _rewrite_gguf(path, temperature)

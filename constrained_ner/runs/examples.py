@@ -23,7 +23,8 @@ def with_examples(
 ) -> Settings:
     """The settings with the examples themselves instead of the file that they come from.
 
-    say: told if the examples need a lot of memory. Raises UserError for a request that makes no sense.
+    say: told if the examples need a lot of memory, or contradict one another.
+    Raises UserError for a request that makes no sense.
     """
     if settings.examples is not None and not isinstance(settings.examples, Path):
         return settings
@@ -32,7 +33,7 @@ def with_examples(
         return replace(settings, examples=None)
     card = AdapterCard.load(settings.adapter) if settings.adapter else None
     schema = settings.read_schema() or (card.entity_schema if card else DDI)
-    chosen = chosen_examples(request, evaluated, evaluated_path, schema, settings.boundary)
+    chosen = chosen_examples(request, evaluated, evaluated_path, schema, settings.boundary, say)
     if settings.model:
         note = cache_note(settings.model, request.n_tokens(chosen), on_cpu=settings.device != "cuda")
         if note:
@@ -46,6 +47,7 @@ def chosen_examples(
     evaluated_path: Path,
     schema: Schema,
     boundary: Boundary = "word",
+    say: Callable[[str], None] | None = None,
 ) -> list[Sentence] | SimilarExamples:
     """Read the examples file of a request and choose from it what is not evaluated.
 
@@ -59,4 +61,5 @@ def chosen_examples(
         evaluated_path=evaluated_path,
         purpose="examples",
     )
-    return request.choose(documents, {sentence.id for sentence in usable}, evaluated, schema, boundary)
+    ids = {sentence.id for sentence in usable}
+    return request.choose(documents, ids, evaluated, schema, boundary, say)

@@ -82,6 +82,39 @@ def test_what_tags_cannot_express_is_no_example() -> None:
     assert [c.sentence.id for c in Pool.of(documents, MARKUP, "char").candidates] == ["whole", "inside"]
 
 
+@pytest.mark.parametrize("select", ["first", "random", "diverse", "similar"])
+def test_the_same_text_is_shown_once_and_contradicting_ones_as_the_majority_has_it(
+    tmp_path: Path, select: str
+) -> None:
+    """The sentence about midazolam occurs six times, as a drug and as a brand."""
+    text = "Concomitant use of midazolam with inhibitors is not advised."
+    kinds = ["brand", "drug", "brand", "drug", "drug", "drug"]
+    repeated = [
+        Document(f"L{n}", (Sentence(f"L{n}.s0", text, (Mention((Span(19, 28),), kind, "midazolam"),)),))
+        for n, kind in enumerate(kinds)
+    ]
+    others = [sentence([word, "rose", "in", "patients"], f"o.s{n}") for n, word in enumerate(TYPE_OF)]
+    documents = [*repeated, Document("o", tuple(others))]
+    usable = {s.id for document in documents for s in document}
+    question = Document("q", (Sentence("q.s0", "Use of midazolam with strong inhibitors."),))
+    said: list[str] = []
+    request = ExampleRequest(tmp_path / "pool.xml", 5, select)
+    chosen = request.choose(documents, usable, [question], DDI, say=said.append)
+    shown = chosen(question.sentences[0].text) if isinstance(chosen, SimilarExamples) else chosen
+    assert len(shown) == len({s.text for s in shown}) == 5
+    assert [s.mentions[0].type for s in shown if s.text == text] in (["drug"], [])
+    assert select != "similar" or shown[-1].id == "L1.s0"
+    (line,) = said
+    assert "texts that occur several times with different entities: 1, for instance that of" in line
+
+
+def test_equal_texts_that_agree_are_nothing_to_speak_of() -> None:
+    twice = [sentence(["aspirin", "rose"], name) for name in ("a", "b")]
+    pool, contradicted = Pool.of([Document("d", tuple(twice))], MARKUP).distinct()
+    assert [candidate.sentence.id for candidate in pool.candidates] == ["a"]
+    assert not contradicted
+
+
 def test_rare_types_have_less_than_half_of_an_even_share() -> None:
     counts = {"aspirin": 10, "statins": 6, "Zocor": 2, "MPTP": 1}
     names = [name for name, n in counts.items() for _ in range(n)]

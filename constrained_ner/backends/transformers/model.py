@@ -72,8 +72,9 @@ def load_model(
     with quiet(), explained(name):
         model = _load_weights(name, config, precision, quantize, where, trust_remote_code)
     if adapter is not None:
-        merged = quantize is None if merge is None else merge
-        model = add_adapter(model, adapter, len(tokenizer), merge=merged)
+        if merge is None and getattr(model, "is_quantized", False):  # by us, or on the disk already
+            merge = False
+        model = add_adapter(model, adapter, len(tokenizer), merge=merge)
     model.eval()
     model.requires_grad_(False)
     return LoadedModel(
