@@ -17,13 +17,32 @@ from .errors import InputError, OutputError, UserError
 
 # ---- reading
 
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+
 
 def read_text(path: Path, error: type[UserError]) -> str:
     """The text of a UTF-8 file. Raises `error` if it cannot be read."""
     try:
-        return path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as problem:
         raise error(_unreadable(path, problem)) from None
+    require_content(path, error, text[: len(_LFS_POINTER)].encode())
+    return text
+
+
+def require_content(path: str | Path, error: type[UserError], content: bytes | None = None) -> None:
+    """Raise `error` if a file is what Git leaves in place of a large file that was not fetched.
+
+    content: how the file begins, if the caller has read it. A file that cannot be read passes.
+    """
+    if content is None:
+        try:
+            with open(path, "rb") as file:
+                content = file.read(len(_LFS_POINTER))
+        except OSError:
+            return
+    if content.startswith(_LFS_POINTER):
+        raise error(f"{path}: a Git LFS pointer, not the file itself; fetch it with: git lfs pull")
 
 
 def read_lines(path: str | Path) -> Iterator[str]:
@@ -38,7 +57,9 @@ def read_lines(path: str | Path) -> Iterator[str]:
             if path.suffix == ".gz"
             else path.open(encoding="utf-8-sig") as file
         ):
-            for line in file:
+            for number, line in enumerate(file):
+                if not number:
+                    require_content(path, InputError, line.encode())
                 yield line.rstrip("\n")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as problem:
         raise InputError(_unreadable(path, problem)) from None
@@ -53,6 +74,23 @@ def _unreadable(path: Path, problem: Exception) -> str:
 def reason(error: Exception) -> str:
     """The message of an error, without the path that an OSError adds."""
     return str(getattr(error, "strerror", None) or error)
+
+
+def shown(path: str | Path) -> str:
+    """A path as text that every file and every terminal takes, whatever the bytes of its name.
+
+    Example: b"caf\\xe9.xml", which is not UTF-8 -> "caf\\xe9.xml", with a backslash
+    """
+    return str(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def shown_path(name: str) -> Path:
+    """The file whose path is shown as `name`; Path(name) if there is none."""
+    path = Path(name)
+    if "\\" in name and not os.path.exists(path):
+        with contextlib.suppress(OSError):
+            return next((p for p in path.parent.iterdir() if shown(p) == name), path)
+    return path
 
 
 def first_misfit(error: ValidationError, whole: str) -> str:
