@@ -6,8 +6,9 @@ import contextlib
 import gzip
 import hashlib
 import os
+import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -79,9 +80,14 @@ def reason(error: Exception) -> str:
 def shown(path: str | Path) -> str:
     """A path as text that every file and every terminal takes, whatever the bytes of its name.
 
-    Example: b"caf\\xe9.xml", which is not UTF-8 -> "caf\\xe9.xml", with a backslash
+    Example: b"caf\\xe9.xml", which is not UTF-8 -> "caf\\\\xe9.xml", with a backslash
     """
-    return str(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+    def escaped(surrogate: re.Match[str]) -> str:
+        code = ord(surrogate[0])  # a byte that is not UTF-8 is in the name as a surrogate from U+DC80
+        return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code < 0xDD00 else f"\\u{code:04x}"
+
+    return re.sub("[\ud800-\udfff]", escaped, str(path))
 
 
 def shown_path(name: str) -> Path:
@@ -132,6 +138,8 @@ def file_hash(path: str | Path) -> str:
 def require_writable(path: str | Path) -> None:
     """Raise OutputError if a file at `path` clearly cannot be written. Checks without writing."""
     path = Path(path)
+    if str(path) == "-":
+        raise OutputError("-: results are not written to standard output; name a file")
     # os.path, because the methods of Path raise if a folder above is not readable.
     if os.path.isdir(path):
         raise OutputError(f"{path}: cannot be written: it is a folder")
@@ -142,6 +150,32 @@ def require_writable(path: str | Path) -> None:
         raise OutputError(f"{path}: cannot be written: there is no folder {path.parent}")
     if not os.access(path if exists else path.parent, os.W_OK):
         raise OutputError(f"{path}: cannot be written: Permission denied")
+
+
+def require_apart(outputs: Iterable[Path], read: Mapping[str, str | Path]) -> None:
+    """Raise OutputError if an output would replace something that is read, or be read by the next run.
+
+    read: what is read, by what it is called. Of a folder, every `*.xml` is read.
+    """
+    for output in outputs:
+        real = Path(os.path.realpath(output))
+        for name, path in read.items():
+            source = Path(os.path.realpath(path))
+            if real == source or _same_file(real, source):
+                raise OutputError(f"{output}: is {name}; it would be overwritten")
+            if real.suffix.lower() == ".xml" and source in real.parents and os.path.isdir(source):
+                raise OutputError(
+                    f"{output}: would be read as part of {name} the next time; "
+                    "end the name in something else than .xml, or choose another folder"
+                )
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    """Whether two names lead to one file, by a hard link or on a file system that ignores case."""
+    try:
+        return os.path.samefile(one, other)
+    except OSError:  # one of them does not exist
+        return False
 
 
 def replaceable(path: str | Path) -> Path:

@@ -75,7 +75,7 @@ def read_predictions(path: str | Path) -> list[tuple[str, Mention]]:
     """The mentions of an evaluator file with their sentence ids, in order; repeated lines are kept.
 
     A name may contain `|`: id and offsets are split off from the left, the type from the right. Ids are
-    verbatim, blanks included. Blank lines are skipped. Raises InputError for any other line that does not fit.
+    verbatim, blanks included. Blank lines are skipped. Raises InputError for any other line.
     """
     return [
         _parse_line(line.rstrip(), f"{path}: line {number}")

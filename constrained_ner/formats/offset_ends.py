@@ -11,7 +11,7 @@ in a file without such names as most of all files.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -81,7 +81,7 @@ class _Votes:
 class OffsetEnds:
     """Reads the offsets of the entities of these files."""
 
-    files: list[RawFile]
+    files: Sequence[RawFile]
     _all: _Votes = field(default_factory=_Votes)
     _by_file: dict[Path, _Votes] = field(default_factory=dict)
     _n_read_exclusively: int = 0

@@ -37,10 +37,10 @@ _STAND_INS = 0x10F800
 
 
 def read_xml(path: Path) -> Element:
-    """The root of an XML file, names without name spaces. Raises InputError naming the file and what is wrong with it.
+    """The root of an XML file, names without name spaces.
 
-    XML entity definitions and external entities are refused, so that a file can neither read other files nor
-    blow up in memory.
+    Raises InputError naming the file and what is wrong with it. XML entity definitions and external entities
+    are refused, so that a file can neither read other files nor blow up in memory.
     """
     try:
         content = path.read_bytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,8 @@ def with_examples(
 ) -> Settings:
     """The settings with the examples themselves instead of the file that they come from.
 
-    say: told if the examples need a lot of memory. Raises UserError for a request that makes no sense.
+    say: told what was decided, and if the examples need a lot of memory. Raises UserError for a request that
+    makes no sense.
     """
     if settings.examples is not None and not isinstance(settings.examples, Path):
         return settings
@@ -33,7 +35,7 @@ def with_examples(
         return replace(settings, examples=None)
     card = AdapterCard.load(settings.adapter) if settings.adapter else None
     schema = read_schema(settings) or (card.entity_schema if card else DDI)
-    chosen = chosen_examples(request, evaluated, evaluated_path, schema, settings.boundary)
+    chosen = chosen_examples(request, evaluated, evaluated_path, schema, settings.boundary, say)
     if settings.model:
         note = cache_note(settings.model, request.n_tokens(chosen), on_cpu=settings.device != "cuda")
         if note:
@@ -47,12 +49,13 @@ def chosen_examples(
     evaluated_path: Path,
     schema: Schema,
     boundary: Boundary = "word",
+    notify: Callable[[str], None] = warnings.warn,
 ) -> list[Sentence] | SimilarExamples:
     """Read the examples file of a request and choose from it what is not evaluated.
 
     Raises InputError if the file contains what is evaluated, or cannot give what is requested.
     """
-    documents = read_ddi(request.examples)
+    documents = read_ddi(request.examples, notify=notify)
     usable = keep_apart(
         [sentence for document in documents for sentence in document],
         (sentence for document in evaluated for sentence in document),
