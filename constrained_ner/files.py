@@ -34,12 +34,18 @@ def read_text(path: Path, error: type[UserError]) -> str:
 def require_content(path: str | Path, error: type[UserError], content: bytes | None = None) -> None:
     """Raise `error` if a file is what Git leaves in place of a large file that was not fetched.
 
-    content: how the file begins, if the caller has read it. A file that cannot be read passes.
+    path: the file, or a folder of them. content: how the file begins, if the caller has read it. A file that
+    cannot be read passes.
     """
+    if content is None and os.path.isdir(path):
+        for file in sorted(os.listdir(path)):
+            if not os.path.isdir(os.path.join(path, file)):
+                require_content(os.path.join(path, file), error)
+        return
     if content is None:
         try:
-            with open(path, "rb") as file:
-                content = file.read(len(_LFS_POINTER))
+            with open(path, "rb") as opened:
+                content = opened.read(len(_LFS_POINTER))
         except OSError:
             return
     if content.startswith(_LFS_POINTER):
@@ -129,6 +135,14 @@ def file_hash(path: str | Path) -> str:
                 digest.update(piece)
     except OSError as error:
         raise InputError(_unreadable(path, error)) from None
+    return digest.hexdigest()
+
+
+def hash_of_folder(folder: Path) -> str:
+    """SHA-256 over names and contents of the files with a model's configuration and weights."""
+    digest = hashlib.sha256()
+    for path in sorted([*folder.glob("*config.json"), *folder.glob("*.safetensors")]):
+        digest.update(f"{path.name}\0{file_hash(path)}\n".encode())
     return digest.hexdigest()
 
 

@@ -8,9 +8,10 @@ from dataclasses import fields
 from pathlib import Path
 
 from ..annotation.settings import Settings
-from ..errors import InputError, OutputError
+from ..errors import OutputError
 from ..files import require_apart, require_writable
 from ..formats.mentions import mentions_path
+from .coverage import record_beside
 from .journal import journal_path
 from .record import RunRecord, record_path
 
@@ -24,7 +25,7 @@ def check_outputs(input: Path, output: Path, settings: Settings, *, overwrite: b
     for path in outputs:
         require_writable(path)
     require_apart((*outputs, journal_path(output)), {"the input": input, **dict(_files_read(settings))})
-    if overwrite or _record(output):
+    if overwrite or record_beside(output):
         return
     for path in outputs:
         if _has_content(path):
@@ -35,7 +36,7 @@ def check_outputs(input: Path, output: Path, settings: Settings, *, overwrite: b
 
 def refuse_other_run(output: Path, print_of_run: str) -> None:
     """Raise OutputError if the output holds the result of another run."""
-    record = _record(output)
+    record = record_beside(output)
     if record and record.fingerprint != print_of_run and _has_content(output):
         raise OutputError(
             f"{output}: holds the result of another run, with other settings or sentences (started "
@@ -45,7 +46,7 @@ def refuse_other_run(output: Path, print_of_run: str) -> None:
 
 def finished_run(output: Path, print_of_run: str) -> RunRecord | None:
     """The record of a run with this fingerprint, if it has finished and its outputs are there."""
-    record = _record(output)
+    record = record_beside(output)
     # The record is written first, then mentions and output; then the journal goes.
     in_place = output.exists() and mentions_path(output).exists()
     whole = in_place and not journal_path(output).exists()
@@ -58,14 +59,6 @@ def _files_read(settings: Settings) -> Iterator[tuple[str, str | Path]]:
         value = getattr(settings, field.name)
         if isinstance(value, (str, Path)) and os.path.exists(value):
             yield f"the file of --{field.name.replace('_', '-')}", value
-
-
-def _record(output: Path) -> RunRecord | None:
-    """The record beside an output; None if there is none, or none of this version."""
-    try:
-        return RunRecord.load(record_path(output))
-    except InputError:
-        return None
 
 
 def _has_content(path: Path) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ModelError
+from ...files import require_content
 from .messages import explained, quiet
 
 
@@ -16,6 +17,7 @@ def check_adapter(adapter: str) -> None:
         if adapter.count("/") == 1 and not adapter.startswith((".", "~")):
             return  # a hub id
         raise ModelError(f"{adapter}: no such adapter folder")
+    require_content(folder, ModelError)
     if not (folder / "adapter_config.json").is_file():
         raise ModelError(f"{adapter}: not an adapter folder (no adapter_config.json)")
     if not (folder / "adapter_model.safetensors").is_file():
