@@ -69,9 +69,10 @@ def note(message: str) -> None:
 
 
 def _replace_what_the_output_lacks() -> None:
-    """Print a question mark for a character that the terminal's or pipe's code page does not have."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
+    """Print a stand-in for a character that the terminal's or pipe's code page does not have."""
+    for stream, how in ((sys.stdout, "replace"), (sys.stderr, "backslashreplace")):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=how)
 
 
 def _discard_the_rest() -> None:

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from ..data import Mention, Provenance, Sentence, Span
 from ..errors import InputError
@@ -27,6 +27,13 @@ from ..files import first_misfit, read_lines
 def _or_impossible(margin: Any) -> Any:
     """Earlier versions wrote null for a token that was impossible."""
     return -math.inf if margin is None else margin
+
+
+_Margin = Annotated[
+    float,
+    BeforeValidator(_or_impossible),
+    WithJsonSchema({"anyOf": [{"type": "number"}, {"const": "-Infinity"}]}),
+]
 
 
 class MentionRecord(BaseModel):
@@ -58,11 +65,12 @@ class MentionRecord(BaseModel):
     score: float | None = Field(
         default=None, description="Similarity of a fuzzy alignment to the text, from 0 to 1."
     )
-    margins: tuple[tuple[Annotated[float, BeforeValidator(_or_impossible)], ...], ...] = Field(
+    margins: tuple[tuple[_Margin, ...], ...] = Field(
         default=(),
         description="The decisions that wrote the mention, from opening to closing its tag. Of each: the "
         "logits of the legal tokens that were not chosen, minus that of the chosen one (natural logarithm; "
-        "more negative is surer). Confidences at another temperature are computed from them.",
+        'more negative is surer; "-Infinity" for an impossible one). Confidences at another temperature are '
+        "computed from them.",
     )
     sentence_text: str | None = Field(
         default=None, description="The whole sentence, verbatim. Only at its first mention."

@@ -37,7 +37,7 @@ def check_outputs(input: Path, output: Path, settings: Settings, *, overwrite: b
 def refuse_other_run(output: Path, print_of_run: str) -> None:
     """Raise OutputError if the output holds the result of another run."""
     record = record_beside(output)
-    if record and record.fingerprint != print_of_run and _has_content(output):
+    if record and record.fingerprint != print_of_run and os.path.exists(output):
         raise OutputError(
             f"{output}: holds the result of another run, with other settings or sentences (started "
             f"{record.started}); choose another name, or pass --overwrite"

@@ -38,7 +38,7 @@ LIBRARIES = (
 
 
 class RunRecord(BaseModel):
-    """One run, as it is in `out.run.json`. docs/run.schema.json describes every field."""
+    """One run: what was asked for, with what, and what came of it."""
 
     model_config = ConfigDict(frozen=True, title="OUT.run.json")
 
