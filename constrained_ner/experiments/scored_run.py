@@ -162,10 +162,11 @@ def _score(
         if sentence_id not in known:
             raise InputError(f"{path}: sentence {sentence_id!r:.80} of the run is not in {gold}")
     known_types = {mention.type for sentence in gold_read[gold] for mention in sentence.mentions}
-    types = {mention.type for _, mention in predicted}
-    if types and not types & known_types:  # that gold lacks one of the types is ordinary, and not a mistake
+    unknown = {mention.type for _, mention in predicted} - known_types
+    # That gold lacks one of the types is ordinary; that it writes it otherwise is a mistake.
+    if {name.casefold() for name in unknown} & {name.casefold() for name in known_types}:
         named = unknown_types(known_types, (mention.type for _, mention in predicted))
-        warnings.warn(f"{path}: none of its types is in {gold}: {named}", stacklevel=2)
+        warnings.warn(f"{path}: types that {gold} does not have: {named}", stacklevel=2)
     return ScoredRun(name, path, record, sentences, predicted)
 
 

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from ..data import Document, Mention, Sentence, covered_text
+from ..data import Document, Mention, Sentence, covered_text, single_line
 from ..errors import DamagedFilesError, InputError
 from ..files import shown
 from .offset_ends import OffsetEnds, RawDocument, RawEntity, RawFile, RawSentence
@@ -159,7 +159,7 @@ def _document(raw: RawDocument, file: RawFile, ends: OffsetEnds, misfits: list[s
                 mentions.append(_mention(entity, sentence.text, file, ends))
             except ValueError as error:
                 place = f"{file.path.name}: " if ends.n_files > 1 else ""
-                misfits.append(f"{place}sentence {sentence.id}: entity {entity.id}: {error}")
+                misfits.append(single_line(f"{place}sentence {sentence.id}: entity {entity.id}: {error}"))
         sentences.append(Sentence(sentence.id, sentence.text).with_mentions(mentions))
     return Document(raw.id, tuple(sentences))
 
