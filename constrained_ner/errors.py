@@ -2,7 +2,8 @@
 
     ConstrainedNerError
     ├── UserError               something the user can fix; commands print it on one line and exit with 2
-    │   ├── InputError          an input file: missing, not XML, an entity that does not fit its text
+    │   ├── InputError          an input file: missing, not XML, without sentences
+    │   │   └── DamagedFilesError   some files of a folder; names them all, one a line
     │   ├── OutputError         an output file that cannot be written
     │   ├── SchemaError         an unusable schema
     │   ├── PromptError         an unusable prompt file or chat template
@@ -28,6 +29,10 @@ class UserError(ConstrainedNerError):
 
 class InputError(UserError):
     """An input file that is missing, unreadable or malformed."""
+
+
+class DamagedFilesError(InputError):
+    """Files of a folder that cannot be read; the others could be."""
 
 
 class OutputError(UserError):

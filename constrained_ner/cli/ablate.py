@@ -68,6 +68,10 @@ def ablate(
     ] = "native",
     limit: LimitOption = None,
     split: SplitOption = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace results of other settings in OUT.", rich_help_panel="Run"),
+    ] = False,
     quiet: QuietOption = False,
 ) -> None:
     """Run every combination of what is listed on INPUT, and print one table.
@@ -91,7 +95,7 @@ def ablate(
         engine=_known("--engine", engine, _ENGINES),
     )
     progress = ProgressDisplay(quiet=quiet)
-    outcome = run_grid(chosen, input, out, limit=limit, split=split, progress=progress)
+    outcome = run_grid(chosen, input, out, limit=limit, split=split, overwrite=overwrite, progress=progress)
     outcome.save(out)
     sys.stdout.write(f"{outcome.comparison.table(options=False).text()}{EXPLANATION}\n")
     for arm, message in outcome.failed.items():

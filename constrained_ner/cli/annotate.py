@@ -10,7 +10,14 @@ import typer
 from ..annotation.settings import Settings
 from ..runs.job import annotate_file
 from ..runs.progress import ProgressDisplay
-from .options import LimitOption, QuietOption, SplitOption, takes_settings
+from .options import (
+    LimitOption,
+    OverwriteOption,
+    QuietOption,
+    SkipBadOption,
+    SplitOption,
+    takes_settings,
+)
 from .run import RESUMES, run
 
 
@@ -28,20 +35,32 @@ def annotate(
     settings: Settings,
     split: SplitOption = None,
     limit: LimitOption = None,
+    skip_bad: SkipBadOption = False,
+    overwrite: OverwriteOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Find and classify the names in every sentence of INPUT.
 
-    A run that is interrupted keeps what it has done beside OUTPUT; the same command resumes it.
+    A run that is interrupted keeps what it has done beside OUTPUT; the same command resumes it. When it has
+    finished, the same command says so and stops.
 
     \b
     Examples:
       bin/llm-NERC devel.xml out
       bin/llm-NERC devel.xml out --model folder --shots 5 --examples train.xml --select similar
     """
-    progress = ProgressDisplay(quiet=quiet)
-    record = annotate_file(input, output, settings, limit=limit, split=split, progress=progress)
-    if record.failures:
+    record = annotate_file(
+        input,
+        output,
+        settings,
+        limit=limit,
+        split=split,
+        skip_damaged=skip_bad,
+        keep_finished=not overwrite,
+        overwrite=overwrite,
+        progress=ProgressDisplay(quiet=quiet),
+    )
+    if record.failures or record.skipped_files:
         raise typer.Exit(1)
 
 

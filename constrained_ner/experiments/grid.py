@@ -179,17 +179,21 @@ def run_grid(
     *,
     limit: int | None = None,
     split: Split | None = None,
+    overwrite: bool = False,
     open_annotator: Open = _load,
     progress: ProgressDisplay | None = None,
 ) -> Outcome:
     """Run what is not finished yet, and return where everything is.
 
-    split: which split the input is, if it is not a known one. open_annotator: makes an arm's annotator, over
+    split: which split the input is, if it is not a known one. overwrite: replace results of other settings;
+    finished arms are kept all the same. open_annotator: makes an arm's annotator, over
     the back end that another arm of the same model has opened, if any.
     Raises UserError if no arm could run: input without gold, a folder that cannot be written.
     """
     progress = progress or ProgressDisplay(quiet=True)
-    if not any(sentence.mentions for document in read_ddi(input) for sentence in document):
+    if not any(
+        sentence.mentions for document in read_ddi(input, notify=progress.note) for sentence in document
+    ):
         raise InputError(f"{input}: has no entities to compare the answers with")
     _make_folder(folder)
     arms = list(arms)
@@ -209,6 +213,7 @@ def run_grid(
                         limit=limit,
                         split=split,
                         keep_finished=True,
+                        overwrite=overwrite,
                         open_annotator=shared.open,
                         progress=progress,
                     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,11 +20,11 @@ from .splits import keep_apart
 
 
 def with_examples(
-    settings: Settings, evaluated: Sequence[Document], evaluated_path: Path, say: Callable[[str], None]
+    settings: Settings, evaluated: Sequence[Document], evaluated_path: Path, notify: Callable[[str], None]
 ) -> Settings:
     """The settings with the examples themselves instead of the file that they come from.
 
-    say: told if the examples need a lot of memory, or contradict one another.
+    notify: called with what was decided, and if the examples need a lot of memory or contradict one another.
     Raises UserError for a request that makes no sense.
     """
     if settings.examples is not None and not isinstance(settings.examples, Path):
@@ -33,11 +34,11 @@ def with_examples(
         return replace(settings, examples=None)
     card = AdapterCard.load(settings.adapter) if settings.adapter else None
     schema = settings.read_schema() or (card.entity_schema if card else DDI)
-    chosen = chosen_examples(request, evaluated, evaluated_path, schema, settings.boundary, say)
+    chosen = chosen_examples(request, evaluated, evaluated_path, schema, settings.boundary, notify)
     if settings.model:
         note = cache_note(settings.model, request.n_tokens(chosen), on_cpu=settings.device != "cuda")
         if note:
-            say(note)
+            notify(note)
     return replace(settings, examples=chosen)
 
 
@@ -47,13 +48,13 @@ def chosen_examples(
     evaluated_path: Path,
     schema: Schema,
     boundary: Boundary = "word",
-    say: Callable[[str], None] | None = None,
+    notify: Callable[[str], None] = warnings.warn,
 ) -> list[Sentence] | SimilarExamples:
     """Read the examples file of a request and choose from it what is not evaluated.
 
     Raises InputError if the file contains what is evaluated, or cannot give what is requested.
     """
-    documents = read_ddi(request.examples)
+    documents = read_ddi(request.examples, notify=notify)
     usable = keep_apart(
         [sentence for document in documents for sentence in document],
         (sentence for document in evaluated for sentence in document),
@@ -62,4 +63,4 @@ def chosen_examples(
         purpose="examples",
     )
     ids = {sentence.id for sentence in usable}
-    return request.choose(documents, ids, evaluated, schema, boundary, say)
+    return request.choose(documents, ids, evaluated, schema, boundary, notify)

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..data import Sentence
 from ..errors import InputError
+from ..files import reason, shown
 
 Split = Literal["train", "devel", "test"]
 
@@ -103,10 +104,14 @@ class LedgerEntry(BaseModel):
 def ledger_path() -> Path:
     """The ledger of runs on test splits: `constrained-ner/test-runs.jsonl` in the user's state folder.
 
-    That is $XDG_STATE_HOME, %LOCALAPPDATA% on Windows, or ~/.local/state.
+    That is $XDG_STATE_HOME, %LOCALAPPDATA% on Windows, or ~/.local/state. Raises OSError for a user who has
+    no home folder, as in a container that is started with a user id of its own.
     """
     base = os.environ.get("XDG_STATE_HOME") or os.environ.get("LOCALAPPDATA")
-    folder = Path(base) if base else Path.home() / ".local" / "state"
+    try:
+        folder = Path(base) if base else Path.home() / ".local" / "state"
+    except RuntimeError:
+        raise OSError("no home folder; set XDG_STATE_HOME to a folder where runs can be noted") from None
     return folder / "constrained-ner" / "test-runs.jsonl"
 
 
@@ -129,12 +134,13 @@ def earlier_test_run(hash_of_data: str, options: str) -> LedgerEntry | None:
 def note_test_run(hash_of_data: str, options: str, output: str | Path) -> str | None:
     """Add a run to the ledger. Returns why that failed, or None."""
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    run = LedgerEntry(date=now, data=hash_of_data, options=options, output=str(output))
-    path = ledger_path()
+    run = LedgerEntry(date=now, data=hash_of_data, options=options, output=shown(output))
     try:
+        path = ledger_path()
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as ledger:
             ledger.write(run.model_dump_json() + "\n")
     except OSError as error:
-        return f"{path}: this run on a test split cannot be noted: {error.strerror or error}"
+        place = "" if error.filename is None else f"{error.filename}: "
+        return f"{place}this run on a test split cannot be noted: {reason(error)}"
     return None

@@ -390,6 +390,16 @@ def test_not_a_model_folder(tmp_path: Path) -> None:
     assert one_line(tmp_path / "notes.txt") == "neither a GGUF file nor a model folder"
 
 
+@pytest.mark.parametrize("pattern", ["*.safetensors", "tokenizer.json", "config.json"])
+def test_a_git_lfs_pointer_is_named(copied: Path, pattern: str) -> None:
+    (path,) = copied.glob(pattern)
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+    with pytest.raises(
+        ModelError, match="a Git LFS pointer, not the file itself; fetch it with: git lfs pull"
+    ):
+        TransformersBackend(str(copied))
+
+
 def test_pickled_weights(copied: Path) -> None:
     (copied / "model.safetensors").rename(copied / "pytorch_model.bin")
     assert one_line(copied).startswith("the weights are a pickle (pytorch_model.bin), which can run code")

@@ -53,9 +53,17 @@ def opening(backend: FakeBackend | None = None) -> OpenAnnotator:
 
 
 def annotate_file(
-    input: Path, output: Path, backend: FakeBackend | None = None, *, limit: int | None = None, **options: Any
+    input: Path,
+    output: Path,
+    backend: FakeBackend | None = None,
+    *,
+    limit: int | None = None,
+    overwrite: bool = False,
+    **options: Any,
 ) -> RunRecord:
-    return annotate(input, output, Settings(**options), limit=limit, open_annotator=opening(backend))
+    return annotate(
+        input, output, Settings(**options), limit=limit, overwrite=overwrite, open_annotator=opening(backend)
+    )
 
 
 class DyingBackend(FakeBackend):
@@ -156,9 +164,9 @@ def test_a_killed_run_resumes_with_the_same_bytes(tmp_path: Path, n_passes: int)
     out = tmp_path / "out"
     out.write_text("an older result\n")
     with pytest.raises(KeyboardInterrupt):
-        annotate_file(SAMPLE, out, DyingBackend(n_passes, KeyboardInterrupt()))
+        annotate_file(SAMPLE, out, DyingBackend(n_passes, KeyboardInterrupt()), overwrite=True)
     assert out.read_text() == "an older result\n"
-    record = annotate_file(SAMPLE, out)
+    record = annotate_file(SAMPLE, out, overwrite=True)
     assert out.read_bytes() == (tmp_path / "whole").read_bytes()
     assert (record.n_resumed > 0) == (n_passes == 40)
     assert mentions_path(out).read_bytes() == mentions_path(tmp_path / "whole").read_bytes()
@@ -239,7 +247,7 @@ def test_a_link_is_followed_and_kept(tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "real").write_text("old")
     (tmp_path / "out").symlink_to(tmp_path / "results" / "real")
-    annotate_file(source, tmp_path / "out")
+    annotate_file(source, tmp_path / "out", overwrite=True)
     assert (tmp_path / "out").is_symlink()
     assert (tmp_path / "results" / "real").read_bytes() == (tmp_path / "whole").read_bytes()
     assert mentions_path(tmp_path / "out").read_bytes() == mentions_path(tmp_path / "whole").read_bytes()
@@ -365,7 +373,7 @@ def test_strict_refuses_offsets_that_are_a_guess(tmp_path: Path) -> None:
         return annotate_file(source, tmp_path / "out", model, constrained=False, **options)
 
     assert annotate_freely().n_mentions == 1
-    strict = annotate_freely(strict=True)
+    strict = annotate_freely(strict=True, overwrite=True)
     assert strict.n_mentions == 0
     assert strict.problems == (("d.s0", "'aspirin' (drug): normalised offsets refused by --strict"),)
 

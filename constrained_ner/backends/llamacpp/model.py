@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ModelError
-from ...files import file_hash
+from ...files import file_hash, require_content
 from ..temperature import TEMPERATURE_KEY, checked_temperature
 from .build import require_working_build
 from .library import computes_with_amx, first_error, llama_cpp, start_llama
@@ -186,6 +186,7 @@ def _n_tensors(path: Path) -> int:
             header = file.read(24)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from None
+    require_content(path, ModelError)
     if header[:4] != GGUF_MAGIC:
         raise ModelError(f"{path}: not a GGUF file (it begins with {header[:4]!r})")
     if len(header) < 24:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ModelError
+from ...files import require_content
 from .messages import explained, first_line, quiet
 
 WEIGHTS = "adapter_model.safetensors"
@@ -29,6 +30,7 @@ def check_adapter(adapter: str) -> None:
         if adapter.count("/") == 1 and not adapter.startswith((".", "~")):
             return  # a hub id
         raise ModelError(f"{adapter}: no such adapter folder")
+    require_content(folder, ModelError)
     if not (folder / _CONFIG).is_file():
         inner = sorted(folder.glob(f"*/{_CONFIG}"), key=lambda path: path.stat().st_mtime)
         hint = f"; the newest in it is {inner[-1].parent}" if inner else ""
