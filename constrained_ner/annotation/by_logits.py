@@ -69,6 +69,8 @@ class ByLogits:
         _warn_of_missing_bytes(backend.vocabulary, notify)
         self._temperature = 1.0 if backend.temperature is None else backend.temperature
         self._tag_tokens = TagTokens(machine, backend.vocabulary)
+        self._horizon = backend.draft_horizon
+        self._legal_mass = settings.legal_mass
         self._bias = TypeBias(settings.bias, machine, backend.vocabulary) if settings.bias else None
         self._engine = None
         if settings.engine != "native":
@@ -121,9 +123,16 @@ class ByLogits:
     ) -> Decoder:
         room = self._prompt.room
         if self._engine is not None:
-            return stepwise(prompt_ids, self._engine.start(constraint), room)
-        legal_tokens = LegalTokens(constraint, self._tag_tokens, self.rule)
-        return _DECODERS[self.decoder](prompt_ids, legal_tokens, room, expected, self._bias)
+            return stepwise(prompt_ids, self._engine.start(constraint), room, summary=self._legal_mass)
+        return _DECODERS[self.decoder](
+            prompt_ids,
+            LegalTokens(constraint, self._tag_tokens, self.rule),
+            room,
+            expected,
+            self._bias,
+            horizon=self._horizon,
+            summary=self._legal_mass,
+        )
 
     def _constraint(self, text: str) -> Constraint:
         leading_space = self._vocabulary.leading_space

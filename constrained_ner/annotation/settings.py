@@ -205,6 +205,9 @@ class Settings:
             typed=Path,
         ),
     ] = None
+    legal_mass: Annotated[
+        bool, Option("Measure the share of the model's probability that is legal. Takes time.", "Decoding")
+    ] = False
     bias: Annotated[
         Mapping[str, Annotated[float, Field(allow_inf_nan=False)]],
         BeforeValidator(_bias_by_type),

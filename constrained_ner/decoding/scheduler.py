@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Generator, Sequence
 from typing import Any, Generic, TypeVar
 
-from ..backends.protocol import LogitsBackend, Scores, Step
+from ..backends.protocol import LogitsBackend, Scores
 from ..errors import ModelError
 from .answer import Extend
 
@@ -139,7 +139,7 @@ class Scheduler:
             self._drop_cancelled()
             self._fill_slots()
             steps = [
-                Step(slot, ticket.request.keep, ticket.request.token_ids, ticket.request.watch)
+                ticket.request.step(slot)
                 for slot, ticket in self._running.items()
                 if ticket.request is not None
             ]

@@ -18,7 +18,6 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +54,7 @@ class SentenceResult(BaseModel):
         return cls(
             sentence_id=sentence.id,
             mentions=tuple(MentionRecord.of(sentence.id, mention) for mention in sentence.mentions),
-            effort={**asdict(annotated.effort), "n_verbatim": int(annotated.verbatim)},
+            effort={**annotated.effort.figures(), "n_verbatim": int(annotated.verbatim)},
             failure=annotated.failure,
             problems=annotated.problems,
         )

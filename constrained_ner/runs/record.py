@@ -89,7 +89,8 @@ class RunRecord(BaseModel):
     n_tokens: int = Field(description="Tokens that the model evaluated, summed over sentences.")
     legal_share: float | None = Field(
         description="Mean share of the model's probability that was on legal tokens where it decided, from 0 "
-        "to 1: how little the constraint had to push. null if it never decided."
+        "to 1: how little the constraint had to push. null if it never decided, or if it was not measured for "
+        "every sentence (--legal-mass)."
     )
     effort: dict[str, int | float] = Field(
         description="Sums over sentences. n_passes, n_tokens: as above. n_decisions: tokens that the model "
@@ -147,6 +148,7 @@ class Totals:
         self._by_type: Counter[str] = Counter()
         self._by_provenance: Counter[str] = Counter()
         self._effort: dict[str, int | float] = {}
+        self._has_legal_mass = True
         self._failures: list[tuple[str, str]] = []
         self._problems: list[tuple[str, str]] = []
 
@@ -155,6 +157,7 @@ class Totals:
         self._n_sentences += 1
         self._by_type.update(mention.type for mention in result.mentions)
         self._by_provenance.update(mention.provenance for mention in result.mentions)
+        self._has_legal_mass &= "legal_mass" in result.effort or not result.effort.get("n_decisions")
         for name, figure in result.effort.items():
             self._effort[name] = self._effort.get(name, 0) + figure
         if result.failure is not None:
@@ -164,6 +167,10 @@ class Totals:
     def fields(self) -> dict[str, Any]:
         """The sums, under the names of `RunRecord`."""
         n_decisions = self._effort.get("n_decisions", 0)
+        effort = dict(self._effort)
+        legal_mass = effort.pop("legal_mass", 0.0)
+        if weighed := bool(n_decisions and self._has_legal_mass):
+            effort["legal_mass"] = legal_mass
         return {
             "n_sentences": self._n_sentences,
             "n_mentions": self._by_type.total(),
@@ -171,8 +178,8 @@ class Totals:
             "n_mentions_by_provenance": dict(sorted(self._by_provenance.items())),
             "n_passes": int(self._effort.get("n_passes", 0)),
             "n_tokens": int(self._effort.get("n_tokens", 0)),
-            "legal_share": self._effort.get("legal_mass", 0) / n_decisions if n_decisions else None,
-            "effort": self._effort,
+            "legal_share": legal_mass / n_decisions if weighed else None,
+            "effort": effort,
             "failures": tuple(self._failures),
             "problems": tuple(self._problems),
         }

@@ -33,10 +33,16 @@ SAMPLE = Path(__file__).parents[2] / "examples" / "sample.xml"
 TEMPLATE = "{{ messages[-1]['content'] }}<|im_end|>"
 
 
-def fake(*, context_length: int = 2048) -> FakeBackend:
+def fake(*, context_length: int = 2048, draft_horizon: int | None = None) -> FakeBackend:
     vocabulary = tag_token_vocabulary()
     score = seeded_score(len(vocabulary), scale=3.0)
-    return FakeBackend(vocabulary, score, context_length=context_length, chat_template=TEMPLATE)
+    return FakeBackend(
+        vocabulary,
+        score,
+        context_length=context_length,
+        chat_template=TEMPLATE,
+        draft_horizon=draft_horizon,
+    )
 
 
 def annotator(backend: FakeBackend | None = None, **options: Any) -> Annotator:
@@ -156,6 +162,58 @@ def test_stepwise_and_copy_draft_write_the_same_file(tmp_path: Path) -> None:
     annotate_file(SAMPLE, tmp_path / "a")
     annotate_file(SAMPLE, tmp_path / "b", decoder="stepwise")
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+@pytest.mark.parametrize("horizon", [1, 5, 12])
+def test_a_horizon_changes_no_byte(tmp_path: Path, horizon: int) -> None:
+    whole = annotate_file(SAMPLE, tmp_path / "whole")
+    for name, n_at_once in (("together", 4), ("alone", 1)):
+        backend = fake(draft_horizon=horizon)
+        backend.max_sequences = n_at_once
+        record = annotate_file(SAMPLE, tmp_path / name, backend)
+        assert (tmp_path / name).read_bytes() == (tmp_path / "whole").read_bytes() != b""
+        for one, other in zip(
+            *(read_mentions(mentions_path(tmp_path / n)) for n in (name, "whole")), strict=True
+        ):
+            assert one == other
+        assert record.n_passes > whole.n_passes
+        assert record.n_tokens < whole.n_tokens
+
+
+def test_the_legal_share_is_measured_if_asked_for_and_changes_no_byte(tmp_path: Path) -> None:
+    said: dict[str, list[str]] = {}
+    records = {}
+    for name, asked in (("with", True), ("without", False)):
+        display = Listening()
+        records[name] = annotate(
+            SAMPLE,
+            tmp_path / name,
+            Settings(legal_mass=asked),
+            open_annotator=opening(),
+            progress=display,
+        )
+        said[name] = display.said
+    assert records["with"].legal_share is not None
+    assert 0 < records["with"].legal_share < 1
+    assert records["without"].legal_share is None
+    assert "legal_mass" not in records["without"].effort
+    assert records["with"].fingerprint == records["without"].fingerprint
+    assert (tmp_path / "with").read_bytes() == (tmp_path / "without").read_bytes() != b""
+    mentions = [mentions_path(tmp_path / name).read_bytes() for name in records]
+    assert mentions[0] == mentions[1]
+    assert "of probability on legal tokens" in said["with"][-1]
+    assert "legal" not in said["without"][-1]
+
+
+class Listening(ProgressDisplay):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        super().__init__(quiet=True)
+        self.said: list[str] = []
+
+    def say(self, message: str) -> None:
+        self.said.append(message)
 
 
 @pytest.mark.parametrize("n_passes", [0, 1, 7, 40])
