@@ -89,8 +89,8 @@ class RunRecord(BaseModel):
     n_tokens: int = Field(description="Tokens that the model evaluated, summed over sentences.")
     legal_share: float | None = Field(
         description="Mean share of the model's probability that was on legal tokens where it decided, from 0 "
-        "to 1: how little the constraint had to push. null if it never decided, or if it was not measured for "
-        "every sentence (--legal-mass)."
+        "to 1: how little the constraint had to push. null if it never decided, or if that was not measured "
+        "for every sentence (--legal-mass)."
     )
     effort: dict[str, int | float] = Field(
         description="Sums over sentences. n_passes, n_tokens: as above. n_decisions: tokens that the model "
