@@ -103,8 +103,7 @@ def _counts(mention: Mention) -> bool:
 
 def _begins_with_a_word(text: str, found: Mention) -> bool:
     """Whether this is the capital of a sentence's first word, not a name such as "As" or "In"."""
-    first = not text[: found.start].strip()
-    return first and found.text.istitle() and may_be_word(key_of(found.text))
+    return found.text.istitle() and may_be_word(key_of(found.text)) and not text[: found.start].strip()
 
 
 def _unmarked(sentence: Sentence, lexicon: Lexicon, fits: Fits) -> list[Mention]:
