@@ -12,6 +12,7 @@ import dataclasses
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from ..schema import DDI, Schema
 from .by_logits import ByLogits
 from .by_text import ByText
 from .consistency import consistent
-from .lexicon import Lexicon, key_of
+from .lexicon import Lexicon, public_names
 from .pipeline import OnWindow, Pipeline, Transport
 from .result import Annotated
 from .settings import Settings
@@ -83,7 +84,7 @@ class Annotator:
         else:
             self._transport = ByText(backend, prompts, machine, settings, notify)
             self._decoder, self._rule = "server" if settings.constrained else "unconstrained", "any"
-        names = _expected_names(settings, self._markup)
+        names = _expected_names(settings, self._markup, drafts=self._decoder == "copy-draft")
         self._pipeline = Pipeline(self._transport, names, self._expressible, settings.boundary)
 
     @classmethod
@@ -281,9 +282,16 @@ def _examples(settings: Settings) -> Sequence[Sentence] | Chooser:
     return () if examples is None else examples
 
 
-def _expected_names(settings: Settings, markup: Markup) -> Lexicon:
+def _expected_names(settings: Settings, markup: Markup, *, drafts: bool) -> Callable[[], Lexicon]:
+    """What drafts expect at first: the user's names, read now, or the public ones, read when a run begins.
+
+    Free generation does without public names: it has no budget for wrong guesses.
+    """
+    if settings.names is None and drafts:
+        return cache(lambda: public_names(markup.types))
     pairs = read_names(settings.names) if isinstance(settings.names, Path) else settings.names or ()
-    return Lexicon({key_of(name): kind for name, kind in pairs if kind in markup.types})
+    names = Lexicon.of(pairs, markup.types)
+    return lambda: names
 
 
 def _as_typed(settings: Settings) -> dict[str, Any]:

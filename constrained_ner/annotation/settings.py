@@ -174,7 +174,8 @@ class Settings:
     names: Annotated[
         tuple[tuple[str, str], ...] | Path | None,
         Option(
-            "Names to expect, as lines name|type. They speed up decoding and change no answer.",
+            "Names to expect, as lines name|type. They speed up decoding and change no answer. "
+            "Default: public lists of drug names.",
             "Decoding",
             typed=Path,
         ),
