@@ -12,7 +12,7 @@ import dataclasses
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from ..schema import DDI, Schema
 from .by_logits import ByLogits
 from .by_text import ByText
 from .consistency import consistent
-from .lexicon import Lexicon, key_of
+from .lexicon import Lexicon, public_names
 from .pipeline import OnWindow, Pipeline, Transport
 from .result import Annotated
 from .settings import Settings
@@ -84,7 +84,8 @@ class Annotator:
             else ByText(backend, prompts, machine, settings, notify)
         )
         self.examples = self._transport.examples
-        names = _expected_names(settings, self._markup)
+        drafts = self._transport.decoder == "copy-draft"
+        names = _expected_names(settings, self._markup, drafts=drafts)
         self._expressible = partial(_expressible, self._markup, settings.boundary)
         self._pipeline = Pipeline(self._transport, names, self._expressible, settings.boundary)
 
@@ -293,9 +294,16 @@ def _examples(settings: Settings, schema: Schema) -> Sequence[Sentence] | Choose
     return request.choose(documents, usable, (), schema, settings.boundary)
 
 
-def _expected_names(settings: Settings, markup: Markup) -> Lexicon:
+def _expected_names(settings: Settings, markup: Markup, *, drafts: bool) -> Callable[[], Lexicon]:
+    """What drafts expect at first: the user's names, read now, or the public ones, read when a run begins.
+
+    Free generation does without public names: it has no budget for wrong guesses.
+    """
+    if settings.names is None and drafts:
+        return cache(lambda: public_names(markup.types))
     pairs = read_names(settings.names) if isinstance(settings.names, Path) else settings.names or ()
-    return Lexicon({key_of(name): kind for name, kind in pairs if kind in markup.types})
+    names = Lexicon.of(pairs, markup.types)
+    return lambda: names
 
 
 def _expressible(markup: Markup, boundary: Boundary, sentence: Sentence) -> Sequence[Mention]:

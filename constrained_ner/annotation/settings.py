@@ -200,7 +200,8 @@ class Settings:
     names: Annotated[
         tuple[tuple[str, str], ...] | Path | None,
         Option(
-            "File of likely names, one name|type a line. Speeds up decoding; never changes the answer.",
+            "File of likely names, one name|type a line. Speeds up decoding; never changes the answer. "
+            "Default: public lists of drug names.",
             "Decoding",
             typed=Path,
         ),

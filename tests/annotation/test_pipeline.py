@@ -90,7 +90,7 @@ class ToldWindow:
 
 
 def pipeline(transport: Told) -> Pipeline:
-    return Pipeline(transport, Lexicon(), lambda sentence: sentence.mentions, "word")
+    return Pipeline(transport, Lexicon, lambda sentence: sentence.mentions, "word")
 
 
 def as_it_is(annotated: Annotated) -> Annotated:

@@ -202,8 +202,8 @@ EVERY: dict[str, Any] = {
     **{"timeout": 3.0, "schema": Path("s.json"), "prompt": "guide", "instructions": "each", "shots": 2},
     **{"examples": Path("e.xml"), "select": "first", "seed": 7, "max_prompt_tokens": 100},
     **{"constrained": False, "decoder": "stepwise", "rule": "any", "engine": "llguidance"},
-    **{"boundary": "char", "names": Path("n.txt"), "bias": {"drug": 0.5}, "consistency": True},
-    **{"min_confidence": 0.25, "strict": True},
+    **{"boundary": "char", "names": Path("n.txt"), "legal_mass": True, "bias": {"drug": 0.5}},
+    **{"consistency": True, "min_confidence": 0.25, "strict": True},
 }
 DECIDING = {
     *("merge", "quantize", "instructions", "max_prompt_tokens", "constrained", "decoder", "rule", "engine"),

@@ -27,6 +27,7 @@ DRAFT_HORIZON = 12
 One thread of a Xeon (Sapphire Rapids): 0.9 ms, and 0.32 ms a token, for the bundled model; 20 and 5.2 for one
 of 171 million parameters in Q8_0. With the bundled model, 436 sentences of DDI train take 4.8 passes and 85
 tokens each instead of 2.7 and 116; horizons from 8 to 16 are within 3 % of each other.
+All of devel takes 71 tokens a sentence instead of 98, and 19 % more sentences a second of processor time.
 """
 
 
