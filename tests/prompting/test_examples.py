@@ -488,7 +488,9 @@ def test_a_second_test_with_other_settings_is_warned_of(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     warnings = []
     for prompt in ("plain", "plain", "guide"):
-        assert run(tmp_path / "out", "--model", model, "--split", "test", "--prompt", prompt) == 0
+        assert (
+            run(tmp_path / "out", "--model", model, "--split", "test", "--prompt", prompt, "--overwrite") == 0
+        )
         warnings.append([line for line in capsys.readouterr().err.splitlines() if "warning:" in line])
     assert [len(said) for said in warnings] == [0, 0, 1]
     assert "this test split was evaluated with other settings on 20" in warnings[2][0]
