@@ -23,7 +23,7 @@ from ..backends.protocol import LogitsBackend, TextBackend
 from ..constraint.automaton import TagMachine
 from ..constraint.edges import Boundary
 from ..constraint.markup import Markup
-from ..data import Mention, Sentence
+from ..data import Mention, Sentence, misplaced
 from ..decoding.confidence import least_confidence
 from ..errors import ModelError, SentenceError, UserError
 from ..formats.name_lines import read_names
@@ -294,7 +294,19 @@ def _examples(settings: Settings) -> Sequence[Sentence] | Chooser:
     examples = settings.examples
     if isinstance(examples, (str, Path)):
         raise UserError("--examples: a run chooses examples from a file; give sentences")
+    if not callable(examples):
+        _require_placed(examples or ())
     return () if examples is None else examples
+
+
+def _require_placed(examples: Sequence[Sentence]) -> None:
+    """Raise UserError for an example with a mention that is somewhere else."""
+    for example in examples:
+        for mention in misplaced(example):
+            raise UserError(
+                f"example {example.id}: mention {mention.text!r} is not at {mention.start}-{mention.end}, "
+                f"where the text has {example.text[mention.start : mention.end]!r}; offsets are half-open"
+            )
 
 
 def _expected_names(settings: Settings, markup: Markup) -> Lexicon:
