@@ -23,18 +23,17 @@ from ..backends.protocol import LogitsBackend, TextBackend
 from ..constraint.automaton import TagMachine
 from ..constraint.edges import Boundary
 from ..constraint.markup import Markup
-from ..data import Mention, Sentence, misplaced
+from ..data import Mention, Sentence
 from ..decoding.confidence import least_confidence
 from ..errors import ModelError, SentenceError, UserError
-from ..formats.name_lines import read_names
 from ..prompting.examples.pool import examples_hash
-from ..prompting.messages import Chooser, Prompts
+from ..prompting.messages import Prompts
 from ..prompting.wording import PromptFile
 from ..schema import DDI, Schema
 from .by_logits import ByLogits
 from .by_text import ByText
 from .consistency import consistent
-from .lexicon import Lexicon, key_of
+from .given import expected_names, given_examples, numbered
 from .pipeline import OnWindow, Pipeline, Transport
 from .result import Annotated
 from .settings import Settings
@@ -71,7 +70,7 @@ class Annotator:
         prompts = Prompts(
             self.prompt,
             self._markup,
-            _examples(settings),
+            given_examples(settings),
             instructions=settings.instructions,
             boundary=settings.boundary,
         )
@@ -86,7 +85,7 @@ class Annotator:
         else:
             self._transport = ByText(backend, prompts, machine, settings, notify)
             self._decoder, self._rule = "server" if settings.constrained else "unconstrained", "any"
-        names = _expected_names(settings, self._markup)
+        names = expected_names(settings, self._markup)
         self._expressible = partial(_expressible, self._markup, settings.boundary)
         self._pipeline = Pipeline(self._transport, names, self._expressible, settings.boundary)
 
@@ -132,14 +131,14 @@ class Annotator:
         A text that cannot be annotated fails by itself: it is named through `notify`, and its sentence has
         no mentions, but says why (`failure`).
         """
-        return map(self._told, self.run(_numbered(texts, "annotate_many")))
+        return map(self._told, self.run(numbered(texts, "annotate_many")))
 
     def annotate_document(self, texts: Iterable[str]) -> list[Sentence]:
         """The sentences of one document, made to agree on each name.
 
         Raises SentenceError if one of them fails: the others cannot agree with it.
         """
-        found = list(self.run(_numbered(texts, "annotate_document"), doubtful=True))
+        found = list(self.run(numbered(texts, "annotate_document"), doubtful=True))
         return self.agreed([_succeeded(annotated) for annotated in found])
 
     def run(
@@ -289,31 +288,6 @@ def _as_trained(
     return dataclasses.replace(settings, schema=schema, prompt=prompt)
 
 
-def _examples(settings: Settings) -> Sequence[Sentence] | Chooser:
-    """The examples to show; chosen from the file that was named, if a run has not chosen them already."""
-    examples = settings.examples
-    if isinstance(examples, (str, Path)):
-        raise UserError("--examples: a run chooses examples from a file; give sentences")
-    if not callable(examples):
-        _require_placed(examples or ())
-    return () if examples is None else examples
-
-
-def _require_placed(examples: Sequence[Sentence]) -> None:
-    """Raise UserError for an example with a mention that is somewhere else."""
-    for example in examples:
-        for mention in misplaced(example):
-            raise UserError(
-                f"example {example.id}: mention {mention.text!r} is not at {mention.start}-{mention.end}, "
-                f"where the text has {example.text[mention.start : mention.end]!r}; offsets are half-open"
-            )
-
-
-def _expected_names(settings: Settings, markup: Markup) -> Lexicon:
-    pairs = read_names(settings.names) if isinstance(settings.names, Path) else settings.names or ()
-    return Lexicon({key_of(name): kind for name, kind in pairs if kind in markup.types})
-
-
 def _as_typed(settings: Settings) -> dict[str, Any]:
     """The options that differ from their defaults and are plain data; paths as they were typed."""
     typed: dict[str, Any] = {}
@@ -326,16 +300,6 @@ def _as_typed(settings: Settings) -> dict[str, Any]:
 
 def _expressible(markup: Markup, boundary: Boundary, sentence: Sentence) -> Sequence[Mention]:
     return markup.expressible(sentence, boundary)[0]
-
-
-def _numbered(texts: Iterable[str], method: str) -> Iterator[Sentence]:
-    """The texts as sentences, ids from 0. Raises UserError for a single text."""
-    if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
-        raise UserError(
-            f"{method} takes several texts, such as a list, not {type(texts).__name__}: {texts!r:.40}; "
-            "for one text use annotate"
-        )
-    return (Sentence(str(n), text) for n, text in enumerate(texts))
 
 
 def _succeeded(annotated: Annotated) -> Sentence:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from importlib import metadata
 from typing import Annotated, Any, get_type_hints
@@ -12,6 +14,9 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from ..errors import UserError
+
+_TALKATIVE = ("accelerate", "bitsandbytes", "huggingface_hub", "kernels", "peft")
+"""Loggers that speak while their packages are imported, before a back end can ask for quiet."""
 
 RESUMES = "stopped; the same command resumes here"
 RESUMES_IF_ASKED = "stopped; the same command with --resume continues from the last checkpoint"
@@ -25,6 +30,7 @@ def run(command: Callable[..., None], *, stopped: str = "stopped", examples: Seq
 
     @functools.wraps(command)
     def guarded(version: bool = False, **arguments: Any) -> None:
+        _silence_libraries()
         try:
             command(**arguments)
         except UserError as error:
@@ -47,6 +53,17 @@ def run(command: Callable[..., None], *, stopped: str = "stopped", examples: Seq
     epilog = "Examples:\n\n" + "\n\n".join(examples) if examples else None
     app.command(epilog=epilog)(guarded)
     app()
+
+
+def _silence_libraries() -> None:
+    """Show our own output alone: what libraries warn of, users of a command can do nothing about.
+
+    Python's own -W and PYTHONWARNINGS bring the warnings back.
+    """
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _print_version(wanted: bool) -> None:
