@@ -99,6 +99,19 @@ class Sentence:
         return replace(self, mentions=tuple(sorted(mentions, key=lambda m: (m.spans, m.type))))
 
 
+def misplaced(sentence: Sentence) -> Iterator[Mention]:
+    """The mentions whose text is not at their offsets, whatever its case and white space.
+
+    No mention is checked where it is made: it does not know its sentence, and in some corpora the two differ.
+    Example: text "Aspirin.", mention "aspirin" at 1-8 -> that mention
+    """
+    for mention in sentence.mentions:
+        there = covered_text(sentence.text, mention.spans)
+        inside = mention.end <= len(sentence.text)
+        if not inside or "".join(there.split()).casefold() != "".join(mention.text.split()).casefold():
+            yield mention
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """The sentences of one source text, in order."""

@@ -2,6 +2,7 @@
 
 settings.py     every option, declared once
 annotator.py    the front door
+given.py        what callers give: texts, examples, names
 pipeline.py     windows, turns and failures, written once for both transports
 by_logits.py    transport 1: decoded here, by a model whose logits we see
 by_text.py      transport 2: asked from a server, whose answers are checked

@@ -12,7 +12,7 @@ import dataclasses
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cache, partial
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -26,17 +26,14 @@ from ..constraint.markup import Markup
 from ..data import Mention, Sentence
 from ..decoding.confidence import least_confidence
 from ..errors import ModelError, SentenceError, UserError
-from ..formats.ddi import read_ddi
-from ..formats.name_lines import read_names
 from ..prompting.examples.pool import examples_hash
-from ..prompting.examples.request import ExampleRequest
-from ..prompting.messages import Chooser, Prompts
+from ..prompting.messages import Prompts
 from ..prompting.wording import PromptFile
-from ..schema import DDI, Schema
+from ..schema import DDI
 from .by_logits import ByLogits
 from .by_text import ByText
 from .consistency import consistent
-from .lexicon import Lexicon, public_names
+from .given import expected_names, given_examples, numbered
 from .pipeline import OnWindow, Pipeline, Transport
 from .result import Annotated
 from .settings import Settings
@@ -73,7 +70,7 @@ class Annotator:
         prompts = Prompts(
             self.prompt,
             self._markup,
-            _examples(settings, self.schema),
+            given_examples(settings, self.schema),
             instructions=settings.instructions,
             boundary=settings.boundary,
         )
@@ -85,7 +82,7 @@ class Annotator:
         )
         self.examples = self._transport.examples
         drafts = self._transport.decoder == "copy-draft"
-        names = _expected_names(settings, self._markup, drafts=drafts)
+        names = expected_names(settings, self._markup, drafts=drafts)
         self._expressible = partial(_expressible, self._markup, settings.boundary)
         self._pipeline = Pipeline(self._transport, names, self._expressible, settings.boundary)
 
@@ -135,14 +132,14 @@ class Annotator:
         A text that cannot be annotated fails by itself: it is named through `notify`, and its sentence has
         no mentions, but says why (`failure`).
         """
-        return map(self._told, self.run(_numbered(texts, "annotate_many")))
+        return map(self._told, self.run(numbered(texts, "annotate_many")))
 
     def annotate_document(self, texts: Iterable[str]) -> list[Sentence]:
         """The sentences of one document, made to agree on each name.
 
         Raises SentenceError if one of them fails: the others cannot agree with it.
         """
-        found = list(self.run(_numbered(texts, "annotate_document"), doubtful=True))
+        found = list(self.run(numbered(texts, "annotate_document"), doubtful=True))
         return self.agreed([_succeeded(annotated) for annotated in found])
 
     def run(
@@ -281,43 +278,8 @@ def _as_trained(
     return dataclasses.replace(settings, schema=schema, prompt=prompt)
 
 
-def _examples(settings: Settings, schema: Schema) -> Sequence[Sentence] | Chooser:
-    """The examples to show. From a file, any of its sentences may be one: nobody said what is evaluated."""
-    examples = settings.examples
-    if not isinstance(examples, Path):
-        return () if examples is None else examples
-    request = ExampleRequest.wanted(settings.shots, examples, settings.select, settings.seed)
-    if request is None:
-        return ()
-    documents = read_ddi(examples)
-    usable = {sentence.id for document in documents for sentence in document}
-    return request.choose(documents, usable, (), schema, settings.boundary)
-
-
-def _expected_names(settings: Settings, markup: Markup, *, drafts: bool) -> Callable[[], Lexicon]:
-    """What drafts expect at first: the user's names, read now, or the public ones, read when a run begins.
-
-    Free generation does without public names: it has no budget for wrong guesses.
-    """
-    if settings.names is None and drafts:
-        return cache(lambda: public_names(markup.types))
-    pairs = read_names(settings.names) if isinstance(settings.names, Path) else settings.names or ()
-    names = Lexicon.of(pairs, markup.types)
-    return lambda: names
-
-
 def _expressible(markup: Markup, boundary: Boundary, sentence: Sentence) -> Sequence[Mention]:
     return markup.expressible(sentence, boundary)[0]
-
-
-def _numbered(texts: Iterable[str], method: str) -> Iterator[Sentence]:
-    """The texts as sentences, ids from 0. Raises UserError for a single text."""
-    if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
-        raise UserError(
-            f"{method} takes several texts, such as a list, not {type(texts).__name__}: {texts!r:.40}; "
-            "for one text use annotate"
-        )
-    return (Sentence(str(n), text) for n, text in enumerate(texts))
 
 
 def _succeeded(annotated: Annotated) -> Sentence:

@@ -23,6 +23,7 @@ from ..decoding.engines import GrammarEngine
 from ..decoding.scheduler import Ticket, scheduler_of
 from ..decoding.stepwise import stepwise
 from ..decoding.unconstrained import unconstrained
+from ..errors import SchemaError
 from ..prompting.budget import FittedPrompt
 from ..prompting.messages import Prompts
 from ..text.windows import windows
@@ -84,6 +85,9 @@ class ByLogits:
             max_tokens=settings.max_prompt_tokens,
             notify=notify,
         )
+        trained_for_it = backend.adapter_card is not None or settings.adapter or settings.lora
+        if not (self._prompt.shows_instructions or trained_for_it or settings.force):
+            _require_known_types(self._tag_tokens)
         self.examples = prompts.examples if self._prompt.examples is None else self._prompt.examples
         self._scheduler = scheduler_of(backend)
         self._scheduler.prefill(self._prompt.prefix_ids)
@@ -182,6 +186,18 @@ class _DecodedWindow:
 
     def cancel(self) -> None:
         self.ticket.cancel()
+
+
+def _require_known_types(tag_tokens: TagTokens) -> None:
+    """Raise SchemaError if a model with tags of its own, which is told nothing, lacks those of a type."""
+    spelt = tag_tokens.vocabulary.control_by_bytes
+    own = [tag[2:-1].decode() for tag in spelt if tag[:2] == b"</" and b"<" + tag[2:] in spelt]
+    unknown = [t.name for t in tag_tokens.machine.markup.schema.types if t.tag not in own]
+    if own and unknown:
+        raise SchemaError(
+            f"the model was trained for {', '.join(own)}, and cannot be told of {', '.join(unknown)}: use an "
+            "instruct model (--model), or train one for these types (finetune, train-bundled)"
+        )
 
 
 def _answer_ids(tag_tokens: TagTokens, boundary: Boundary, rule: TokenRule, example: Sentence) -> list[int]:

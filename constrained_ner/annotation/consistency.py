@@ -25,7 +25,7 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
 from ..data import Mention, Sentence
-from ..decoding.confidence import WORTH_KEEPING
+from ..decoding.confidence import WORTH_KEEPING, reaches
 from .lexicon import Key, Lexicon, key_of, may_be_word
 
 UNMARKED = 0.25
@@ -56,7 +56,7 @@ class _Name:
     @property
     def stays(self) -> bool:
         """Whether it is worth keeping. A name that is marked at every occurrence stays."""
-        return not self.n_unmarked or self.confidence >= WORTH_KEEPING
+        return not self.n_unmarked or reaches(self.confidence, WORTH_KEEPING)
 
 
 def consistent(sentences: Sequence[Sentence], fits: Fits, *, min_confidence: float = 0.0) -> list[Sentence]:
@@ -87,7 +87,7 @@ def consistent(sentences: Sequence[Sentence], fits: Fits, *, min_confidence: flo
             key = key_of(mention.text)
             name = names[key]
             confidence = mention.confidence if may_be_word(key) else name.confidence
-            if name.stays and (confidence is None or confidence >= min_confidence):
+            if name.stays and (confidence is None or reaches(confidence, min_confidence)):
                 yield replace(mention, type=name.type, confidence=confidence)
 
     spread = [[m for m in places if not may_be_word(key_of(m.text))] for places in unmarked]

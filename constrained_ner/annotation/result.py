@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 
 from ..data import INEXACT, Sentence
 from ..decoding.answer import Answer
+from ..decoding.confidence import reaches
 from ..decoding.legal_mass import total
 
 
@@ -78,7 +79,7 @@ class Annotated:
     def surer_than(self, least: float) -> Annotated:
         """The result without mentions of a lower confidence, which are counted."""
         mentions = self.sentence.mentions
-        kept = [m for m in mentions if m.confidence is None or m.confidence >= least]
+        kept = [m for m in mentions if m.confidence is None or reaches(m.confidence, least)]
         effort = replace(self.effort, n_doubtful=self.effort.n_doubtful + len(mentions) - len(kept))
         return replace(self, sentence=self.sentence.with_mentions(kept), effort=effort)
 

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import inspect
 import io
+import logging
 import os
 import sys
 import warnings
@@ -19,6 +20,8 @@ import typer
 from ..errors import UserError
 
 _PACKAGE = Path(__file__).parents[1]
+_TALKATIVE = ("accelerate", "bitsandbytes", "huggingface_hub", "kernels", "peft")
+"""Loggers that speak while their packages are imported, before a back end can ask for quiet."""
 
 RESUMES = "stopped; run the same command to resume"
 RESUMES_IF_ASKED = "stopped; the same command with --resume continues from the last checkpoint"
@@ -32,6 +35,7 @@ def run(command: Callable[..., None], *, stopped: str = "stopped") -> None:
 
     @functools.wraps(command)
     def guarded(version: bool = False, **arguments: Any) -> None:
+        _silence_libraries()
         try:
             command(**arguments)
             sys.stdout.flush()
@@ -93,6 +97,18 @@ def _show_warning(
         note(str(message))
     else:
         sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
+
+
+def _silence_libraries() -> None:
+    """Show our own output alone: what libraries warn of, users of a command can do nothing about.
+
+    Python's own -W and PYTHONWARNINGS bring the warnings back.
+    """
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("default", category=UserWarning, module=_PACKAGE.name)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _print_version(wanted: bool) -> None:

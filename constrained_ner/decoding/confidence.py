@@ -41,6 +41,19 @@ F1 is highest if exactly those mentions are kept whose probability of being righ
 """
 
 
+ROUNDING = 0.001
+"""How much a confidence may differ between processors, which add up in another order."""
+
+
+def reaches(confidence: float, least: float) -> bool:
+    """Whether a confidence is at least so much, or below by no more than rounding.
+
+    A mention that sits on the threshold is kept on every processor.
+    Example: reaches(0.3996, 0.4) -> True
+    """
+    return confidence >= least - ROUNDING
+
+
 def least_confidence(temperature: float | None) -> float:
     """The default threshold below which mentions are left out: 0 if no temperature was fitted.
 

@@ -31,9 +31,11 @@ class FittedPrompt:
     max_tokens: upper limit for instructions and examples, without the question's text.
     prefix_ids: what all prompts begin with. room: tokens left after it. room_for_text: tokens that the text
         of a question and its answer may have together.
+    shows_instructions: whether the model sees any of them.
     examples: those that every question gets; None if each question gets its own.
 
-    Raises ModelError if the instructions alone leave no room, PromptError if they exceed max_tokens.
+    Raises ModelError if the instructions alone leave no room, PromptError if they exceed max_tokens, and for
+    examples that the template does not show.
     """
 
     def __init__(
@@ -55,11 +57,13 @@ class FittedPrompt:
             prompts = prompts.showing(self._writable(prompts.examples, notify))
         self._choose: Chooser | None = None
         self.examples: tuple[Sentence, ...] | None = None
+        wants_examples = callable(prompts.examples) or bool(prompts.examples)
         least_room = max(_LEAST_ROOM, min(_ENOUGH_ROOM, context_length // 4))
         most = min(context_length - least_room, max_tokens or context_length)
         whole = self._encode(prompts, chat_template, answer_ids)
         n_bare = whole.n_tokens([])
         self._encoder = whole
+        self.shows_instructions = whole.shows_instructions
         while n_bare > most and prompts.brevity < MOST_BRIEF:
             prompts = prompts.briefer()
             self._encoder = self._encode(prompts, chat_template, answer_ids)
@@ -69,12 +73,15 @@ class FittedPrompt:
                 "the model's chat template drops or repeats the system message: the instructions go into the "
                 "first user message instead"
             )
-        if n_bare < whole.n_tokens([]):
-            notify("the types are described more briefly, so that the prompt fits the context")
         if max_tokens is not None and n_bare > max_tokens:
             raise PromptError(
                 f"the prompt has {n_bare} tokens without any example, more than {max_tokens}: shorten it or "
                 "raise --max-prompt-tokens"
+            )
+        if wants_examples and not whole.shows_examples:
+            raise PromptError(
+                "the model's chat template shows it nothing but the sentence, so examples do not reach it: "
+                "leave out --shots, or use an instruct model (--model)"
             )
         if callable(prompts.examples):
             self._choose = prompts.examples
@@ -92,6 +99,8 @@ class FittedPrompt:
                 f"the prompt's {n_bare} tokens leave no room for a sentence in the model's context of "
                 f"{context_length}: shorten the prompt or raise --context"
             )
+        if n_bare < whole.n_tokens([]):
+            notify("the types are described more briefly, so that the prompt fits the context")
 
     def ids(self, text: str, question: str | None = None) -> list[int]:
         """The ids that follow the prefix for a text.
@@ -135,18 +144,13 @@ class FittedPrompt:
     def _fitting(
         self, examples: Sequence[Sentence], limit: int, *, best_last: bool = False
     ) -> tuple[Sentence, ...]:
-        if not self._encoder.shows_examples:
-            kept: tuple[Sentence, ...] = ()
-        else:
-            kept = _most_that_fit(examples, lambda e: self._encoder.n_tokens(e) <= limit, best_last=best_last)
+        kept = _most_that_fit(examples, lambda e: self._encoder.n_tokens(e) <= limit, best_last=best_last)
         if len(kept) < len(examples) and self._notify is not None:
             self._notify(self._message(len(kept), len(examples), limit))
             self._notify = None
         return kept
 
     def _message(self, n_kept: int, n_wanted: int, limit: int) -> str:
-        if not self._encoder.shows_examples:
-            return "the model's chat template shows only the question: no examples are given"
         if self._choose is None:
             return f"only {n_kept} of {n_wanted} examples fit the prompt, which is limited to {limit} tokens"
         return (

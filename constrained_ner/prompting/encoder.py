@@ -27,6 +27,7 @@ class PromptEncoder:
     prefix_ids: what every prompt begins with, for the back end to compute once: instructions and examples, or
         only the instructions if the examples depend on the question.
     shows_examples: False for a template that writes only the last message.
+    shows_instructions: False if the model sees nothing but the sentence.
     misplaces_system: see `ChatTemplate`.
 
     Raises PromptError if the template refuses the messages or does not write the question exactly once.
@@ -47,6 +48,7 @@ class PromptEncoder:
         self._template_ids = lru_cache(_N_KEPT)(vocabulary.encode_template)
         self.misplaces_system = self._template.misplaces_system
         self.shows_examples = self._shows_examples()
+        self.shows_instructions = self._shows_instructions()
         if callable(prompts.examples):
             self.prefix_ids = _common_start(*(self._start([_EMPTY] * n) for n in range(3)))
         else:
@@ -77,6 +79,11 @@ class PromptEncoder:
         messages = self.prompts.prepare_messages("", examples=[_EMPTY])
         shown = self._template.render([message.role for message in messages])
         return all(n in shown for n, message in enumerate(messages) if message.role != "system")
+
+    def _shows_instructions(self) -> bool:
+        messages = self.prompts.prepare_messages("", examples=())
+        shown = self._template.render([message.role for message in messages])
+        return any(n in shown and message.content for n, message in enumerate(messages))
 
     def _segments(self, messages: Sequence[Message]) -> list[list[int]]:
         """The ids, cut where a sentence begins; the last segment begins with the question's."""

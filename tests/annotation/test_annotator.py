@@ -148,6 +148,18 @@ def test_an_unwritable_prompt_is_refused_and_an_unwritable_example_left_out() ->
     assert any("example b is not shown" in line for line in said)
 
 
+# ---- mentions that are somewhere else
+
+
+@pytest.mark.parametrize(("start", "end"), [(5, 11), (0, 7), (5, 13), (5, 99)])
+def test_an_example_with_a_mention_that_is_not_at_its_offsets_is_refused(start: int, end: int) -> None:
+    wrong = Sentence("e", "Take aspirin.", (Mention((Span(start, end),), "drug", "aspirin"),))
+    with pytest.raises(UserError, match=f"example e: mention 'aspirin' is not at {start}-{end}"):
+        Annotator(backend(template=None), examples=[wrong])
+    spaced = Sentence("e", "Take beta- blockers.", (Mention((Span(5, 19),), "group", "Beta-blockers"),))
+    Annotator(backend(template=None), examples=[spaced]).close()
+
+
 # ---- memory
 
 

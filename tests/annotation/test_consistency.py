@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from constrained_ner.annotation.consistency import UNMARKED, consistent
 from constrained_ner.annotation.lexicon import key_of
+from constrained_ner.annotation.result import Annotated
 from constrained_ner.constraint.markup import Markup
 from constrained_ner.data import Mention, Sentence, Span
-from constrained_ner.decoding.confidence import WORTH_KEEPING
+from constrained_ner.decoding.confidence import WORTH_KEEPING, reaches
 from constrained_ner.formats.ddi import read_ddi
 from constrained_ner.schema import DDI
 
@@ -128,6 +129,15 @@ def test_names_of_words_and_figures_still_spread() -> None:
     assert shown(consistent(document, fits)) == [[("5-HT", "drug_n")], [("5-ht", "drug_n")]]
 
 
+@pytest.mark.parametrize("sure", [0.4000001, 0.3999999, 0.3995])
+def test_a_mention_on_the_threshold_is_kept_on_every_processor(sure: float) -> None:
+    document = [marked(0, "Take iron.", ("iron", "drug", sure)), marked(1, "Nothing here.")]
+    assert shown(consistent(document, fits, min_confidence=0.4)) == [[("iron", "drug")], []]
+    annotated = Annotated(document[0])
+    assert annotated.surer_than(0.4).sentence.mentions
+    assert not annotated.surer_than(0.402).sentence.mentions
+
+
 WORDS = ("NO", "no", "Iron", "iron", "İron", "zinc", "beta-blocker", "of", ",", "ß", "<drug>")
 NESTED = (*WORDS, "zinc oxide")
 
@@ -160,7 +170,7 @@ def test_every_name_has_one_type_and_is_marked_everywhere_or_nowhere(document: l
             types[key_of(m.text)].add(m.type)
             assert m.confidence is not None
             assert 0 <= m.confidence <= 1
-            assert m.provenance == "constrained" or m.confidence >= WORTH_KEEPING
+            assert m.provenance == "constrained" or reaches(m.confidence, WORTH_KEEPING)
     assert all(len(kinds) == 1 for kinds in types.values())
     kept = [m.spans for s in found for m in s.mentions if m.provenance == "constrained"]
     assert len(kept) <= sum(len(s.mentions) for s in document)

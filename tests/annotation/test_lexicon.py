@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from vocabularies import tag_token_vocabulary
 
 from constrained_ner import Annotator
-from constrained_ner.annotation import annotator as annotator_module
+from constrained_ner.annotation import given as given_module
 from constrained_ner.annotation.lexicon import PUBLIC_NAMES, Lexicon, key_of, public_names
 from constrained_ner.backends.fake import FakeBackend, seeded_score
 from constrained_ner.data import Mention, Sentence, Span
@@ -76,7 +76,7 @@ VOCABULARY = tag_token_vocabulary()
 
 def test_public_names_are_read_when_a_run_that_drafts_begins(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[object] = []
-    monkeypatch.setattr(annotator_module, "public_names", lambda types: read.append(types) or Lexicon())
+    monkeypatch.setattr(given_module, "public_names", lambda types: read.append(types) or Lexicon())
     for options in ({"names": ()}, {"decoder": "stepwise"}, {"constrained": False}):
         Annotator(FakeBackend(VOCABULARY), **options).annotate(TEXT)
     ner = Annotator(FakeBackend(VOCABULARY))

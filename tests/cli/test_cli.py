@@ -242,3 +242,27 @@ def test_public_names() -> None:
         "UserError",
         "__version__",
     ]
+
+
+def test_a_command_prints_its_own_output_alone(tmp_path: Path) -> None:
+    """Warnings and log lines of libraries do not reach a user, unless Python is told to show them."""
+    script = (
+        "import logging, warnings\n"
+        "from constrained_ner.cli.run import run\n"
+        "def command() -> None:\n"
+        "    warnings.warn('a library was deprecated', FutureWarning)\n"
+        "    logging.getLogger('bitsandbytes.backends').warning('Failed to load gemm_4bit_forward')\n"
+        "    print('done')\n"
+        "run(command)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment.pop("PYTHONWARNINGS", None)
+
+    def output(*options: str) -> str:
+        process = subprocess.run(
+            [sys.executable, *options, "-c", script], env=environment, capture_output=True, text=True
+        )
+        return process.stdout + process.stderr
+
+    assert output() == "done\n"
+    assert "a library was deprecated" in output("-W", "default")

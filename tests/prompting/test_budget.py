@@ -107,10 +107,13 @@ def test_examples_of_a_question_s_own_fit_too(
     assert len(said) <= 1
 
 
-def test_a_template_that_shows_the_question_alone_gets_no_examples() -> None:
-    prompt, said = fitted([EXAMPLE], template="{{ messages[-1]['content'] }}|")
-    assert prompt.examples == ()
-    assert said == ["the model's chat template shows only the question: no examples are given"]
+def test_examples_are_refused_where_a_template_shows_the_question_alone() -> None:
+    template = "{{ messages[-1]['content'] }}|"
+    prompt, said = fitted([], template=template)
+    assert not prompt.shows_instructions
+    assert said == []
+    with pytest.raises(PromptError, match="examples do not reach it: leave out --shots, or use an instruct"):
+        fitted([EXAMPLE], template=template)
 
 
 def test_instructions_that_exceed_the_limit_are_named() -> None:

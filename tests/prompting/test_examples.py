@@ -445,14 +445,25 @@ def test_one_line_says_how_many_examples_were_kept(
         assert "limited to 900 tokens" in said[0]
 
 
-def test_the_bundled_model_says_that_it_is_given_none(
+@pytest.mark.parametrize("select", ["diverse", "similar"])
+def test_the_bundled_model_refuses_examples(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], select: str
+) -> None:
+    arguments = ("--model", bundled_model(), "--examples", SHOTS, "--shots", 2, "--select", select)
+    assert run(tmp_path / "out", *arguments) == 2
+    assert "leave out --shots, or use an instruct model" in capsys.readouterr().err
+
+
+def test_the_bundled_model_refuses_types_that_it_was_not_trained_for(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ("--model", bundled_model(), "--examples", SHOTS, "--shots", 2)
-    assert run(tmp_path / "out", *arguments) == 0
-    assert capsys.readouterr().err.count("shows only the question: no examples are given") == 1
-    assert run(tmp_path / "bare", "--model", bundled_model()) == 0
-    assert (tmp_path / "out").read_bytes() == (tmp_path / "bare").read_bytes()
+    schema = tmp_path / "types.json"
+    schema.write_text('{"name": "s", "types": [{"name": "drug"}, {"name": "Adverse Drug Event"}]}')
+    assert run(tmp_path / "out", "--model", bundled_model(), "--schema", schema) == 2
+    error = capsys.readouterr().err
+    assert "and cannot be told of Adverse Drug Event: use an instruct model" in error
+    schema.write_text('{"name": "s", "types": [{"name": "drug"}]}')
+    assert run(tmp_path / "out", "--model", bundled_model(), "--schema", schema, "--limit", 2) == 0
 
 
 @pytest.mark.parametrize(
