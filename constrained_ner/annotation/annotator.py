@@ -21,7 +21,7 @@ from ..backends import load_backend
 from ..backends.protocol import LogitsBackend, TextBackend
 from ..constraint.automaton import TagMachine
 from ..constraint.markup import Markup
-from ..data import Mention, Sentence
+from ..data import Sentence
 from ..decoding.confidence import least_confidence
 from ..errors import ModelError, SentenceError, UserError
 from ..formats.name_lines import read_names
@@ -29,9 +29,9 @@ from ..prompting.examples.pool import examples_hash
 from ..prompting.messages import Chooser, Prompts
 from ..prompting.wording import PromptFile
 from ..schema import DDI, Schema
+from .about import About, Judge
 from .by_logits import ByLogits
 from .by_text import ByText
-from .consistency import consistent
 from .lexicon import Lexicon, key_of
 from .pipeline import OnWindow, Pipeline, Transport
 from .result import Annotated
@@ -64,15 +64,16 @@ class Annotator:
         self.knows_confidence = backend.shows_logits and settings.constrained
         self.settings = _settled(settings, backend, self.knows_confidence)
         self._process = os.getpid()
-        self._markup = Markup(self.schema)
+        self._judge = Judge(self.schema, dataclasses.replace(self.settings, examples=None))
+        markup = self._judge.markup
         prompts = Prompts(
             self.prompt,
-            self._markup,
+            markup,
             _examples(settings),
             instructions=settings.instructions,
             boundary=settings.boundary,
         )
-        machine = TagMachine(self._markup)
+        machine = TagMachine(markup)
         self.examples = prompts.examples
         self._transport: Transport
         if backend.shows_logits:
@@ -83,8 +84,8 @@ class Annotator:
         else:
             self._transport = ByText(backend, prompts, machine, settings, notify)
             self._decoder, self._rule = "server" if settings.constrained else "unconstrained", "any"
-        names = _expected_names(settings, self._markup)
-        self._pipeline = Pipeline(self._transport, names, self._expressible, settings.boundary)
+        names = _expected_names(settings, markup)
+        self._pipeline = Pipeline(self._transport, names, self._judge.expressible, settings.boundary)
 
     @classmethod
     def load(
@@ -154,8 +155,11 @@ class Annotator:
 
     def agreed(self, sentences: Sequence[Sentence]) -> list[Sentence]:
         """The sentences of one document made consistent, as `run` leaves them with the doubtful mentions."""
-        least = self.settings.min_confidence or 0.0
-        return consistent(sentences, self._expressible, min_confidence=least)
+        return self._judge.agreed(sentences)
+
+    def about(self) -> About:
+        """What this annotator is, without its model."""
+        return About(self.identity(), self.choices(), self._judge)
 
     def choices(self) -> dict[str, Any]:
         """All that was chosen, as plain data, for the record of a run."""
@@ -197,9 +201,6 @@ class Annotator:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _expressible(self, sentence: Sentence) -> Sequence[Mention]:
-        return self._markup.expressible(sentence, self.settings.boundary)[0]
 
     def _shown_examples(self) -> dict[str, Any]:
         """What was shown: the ids, unless each sentence had examples of its own."""

@@ -17,6 +17,13 @@ from ..text.windows import cut_near_middle
 from .lexicon import Lexicon
 from .result import Annotated, join
 
+BLOCK = 64
+"""Sentences after which drafts forget the names of this run and expect the first ones again.
+
+What a draft expects decides how probabilities are rounded. Blocks that know nothing of each other get the
+same bytes from any number of processes, in any order.
+"""
+
 OnWindow = Callable[[str, int, int], None]
 """Told after each window of a sentence that has several: the sentence's id, characters done, characters."""
 
@@ -119,9 +126,9 @@ class Pipeline:
 class _Run:
     """One call of `Pipeline.run`, which shares nothing with others but the model.
 
-    Names found in a sentence are expected a fixed number of sentences later, however the answers come in. So
-    a sentence's drafts, and the rounding of its probabilities, depend neither on who else uses the model nor
-    on an interruption.
+    Names found in a sentence are expected a fixed number of sentences later, until the block ends, however
+    the answers come in. So a sentence's drafts, and the rounding of its probabilities, depend neither on who
+    else uses the model, nor on an interruption, nor on what other blocks hold.
     """
 
     def __init__(
@@ -167,8 +174,7 @@ class _Run:
 
     def _ask_all(self, sentences: Iterable[Sentence]) -> Iterator[_Asked]:
         for number, sentence in enumerate(sentences, start=self._n_finished):
-            while self._to_learn and self._to_learn[0][0] <= number - self._n_at_once:
-                self._names.learn(self._to_learn.popleft()[1])
+            self._learn_before(number)
             turn = _Turn(number, sentence)
             try:
                 for window in self._transport.windows(sentence.text):
@@ -177,6 +183,15 @@ class _Run:
             except SentenceError as error:
                 turn.failure = turn.failure or str(error)
             yield _Asked(turn, "", None)
+
+    def _learn_before(self, number: int) -> None:
+        """Expect, in the sentence of this number, the names of earlier ones of its block."""
+        if number % BLOCK == 0:
+            self._names = self._pipeline.names.branch()
+        while self._to_learn and self._to_learn[0][0] <= number - self._n_at_once:
+            n, sentence = self._to_learn.popleft()
+            if n // BLOCK == number // BLOCK:
+                self._names.learn(sentence)
 
     def _submit(self, window: str, sentence: str) -> Pending:
         found = Sentence("", window, tuple(self._names.tag(window)))

@@ -15,7 +15,7 @@ from ..errors import UserError
 from ..experiments.comparison import EXPLANATION
 from ..experiments.grid import grid, run_grid
 from ..runs.progress import ProgressDisplay
-from .options import LimitOption, QuietOption, SplitOption, takes_settings
+from .options import LimitOption, QuietOption, SplitOption, WorkersOption, asked_workers, takes_settings
 from .run import RESUMES, run
 
 _ARMS = {"constrained": True, "unconstrained": False}
@@ -65,6 +65,7 @@ def ablate(
     ] = "native",
     limit: LimitOption = None,
     split: SplitOption = None,
+    workers: WorkersOption = "1",
     quiet: QuietOption = False,
 ) -> None:
     """Run every combination of what is listed on INPUT, and print one table.
@@ -83,7 +84,9 @@ def ablate(
         engine=_known("--engine", engine, _ENGINES),
     )
     progress = ProgressDisplay(quiet=quiet)
-    outcome = run_grid(chosen, input, out, limit=limit, split=split, progress=progress)
+    outcome = run_grid(
+        chosen, input, out, limit=limit, split=split, workers=asked_workers(workers), progress=progress
+    )
     outcome.save(out)
     sys.stdout.write(f"{outcome.comparison.table(options=False).text()}{EXPLANATION}\n")
     for arm, message in outcome.failed.items():

@@ -10,7 +10,8 @@ import typer
 from ..annotation.settings import Settings
 from ..runs.job import annotate_file
 from ..runs.progress import ProgressDisplay
-from .options import LimitOption, QuietOption, SplitOption, takes_settings
+from ..runs.workers import worker_processes
+from .options import LimitOption, QuietOption, SplitOption, WorkersOption, asked_workers, takes_settings
 from .run import RESUMES, run
 
 
@@ -27,6 +28,7 @@ def annotate(
     settings: Settings,
     split: SplitOption = None,
     limit: LimitOption = None,
+    workers: WorkersOption = "1",
     quiet: QuietOption = False,
 ) -> None:
     """Find and classify the names in every sentence of INPUT.
@@ -34,7 +36,10 @@ def annotate(
     A run that is interrupted keeps what it has done beside OUTPUT; the same command resumes it.
     """
     progress = ProgressDisplay(quiet=quiet)
-    record = annotate_file(input, output, settings, limit=limit, split=split, progress=progress)
+    with worker_processes(asked_workers(workers), settings.model) as pool:
+        record = annotate_file(
+            input, output, settings, limit=limit, split=split, workers=pool, progress=progress
+        )
     if record.failures:
         raise typer.Exit(1)
 

@@ -46,6 +46,7 @@ class RunRecord(BaseModel):
     options: all that was chosen, as plain data.
     data_hash, split: what was annotated (see `splits`); split is None if it is neither known nor stated.
     n_resumed: sentences taken over from an interrupted run; elapsed_s does not cover them.
+    peak_memory_mb: the most memory that each process has held that annotated; 0 if the system does not say.
     legal_share: mean share of the model's probability that was legal where it decided, None if it never did.
     failures, problems: pairs of sentence id and message. A failed sentence has no mentions.
     """
@@ -70,6 +71,7 @@ class RunRecord(BaseModel):
     n_mentions_by_type: dict[str, int]
     n_mentions_by_provenance: dict[str, int]
     elapsed_s: float
+    peak_memory_mb: tuple[float, ...] = ()
     n_passes: int
     n_tokens: int
     legal_share: float | None
