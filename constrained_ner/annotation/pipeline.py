@@ -17,7 +17,7 @@ from ..text.windows import cut_near_middle
 from .lexicon import Lexicon
 from .result import Annotated, join
 
-BLOCK = 64
+BLOCK = 32
 """Sentences after which drafts forget the names of this run and expect the first ones again.
 
 What a draft expects decides how probabilities are rounded. Blocks that know nothing of each other get the

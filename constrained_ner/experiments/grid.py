@@ -181,7 +181,8 @@ def run_grid(
     """Run what is not finished yet, and return where everything is.
 
     split: which split the input is, if it is not a known one. open_annotator: makes an arm's annotator, over
-    the back end that another arm of the same model has opened, if any. workers: processes that annotate.
+    the back end that another arm of the same model has opened, if any. workers: processes that annotate;
+    they import `open_annotator`, so it must be a function of a module then.
     Raises UserError if no arm could run: input without gold, a folder that cannot be written.
     """
     progress = progress or ProgressDisplay(quiet=True)
@@ -193,7 +194,7 @@ def run_grid(
     failed: dict[Arm, str] = {}
     for model, of_model in groupby(arms, key=lambda arm: arm.settings.model):
         with contextlib.ExitStack() as stack:
-            pool = stack.enter_context(worker_processes(workers, model))
+            pool = stack.enter_context(worker_processes(workers, model, open_annotator))
             shared = _SharedBackend(open_annotator, stack)
             for arm in of_model:
                 out = folder / f"{arm.name}.out"

@@ -75,7 +75,9 @@ class ThisProcess:
 
 
 @contextmanager
-def worker_processes(asked: int | Literal["auto"], model: str | None) -> Iterator[WorkerProcesses | None]:
+def worker_processes(
+    asked: int | Literal["auto"], model: str | None, open_annotator: Open = load
+) -> Iterator[WorkerProcesses | None]:
     """As many processes as were asked for; None for one, which is this process.
 
     auto: as many as this process may use processors, but one for a server, which takes several requests at
@@ -88,7 +90,7 @@ def worker_processes(asked: int | Literal["auto"], model: str | None) -> Iterato
     if n == 1:
         yield None
     else:
-        with WorkerProcesses(n) as pool:
+        with WorkerProcesses(n, open_annotator) as pool:
             yield pool
 
 

@@ -79,13 +79,19 @@ def assert_same(out: Path, whole: Path) -> None:
     assert out.read_bytes() == whole.read_bytes() != b""
     assert mentions_path(out).read_bytes() == mentions_path(whole).read_bytes()
     (one, other) = (RunRecord.load(record_path(path)) for path in (out, whole))
-    assert (one.n_sentences, one.n_passes, one.n_tokens) == (other.n_sentences, other.n_passes, other.n_tokens)
+    assert (one.n_sentences, one.n_passes, one.n_tokens) == (
+        other.n_sentences,
+        other.n_passes,
+        other.n_tokens,
+    )
     assert one.fingerprint == other.fingerprint
     assert not journal_path(out).exists()
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
-def test_any_number_of_workers_writes_the_same_bytes(source: Path, whole: Path, tmp_path: Path, n: int) -> None:
+def test_any_number_of_workers_writes_the_same_bytes(
+    source: Path, whole: Path, tmp_path: Path, n: int
+) -> None:
     record, said = with_workers(source, tmp_path / "out", n=n)
     assert_same(tmp_path / "out", whole)
     assert len(record.peak_memory_mb) <= n
@@ -147,7 +153,9 @@ def test_workers_that_die_at_every_sentence_are_one_error_and_no_failures(
 def test_workers_that_die_at_the_start_are_one_line(source: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError) as caught:
         with_workers(source, tmp_path / "out", dies_at_start)
-    assert str(caught.value).startswith("worker processes die while they start (exit code 7, 3 times in a row)")
+    assert str(caught.value).startswith(
+        "worker processes die while they start (exit code 7, 3 times in a row)"
+    )
     assert "\n" not in str(caught.value)
 
 
@@ -190,17 +198,19 @@ def test_a_run_that_was_stopped_resumes_with_any_number_of_workers(
 def test_a_pool_serves_a_whole_grid_with_one_model_a_worker(source: Path, tmp_path: Path) -> None:
     arms = grid(Settings(), boundary=["word", "char"])
     gold = tmp_path / "gold.xml"
-    gold.write_text(
-        '<d><sentence id="s" text="zinc"><entity id="e" charOffset="0-3" type="drug" text="zinc"/></sentence></d>'
-    )
+    entity = '<entity id="e" charOffset="0-3" type="drug" text="zinc"/>'
+    gold.write_text(f'<d><sentence id="s" text="zinc">{entity}</sentence></d>')
     said = Said()
     with WorkerProcesses(2, fake_annotator) as pool:
         for arm in arms:
             annotate_file(gold, tmp_path / f"{arm.name}.out", arm.settings, workers=pool, progress=said)
     assert said.lines.count("note: the model was loaded") == 1
-    for arm in run_grid(arms, gold, tmp_path / "grid", open_annotator=fake_annotator).records:
-        name = f"{arm.name}.out"
-        assert (tmp_path / "grid" / name).read_bytes() == (tmp_path / name).read_bytes()
+    for workers in (1, 2):
+        out = tmp_path / f"grid-{workers}"
+        outcome = run_grid(arms, gold, out, open_annotator=fake_annotator, workers=workers)
+        assert not outcome.failed
+        for arm in arms:
+            assert (out / f"{arm.name}.out").read_bytes() == (tmp_path / f"{arm.name}.out").read_bytes()
 
 
 SCRIPT = """

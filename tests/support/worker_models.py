@@ -1,5 +1,7 @@
-"""Annotators for worker processes: a fake model, and ways to die. Functions of a module, so that a new process
-can import them; `functools.partial` gives them a folder in which the processes leave notes for the test.
+"""Annotators for worker processes: a fake model, and ways to die.
+
+Functions of a module, so that a new process can import them; `functools.partial` gives them a folder in which
+the processes leave notes for the test.
 """
 
 from __future__ import annotations
@@ -28,9 +30,7 @@ def fake_annotator(settings: Settings, backend: Backend | None, notify: Notify) 
         notify("the model was loaded")
         vocabulary = tag_token_vocabulary()
         score = seeded_score(len(vocabulary), scale=3.0)
-        backend = FakeBackend(
-            vocabulary, score, context_length=2048, max_sequences=1, chat_template=TEMPLATE
-        )
+        backend = FakeBackend(vocabulary, score, context_length=2048, max_sequences=1, chat_template=TEMPLATE)
     return Annotator(backend, settings, notify=notify)
 
 
@@ -45,7 +45,12 @@ def slow_annotator(folder: Path, settings: Settings, backend: Backend | None, no
 
 
 def dying_annotator(
-    folder: Path, words: Sequence[str], n_times: int, settings: Settings, backend: Backend | None, notify: Notify
+    folder: Path,
+    words: Sequence[str],
+    n_times: int,
+    settings: Settings,
+    backend: Backend | None,
+    notify: Notify,
 ) -> Annotator:
     """Kills its process n times at each sentence with one of the words. Each death leaves a file."""
 
