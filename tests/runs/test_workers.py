@@ -103,7 +103,7 @@ def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(
     source: Path, whole: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "deaths").mkdir()
-    dying = partial(dying_annotator, tmp_path / "deaths", ("n5", "n70", "n201"), 1)
+    dying = partial(dying_annotator, tmp_path / "deaths", ("n5", "n70", "n100"), 1)
     record, _ = with_workers(source, tmp_path / "out", dying)
     assert len(list((tmp_path / "deaths").iterdir())) == 3
     assert record.failures == ()
@@ -184,14 +184,14 @@ def test_a_run_that_was_stopped_resumes_with_any_number_of_workers(
     source: Path, whole: Path, tmp_path: Path, then: int | None
 ) -> None:
     with WorkerProcesses(3, fake_annotator) as pool, pytest.raises(KeyboardInterrupt):
-        annotate_file(source, tmp_path / "out", workers=pool, progress=Stopping(90))
+        annotate_file(source, tmp_path / "out", workers=pool, progress=Stopping(60))
     if then is None:
         record = annotate_file(
             source, tmp_path / "out", open_annotator=lambda s, notify: fake_annotator(s, None, notify)
         )
     else:
         record, _ = with_workers(source, tmp_path / "out", n=then)
-    assert record.n_resumed == 90  # whichever workers had done them
+    assert record.n_resumed == 60  # whichever workers had done them
     assert_same(tmp_path / "out", whole)
 
 
