@@ -10,7 +10,7 @@ import typer
 from ..annotation.settings import Settings
 from ..runs.job import annotate_file
 from ..runs.progress import ProgressDisplay
-from ..runs.workers import worker_processes
+from ..runs.team import worker_processes
 from .options import LimitOption, QuietOption, SplitOption, WorkersOption, asked_workers, takes_settings
 from .run import RESUMES, run
 

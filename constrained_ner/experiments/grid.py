@@ -31,8 +31,8 @@ from ..runs.job import annotate_file
 from ..runs.progress import ProgressDisplay
 from ..runs.record import record_path
 from ..runs.splits import Split
+from ..runs.team import worker_processes
 from ..runs.worker import Open, load
-from ..runs.workers import worker_processes
 from .comparison import Comparison
 from .scored_run import score_runs
 from .table import csv_text

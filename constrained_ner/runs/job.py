@@ -29,7 +29,8 @@ from .progress import ProgressDisplay
 from .record import RunRecord, Totals, installed_versions, record_path
 from .splits import Split, data_hash, earlier_test_run, note_test_run, split_of
 from .stretches import stretches
-from .workers import Team, ThisProcess, WorkerProcesses
+from .team import Team, ThisProcess
+from .workers import WorkerProcesses
 
 OpenAnnotator = Callable[[Settings, Notify], AbstractContextManager[Annotator]]
 

@@ -1,12 +1,12 @@
-"""Who annotates: the annotator of this process, or worker processes that each have one of their own.
+"""Processes that annotate together, with an annotator each.
 
-    with WorkerProcesses(4) as workers, workers.open(settings, notify) as team:
-        for annotated in team.annotate(stretches, on_window):      # as they are done, in any order
+    with WorkerProcesses(4) as workers, workers.open(settings, notify) as crew:
+        for annotated in crew.annotate(stretches, on_window):      # as they are done, in any order
             ...
 
-Worker processes share nothing: each loads the model and takes a stretch at a time. One that dies is replaced,
-and does again what it had not handed over. What it died at is first done alone; if that kills a process twice
-more, the sentence has failed. `worker.py` is the other end.
+They share nothing: each loads the model and takes a stretch at a time. One that dies is replaced, and what it
+had not handed over is done again: first the sentence that it died at, alone. If that kills two more, the
+sentence has failed. `worker.py` is the other end.
 """
 
 from __future__ import annotations
@@ -20,86 +20,32 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any
 
 from ..annotation.about import About
-from ..annotation.annotator import Annotator, Notify
+from ..annotation.annotator import Notify
 from ..annotation.pipeline import OnWindow
 from ..annotation.result import Annotated
 from ..annotation.settings import Settings
-from ..backends import model_kind
-from ..errors import ModelError, UserError
-from ..processors import usable_processors
-from .stretches import Stretch, annotate_stretch, merged
-from .worker import Open, load, peak_memory_mb, work
+from ..errors import ModelError
+from .stretches import Stretch
+from .worker import Open, load, work
 
 _TRIES = 3
 """How often a sentence is begun, if the process dies at it."""
 _DEATHS_IN_A_ROW = 3 * _TRIES
 """After so many without a result between them, it is not the sentences."""
 _STARTS = 3
-"""How often a worker is started in a row if it dies before it takes a sentence."""
+"""How often a worker is started in a row if it dies before it has the model."""
 _PATIENCE_S = 5.0
-
-
-class Team(Protocol):
-    """Who annotates the sentences of a run.
-
-    peak_memory_mb: the most memory that each process has held.
-    """
-
-    @property
-    def about(self) -> About: ...
-
-    @property
-    def peak_memory_mb(self) -> tuple[float, ...]: ...
-
-    def annotate(self, stretches: Iterable[Stretch], on_window: OnWindow) -> Iterator[Annotated]:
-        """The results as they are done; those of a stretch in order. Raises UserError if none can go on."""
-
-
-class ThisProcess:
-    """A team of one annotator, in this process."""
-
-    def __init__(self, annotator: Annotator) -> None:
-        self._annotator = annotator
-        self.about = annotator.about()
-
-    @property
-    def peak_memory_mb(self) -> tuple[float, ...]:
-        return (peak_memory_mb(),)
-
-    def annotate(self, stretches: Iterable[Stretch], on_window: OnWindow) -> Iterator[Annotated]:
-        for stretch in merged(stretches):
-            yield from annotate_stretch(self._annotator, stretch, on_window)
-
-
-@contextmanager
-def worker_processes(
-    asked: int | Literal["auto"], model: str | None, open_annotator: Open = load
-) -> Iterator[WorkerProcesses | None]:
-    """As many processes as were asked for; None for one, which is this process.
-
-    auto: as many as this process may use processors, but one for a server, which takes several requests at
-    once. Raises UserError for more on a server.
-    """
-    on_server = model is not None and model_kind(model) == "server"
-    if on_server and asked not in (1, "auto"):
-        raise UserError(f"--workers {asked}: {model} is on a server; use --batch for more requests at once")
-    n = asked if asked != "auto" else 1 if on_server else usable_processors()
-    if n == 1:
-        yield None
-    else:
-        with WorkerProcesses(n, open_annotator) as pool:
-            yield pool
 
 
 @dataclass
 class _Worker:
     """A process, its connection, and the stretch that it has; None if it waits for one.
 
-    opened: the settings that it was told. results: those of the stretch so far. n_asked: how many sentences
-    of the stretch it was asked for.
+    opened: the settings that it was told. is_open: whether it has loaded the model. results: those of the
+    stretch so far, of which it may have been asked for the first sentence only.
     """
 
     slot: int
@@ -108,7 +54,6 @@ class _Worker:
     opened: Settings | None = None
     is_open: bool = False
     stretch: Stretch | None = None
-    n_asked: int = 0
     results: list[Annotated] = field(default_factory=list)
 
     def cause_of_death(self) -> str:
@@ -150,15 +95,15 @@ class WorkerProcesses:
         self._peaks: dict[int, float] = {}
 
     @contextmanager
-    def open(self, settings: Settings, notify: Notify) -> Iterator[Team]:
-        """A team that annotates with these settings. notify: told once what several workers say.
+    def open(self, settings: Settings, notify: Notify) -> Iterator[Crew]:
+        """The processes with these settings. notify: told once what several workers say.
 
         Raises UserError if a first worker cannot load the model.
         """
         self._settings, self._notify, self._said = settings, notify, set()
         self._peaks = {}
         try:
-            yield _Crew(self, self._ask_about())
+            yield Crew(self, self._ask_about())
         except BaseException:
             self.close()  # what the workers are at is of no use to another run
             raise
@@ -214,7 +159,7 @@ class WorkerProcesses:
         """Ask a worker for a stretch; for its first sentence alone if a process has died at that."""
         alone = n_deaths[stretch.sentences[0].id]
         asked = Stretch(stretch.done, stretch.sentences[:1]) if alone else stretch
-        worker.stretch, worker.results, worker.n_asked = stretch, [], len(asked.sentences)
+        worker.stretch, worker.results = stretch, []
         with contextlib.suppress(OSError):  # it has died: `_hear` will notice
             self._tell_settings(worker)
             worker.connection.send(("annotate", asked))
@@ -282,7 +227,7 @@ class WorkerProcesses:
     def _replace(self, worker: _Worker) -> str:
         """End what is left of a worker, and start another. Returns what it died of.
 
-        Raises ModelError if workers die again and again before they take a sentence.
+        Raises ModelError if workers die again and again before they have the model.
         """
         cause = worker.cause_of_death()
         del self._workers[worker.slot]
@@ -324,7 +269,7 @@ class WorkerProcesses:
 
 
 @dataclass(frozen=True)
-class _Crew:
+class Crew:
     """Worker processes with the settings of one run."""
 
     processes: WorkerProcesses

@@ -26,8 +26,9 @@ from constrained_ner.runs.journal import SentenceResult, journal_path
 from constrained_ner.runs.progress import ProgressDisplay
 from constrained_ner.runs.record import RunRecord, record_path
 from constrained_ner.runs.stretches import Stretch, merged, stretches
+from constrained_ner.runs.team import worker_processes
 from constrained_ner.runs.worker import Open
-from constrained_ner.runs.workers import WorkerProcesses, worker_processes
+from constrained_ner.runs.workers import WorkerProcesses
 
 WORDS = ("aspirin", "iron", "ibuprofen", "warfarin", "of", "and", "zinc")
 N_SENTENCES = 3 * BLOCK + 10
@@ -275,7 +276,7 @@ def _is_alive(pid: int) -> bool:
 
 
 def test_one_worker_is_this_process_and_a_server_takes_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = "constrained_ner.runs.workers.usable_processors"
+    module = "constrained_ner.runs.team.usable_processors"
     monkeypatch.setattr(module, lambda: 1)
     for asked, model in ((1, None), ("auto", None), ("auto", "openai:m"), (1, "openai:m")):
         with worker_processes(asked, model) as pool:
