@@ -49,7 +49,7 @@ def test_every_field_has_help_and_a_panel_and_is_an_option(name: str) -> None:
 
 
 def test_the_command_has_the_fields_and_nothing_that_should_be_one() -> None:
-    own = ["input", "output", "split", "limit", "quiet"]
+    own = ["input", "output", "split", "limit", "workers", "quiet"]
     assert sorted(parameters(annotate.annotate)) == sorted([*NAMES, *own])
 
 
