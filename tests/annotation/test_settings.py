@@ -56,7 +56,7 @@ def test_the_command_has_the_fields_and_nothing_that_should_be_one() -> None:
 def test_a_grid_lists_what_it_varies_and_takes_the_rest() -> None:
     own = {"input", "out", "arms", "model", "shots", "select", "prompt", "decoder", "engine"}
     fixed = {"constrained", "consistency", "min_confidence"}
-    run = {"limit", "split", "quiet"}
+    run = {"limit", "split", "workers", "quiet"}
     assert set(parameters(ablate.ablate)) == set(NAMES) - fixed | own | run
 
 
