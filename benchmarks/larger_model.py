@@ -16,13 +16,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from constrained_ner import DDI, Annotator, Sentence
-from constrained_ner.annotation.annotator import DecoderName, bundled_model
+from constrained_ner.annotation.annotator import bundled_model
 from constrained_ner.backends.protocol import Scores, Step
 from constrained_ner.backends.transformers.backend import TransformersBackend
 from constrained_ner.constraint.automaton import Constraint, TagMachine
@@ -104,7 +105,7 @@ def race(
     names: Sequence[tuple[str, str]],
     n_parameters: int,
 ) -> None:
-    decoders: tuple[DecoderName, ...] = ("stepwise", "copy-draft")
+    decoders: tuple[Literal["stepwise", "copy-draft"], ...] = ("stepwise", "copy-draft")
     annotators = {d: Annotator(backend, examples=examples, decoder=d, names=names) for d in decoders}
     n_prefix = len(annotators["stepwise"]._prompt.prefix_ids)
     print(f"{n_parameters / 1e6:.0f}M parameters, a prefix of {n_prefix} tokens")

@@ -5,11 +5,15 @@ ner = Annotator.load()
 sentence = ner.annotate("Effect of aspirin on beta-blockers.")
 """
 
-from .annotation.annotator import Annotator
-from .annotation.settings import Settings
-from .data import Document, Mention, Sentence, Span
-from .errors import ConstrainedNerError, SentenceError, UserError
-from .schema import DDI, EntityType, Schema
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .annotation.annotator import Annotator
+    from .annotation.settings import Settings
+    from .data import Document, Mention, Sentence, Span
+    from .errors import ConstrainedNerError, SentenceError, UserError
+    from .schema import DDI, EntityType, Schema
 
 __version__ = "0.1.0"
 
@@ -28,3 +32,24 @@ __all__ = [
     "UserError",
     "__version__",
 ]
+
+_MODULES = {
+    "Annotator": "annotation.annotator",
+    "Settings": "annotation.settings",
+    **dict.fromkeys(("Document", "Mention", "Sentence", "Span"), "data"),
+    **dict.fromkeys(("ConstrainedNerError", "SentenceError", "UserError"), "errors"),
+    **dict.fromkeys(("DDI", "EntityType", "Schema"), "schema"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that a command can be stopped from its first moment."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_MODULES[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -84,11 +84,15 @@ def single_line(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A sentence, verbatim: never stripped, never normalised."""
+    """A sentence, verbatim: never stripped, never normalised.
+
+    failure: why it could not be annotated; None if it was, or if nobody tried.
+    """
 
     id: str
     text: str
     mentions: tuple[Mention, ...] = ()
+    failure: str | None = None
 
     def with_mentions(self, mentions: Iterable[Mention]) -> Sentence:
         """The same sentence with these mentions, sorted by offset."""

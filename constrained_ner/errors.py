@@ -2,7 +2,8 @@
 
     ConstrainedNerError
     ├── UserError               something the user can fix; commands print it on one line and exit with 2
-    │   ├── InputError          an input file: missing, not XML, an entity that does not fit its text
+    │   ├── InputError          an input file: missing, not XML, without sentences
+    │   │   └── DamagedFilesError   some files of a folder; names them all, one a line
     │   ├── OutputError         an output file that cannot be written
     │   ├── SchemaError         an unusable schema
     │   ├── PromptError         an unusable prompt file or chat template
@@ -10,7 +11,8 @@
     │   │   └── OutOfMemoryError    a model that is too large for this machine in the requested form
     │   └── MissingExtraError   an optional dependency that is not installed; names the pip command
     └── SentenceError           one sentence failed; the run records it and continues
-        └── ContextOverflowError    a text that is too long for the model's context and has to be cut
+        ├── ContextOverflowError    a text that is too long for the model's context and has to be cut
+        └── UnwritableError         a text with a character that the model's vocabulary cannot write
 
 A message says where, what is wrong and with which value:
 `devel.xml: sentence d1.s0: entity e0: offsets 3-90 run past the text (40 characters)`.
@@ -27,6 +29,10 @@ class UserError(ConstrainedNerError):
 
 class InputError(UserError):
     """An input file that is missing, unreadable or malformed."""
+
+
+class DamagedFilesError(InputError):
+    """Files of a folder that cannot be read; the others could be."""
 
 
 class OutputError(UserError):
@@ -58,6 +64,10 @@ class MissingExtraError(UserError):
 
 class SentenceError(ConstrainedNerError):
     """One sentence could not be annotated; the run continues without it."""
+
+
+class UnwritableError(SentenceError, ValueError):
+    """A text with a character that the model's vocabulary cannot write."""
 
 
 class ContextOverflowError(SentenceError):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import gzip
 import hashlib
+import json
 import os
+import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from pydantic import ValidationError
 
@@ -17,13 +19,38 @@ from .errors import InputError, OutputError, UserError
 
 # ---- reading
 
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+
 
 def read_text(path: Path, error: type[UserError]) -> str:
     """The text of a UTF-8 file. Raises `error` if it cannot be read."""
     try:
-        return path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as problem:
         raise error(_unreadable(path, problem)) from None
+    require_content(path, error, text[: len(_LFS_POINTER)].encode())
+    return text
+
+
+def require_content(path: str | Path, error: type[UserError], content: bytes | None = None) -> None:
+    """Raise `error` if a file is what Git leaves in place of a large file that was not fetched.
+
+    path: the file, or a folder of them. content: how the file begins, if the caller has read it. A file that
+    cannot be read passes.
+    """
+    if content is None and os.path.isdir(path):
+        for file in sorted(os.listdir(path)):
+            if not os.path.isdir(os.path.join(path, file)):
+                require_content(os.path.join(path, file), error)
+        return
+    if content is None:
+        try:
+            with open(path, "rb") as opened:
+                content = opened.read(len(_LFS_POINTER))
+        except OSError:
+            return
+    if content.startswith(_LFS_POINTER):
+        raise error(f"{path}: a Git LFS pointer, not the file itself; fetch it with: git lfs pull")
 
 
 def read_lines(path: str | Path) -> Iterator[str]:
@@ -38,7 +65,9 @@ def read_lines(path: str | Path) -> Iterator[str]:
             if path.suffix == ".gz"
             else path.open(encoding="utf-8-sig") as file
         ):
-            for line in file:
+            for number, line in enumerate(file):
+                if not number:
+                    require_content(path, InputError, line.encode())
                 yield line.rstrip("\n")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as problem:
         raise InputError(_unreadable(path, problem)) from None
@@ -55,6 +84,28 @@ def reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)
 
 
+def shown(path: str | Path) -> str:
+    """A path as text that every file and every terminal takes, whatever the bytes of its name.
+
+    Example: b"caf\\xe9.xml", which is not UTF-8 -> "caf\\\\xe9.xml", with a backslash
+    """
+
+    def escaped(surrogate: re.Match[str]) -> str:
+        code = ord(surrogate[0])  # a byte that is not UTF-8 is in the name as a surrogate from U+DC80
+        return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code < 0xDD00 else f"\\u{code:04x}"
+
+    return re.sub("[\ud800-\udfff]", escaped, str(path))
+
+
+def shown_path(name: str) -> Path:
+    """The file whose path is shown as `name`; Path(name) if there is none."""
+    path = Path(name)
+    if "\\" in name and not os.path.exists(path):
+        with contextlib.suppress(OSError):
+            return next((p for p in path.parent.iterdir() if shown(p) == name), path)
+    return path
+
+
 def first_misfit(error: ValidationError, whole: str) -> str:
     """The first field that failed validation, and why. whole: what to call the outermost level.
 
@@ -66,6 +117,11 @@ def first_misfit(error: ValidationError, whole: str) -> str:
 
 
 # ---- hashing
+
+
+def plain_json(content: Any) -> str:
+    """The content as compact JSON, for hashing: the same text as pydantic's dump of a model with it."""
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
 
 
 def file_hash(path: str | Path) -> str:
@@ -88,12 +144,22 @@ def file_hash(path: str | Path) -> str:
     return digest.hexdigest()
 
 
+def hash_of_folder(folder: Path) -> str:
+    """SHA-256 over names and contents of the files with a model's configuration and weights."""
+    digest = hashlib.sha256()
+    for path in sorted([*folder.glob("*config.json"), *folder.glob("*.safetensors")]):
+        digest.update(f"{path.name}\0{file_hash(path)}\n".encode())
+    return digest.hexdigest()
+
+
 # ---- writing
 
 
 def require_writable(path: str | Path) -> None:
     """Raise OutputError if a file at `path` clearly cannot be written. Checks without writing."""
     path = Path(path)
+    if str(path) == "-":
+        raise OutputError("-: results are not written to standard output; name a file")
     # os.path, because the methods of Path raise if a folder above is not readable.
     if os.path.isdir(path):
         raise OutputError(f"{path}: cannot be written: it is a folder")
@@ -104,6 +170,32 @@ def require_writable(path: str | Path) -> None:
         raise OutputError(f"{path}: cannot be written: there is no folder {path.parent}")
     if not os.access(path if exists else path.parent, os.W_OK):
         raise OutputError(f"{path}: cannot be written: Permission denied")
+
+
+def require_apart(outputs: Iterable[Path], read: Mapping[str, str | Path]) -> None:
+    """Raise OutputError if an output would replace something that is read, or be read by the next run.
+
+    read: what is read, by what it is called. Of a folder, every `*.xml` is read.
+    """
+    for output in outputs:
+        real = Path(os.path.realpath(output))
+        for name, path in read.items():
+            source = Path(os.path.realpath(path))
+            if real == source or _same_file(real, source):
+                raise OutputError(f"{output}: is {name}; it would be overwritten")
+            if real.suffix.lower() == ".xml" and source in real.parents and os.path.isdir(source):
+                raise OutputError(
+                    f"{output}: would be read as part of {name} the next time; "
+                    "end the name in something else than .xml, or choose another folder"
+                )
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    """Whether two names lead to one file, by a hard link or on a file system that ignores case."""
+    try:
+        return os.path.samefile(one, other)
+    except OSError:  # one of them does not exist
+        return False
 
 
 def replaceable(path: str | Path) -> Path:

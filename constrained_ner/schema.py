@@ -8,6 +8,8 @@ A user's own schema is a JSON or YAML file of this form:
       - name: chemical
         description: any named chemical substance
         examples: [ethanol, benzo(a)pyrene]
+      - name: Dose/Strength          # as the corpus calls it
+        tag: dose                    # what the model writes; by default made from the name: Dose_Strength
     guide:
       - Mixtures are not marked.
 """
@@ -16,27 +18,61 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import unicodedata
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .errors import MissingExtraError, SchemaError
-from .files import first_misfit, read_text
+from .files import first_misfit, plain_json, read_text
+
+_TAG = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 
 
 class EntityType(BaseModel):
-    """A class of names. The name is also the tag, so it is an identifier: letters, digits, `_`, `-`."""
+    """A class of names.
+
+    name: what the corpus calls it and what mentions carry; any text in one line without `|`, which separates
+        the columns of the output. tag: what the model writes for it: letters, digits, `_`, `-`. By default it
+        is made from the name.
+    Example: EntityType(name="Adverse Drug Event").tag -> "Adverse_Drug_Event"
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=64)]
+    name: str
+    tag: str = ""
     description: str = ""
     examples: tuple[str, ...] = ()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _with_tag(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or not isinstance(data.get("name"), str) or data.get("tag"):
+            return data
+        return {**data, "tag": _tag_from(data["name"])}
+
+    @field_validator("name")
+    @classmethod
+    def _one_line(cls, name: str) -> str:
+        if not name or name != name.strip() or "|" in name or not name.isprintable() or len(name) > 64:
+            raise ValueError(
+                "a type's name has 1 to 64 printable characters, no '|', and no blank at either end"
+            )
+        return name
+
+    @field_validator("tag")
+    @classmethod
+    def _identifier(cls, tag: str) -> str:
+        if not _TAG.fullmatch(tag):
+            raise ValueError("a tag is a letter, then up to 63 letters, digits, '_' and '-'")
+        return tag
+
 
 class Schema(BaseModel):
-    """A named list of entity types with distinct names.
+    """A named list of entity types with distinct names and distinct tags.
 
     guide: rules for telling the types apart and for what not to mark, for prompts that show them.
     """
@@ -54,6 +90,14 @@ class Schema(BaseModel):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"entity type {twice[0]!r} is defined twice")
+        by_tag: dict[str, str] = {}
+        for t in types:
+            if t.tag in by_tag:
+                raise ValueError(
+                    f"entity types {by_tag[t.tag]!r} and {t.name!r} have the same tag {t.tag!r}: give one of "
+                    "them another with 'tag'"
+                )
+            by_tag[t.tag] = t.name
         return types
 
     @property
@@ -61,8 +105,18 @@ class Schema(BaseModel):
         return tuple(t.name for t in self.types)
 
     def hash(self) -> str:
-        """SHA-256 of the content, the same on every machine, for records and adapters."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        """SHA-256 of what the model is told, for records and adapters.
+
+        The same on every machine and in every version: what a later version adds to this class counts only
+        where it is used, so the hash of an old schema stays.
+        """
+        types = [
+            {"name": t.name, "description": t.description, "examples": t.examples}
+            | ({"tag": t.tag} if t.tag != t.name else {})
+            for t in self.types
+        ]
+        content = {"name": self.name, "types": types, "guide": self.guide}
+        return hashlib.sha256(plain_json(content).encode()).hexdigest()
 
     @classmethod
     def load(cls, path: str | Path) -> Schema:
@@ -74,6 +128,18 @@ class Schema(BaseModel):
         except ValidationError as error:
             got = error.errors()[0]["input"]
             raise SchemaError(f"{path}: {first_misfit(error, 'schema')} (got {got!r:.80})") from None
+
+
+def _tag_from(name: str) -> str:
+    """Example: "Dose/Strength" -> "Dose_Strength". Raises ValueError if nothing of the name can be kept."""
+    if _TAG.fullmatch(name):
+        return name
+    letters = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    tag = re.sub(r"[^A-Za-z0-9_-]+", "_", letters).strip("_-")
+    tag = tag if tag[:1].isalpha() or not tag else f"t_{tag}"
+    if not tag:
+        raise ValueError(f"no tag can be made from the name {name!r}: give it one with 'tag'")
+    return tag[:64]
 
 
 def _parse(path: Path, content: str) -> Any:

@@ -10,9 +10,12 @@ import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cached_property
 
+from .errors import UnwritableError
+
 ROOT = 0
 _ANCHOR = "\n"  # a byte token in SentencePiece vocabularies, so it never merges with what follows it
 _ANCHORED = (_ANCHOR.encode(), b" " + _ANCHOR.encode())
+_UTF8_BYTES = (*range(0xC0), *range(0xC2, 0xF5))
 _CONTROL_SPELLING = re.compile(
     rb"<(\||\xef\xbd\x9c).*|.*(\||\xef\xbd\x9c)>|\[PAD\d+\]|<pad>|<mask>", re.DOTALL
 )
@@ -107,6 +110,16 @@ class Vocabulary:
         """The control tokens that have a spelling, by that spelling."""
         return {self.token_bytes[i]: i for i in sorted(self.control_ids, reverse=True) if self.token_bytes[i]}
 
+    @cached_property
+    def missing_bytes(self) -> tuple[int, ...]:
+        """The bytes of UTF-8 that are no token of their own: some characters cannot be written."""
+        own = {
+            piece[0]
+            for token_id, piece in enumerate(self.token_bytes)
+            if len(piece) == 1 and token_id not in self.control_ids
+        }
+        return tuple(byte for byte in _UTF8_BYTES if byte not in own)
+
     def decode(self, token_ids: Iterable[int]) -> bytes:
         """The concatenated bytes of the tokens; nothing is added or removed."""
         return b"".join(self.token_bytes[i] for i in token_ids)
@@ -117,7 +130,7 @@ class Vocabulary:
         No id is a control id, whatever the text spells. If the tokenizer alters the text (Unicode
         normalisation, unknown characters) or finds a control token in it, both halves of the text are encoded
         separately, and so on down to single characters, which get the longest tokens that fit.
-        Raises ValueError if a byte is in no token.
+        Raises UnwritableError if a byte is in no token.
         """
         if not text:
             return []
@@ -130,7 +143,7 @@ class Vocabulary:
         cut = _cut(text)
         try:
             return self.encode(text[:cut]) + self.encode(text[cut:])
-        except ValueError:  # some byte has no token of its own: perhaps a longer token bridges the cut
+        except UnwritableError:  # some byte has no token of its own: perhaps a longer token bridges the cut
             return self._encode_greedily(wanted)
 
     def encode_template(self, text: str, *, inner: bool = False) -> list[int]:
@@ -156,10 +169,22 @@ class Vocabulary:
         while at < len(data):
             match = self.trie.longest_match(data, at)
             if match is None:
-                raise ValueError(f"byte {data[at]:#04x} is in no token of the vocabulary")
+                raise unwritable(data, at)
             ids.append(match[0])
             at = match[1]
         return ids
+
+
+def unwritable(data: bytes, at: int) -> UnwritableError:
+    """The error for a byte of a text that is in no token, naming the character that it belongs to."""
+    start = at
+    while start and data[start] & 0xC0 == 0x80:
+        start -= 1
+    character = data[start : start + 4].decode(errors="ignore")[:1]
+    return UnwritableError(
+        f"the model's vocabulary cannot write the character {character!a} (U+{ord(character):04X}): "
+        f"byte {data[at]:#04x} is in no token"
+    )
 
 
 def looks_like_control(spelling: bytes, chat_template: str | None) -> bool:

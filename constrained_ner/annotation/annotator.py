@@ -11,29 +11,26 @@ from __future__ import annotations
 import dataclasses
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ..adapters import AdapterCard, BaseModelIdentity
+from ..adapters import AdapterCard
 from ..backends import load_backend
 from ..backends.protocol import LogitsBackend, TextBackend
 from ..constraint.automaton import TagMachine
-from ..constraint.markup import Markup
 from ..data import Sentence
-from ..decoding.confidence import least_confidence
 from ..errors import ModelError, SentenceError, UserError
-from ..formats.name_lines import read_names
 from ..prompting.examples.pool import examples_hash
-from ..prompting.messages import Chooser, Prompts
+from ..prompting.messages import Prompts
 from ..prompting.wording import PromptFile
-from ..schema import DDI, Schema
+from ..schema import DDI
 from .about import About, Judge
 from .by_logits import ByLogits
 from .by_text import ByText
-from .lexicon import Lexicon, key_of
 from .pipeline import OnWindow, Pipeline, Transport
+from .resolve import as_trained, expected_names, settled, wanted_examples
 from .result import Annotated
 from .settings import Settings
 
@@ -56,35 +53,32 @@ class Annotator:
         notify: Notify = warnings.warn,
         **options: Any,
     ) -> None:
-        """Use an open back end. options: fields of `Settings`. notify: told what the user should know."""
+        """Use an open back end. options: fields of `Settings`. notify: called with warnings."""
         settings = dataclasses.replace(settings or Settings(), **options)
         self.backend = backend
-        self.schema = read_schema(settings) or DDI
-        self.prompt = read_prompt(settings) or PromptFile.built_in()
+        self.schema = settings.read_schema() or DDI
+        self.prompt = settings.read_prompt() or PromptFile.built_in()
         self.knows_confidence = backend.shows_logits and settings.constrained
-        self.settings = _settled(settings, backend, self.knows_confidence)
+        self.settings = settled(settings, backend, self.knows_confidence)
+        self._notify = notify
         self._process = os.getpid()
         self._judge = Judge(self.schema, dataclasses.replace(self.settings, examples=None))
         markup = self._judge.markup
         prompts = Prompts(
             self.prompt,
             markup,
-            _examples(settings),
+            wanted_examples(settings, self.schema),
             instructions=settings.instructions,
             boundary=settings.boundary,
         )
         machine = TagMachine(markup)
-        self.examples = prompts.examples
-        self._transport: Transport
-        if backend.shows_logits:
-            by_logits = ByLogits(backend, prompts, machine, settings, notify)
-            self._transport = by_logits
-            self._decoder, self._rule = by_logits.decoder, by_logits.rule
-            self.examples = prompts.examples if by_logits.examples is None else by_logits.examples
-        else:
-            self._transport = ByText(backend, prompts, machine, settings, notify)
-            self._decoder, self._rule = "server" if settings.constrained else "unconstrained", "any"
-        names = _expected_names(settings, markup)
+        self._transport: Transport = (
+            ByLogits(backend, prompts, machine, settings, notify)
+            if backend.shows_logits
+            else ByText(backend, prompts, machine, settings, notify)
+        )
+        self.examples = self._transport.examples
+        names = expected_names(settings, markup)
         self._pipeline = Pipeline(self._transport, names, self._judge.expressible, settings.boundary)
 
     @classmethod
@@ -103,31 +97,44 @@ class Annotator:
         backend: the model, if another annotator has loaded it with the same options. Raises UserError.
         """
         if model is not None:
-            options["model"] = str(model)
+            options["model"] = model
         settings = dataclasses.replace(settings or Settings(), **options)
         name = settings.model or str(bundled_model())
         # Before the model is loaded: a missing adapter should not take half a minute to notice.
         card = AdapterCard.load(settings.adapter) if settings.adapter else None
-        if backend is None:
-            backend = load_backend(name, **settings.model_options())
-        if backend.adapter_card is not None:
-            card = AdapterCard.parse(backend.adapter_card, settings.lora or name)
-        if card is not None:
-            settings = _as_trained(settings, card, backend, name, notify)
-        return cls(backend, settings, notify=notify)
+        opened = load_backend(name, **settings.model_options()) if backend is None else backend
+        try:
+            if opened.adapter_card is not None:
+                card = AdapterCard.parse(opened.adapter_card, settings.lora or name)
+            if card is not None:
+                settings = as_trained(settings, card, opened, name, notify)
+            return cls(opened, settings, notify=notify)
+        except BaseException:
+            if backend is None:
+                opened.close()
+            raise
 
     def annotate(self, text: str) -> Sentence:
         """The text as a sentence with its mentions. Raises SentenceError if it cannot be annotated."""
-        return next(self.annotate_many([text]))
+        if not isinstance(text, str):
+            raise UserError(f"annotate takes a text (str), not {type(text).__name__}: {text!r:.40}")
+        annotated = next(self.run([Sentence("0", text)]))
+        return _succeeded(annotated)
 
     def annotate_many(self, texts: Iterable[str]) -> Iterator[Sentence]:
-        """The texts as sentences, in order, ids from 0. Raises SentenceError at the first that fails."""
-        for annotated in self.run(Sentence(str(n), text) for n, text in enumerate(texts)):
-            yield _succeeded(annotated)
+        """The texts as sentences, in order, ids from 0.
+
+        A text that cannot be annotated fails by itself: it is named through `notify`, and its sentence has
+        no mentions, but says why (`failure`).
+        """
+        return map(self._told, self.run(_numbered(texts, "annotate_many")))
 
     def annotate_document(self, texts: Iterable[str]) -> list[Sentence]:
-        """The sentences of one document, made to agree on each name. Raises SentenceError."""
-        found = list(self.run((Sentence(str(n), text) for n, text in enumerate(texts)), doubtful=True))
+        """The sentences of one document, made to agree on each name.
+
+        Raises SentenceError if one of them fails: the others cannot agree with it.
+        """
+        found = list(self.run(_numbered(texts, "annotate_document"), doubtful=True))
         return self.agreed([_succeeded(annotated) for annotated in found])
 
     def run(
@@ -136,12 +143,14 @@ class Annotator:
         *,
         doubtful: bool = False,
         finished: Sequence[Sentence | None] = (),
+        proven: bool = False,
         on_window: OnWindow | None = None,
     ) -> Iterator[Annotated]:
         """Annotate sentences, in order, whatever mentions they have. Failures are reported, not raised.
 
         doubtful: keep mentions below the least confidence, for `agreed` to judge. finished: what an
-        interrupted run has done, None for what failed. on_window: told of progress in long sentences.
+        interrupted run has done, None for what failed. proven: the model has answered before, even if that
+        is not in `finished`. on_window: called within long sentences.
         """
         self._require_own_process()
         least = 0.0 if doubtful else self.settings.min_confidence or 0.0
@@ -150,8 +159,10 @@ class Annotator:
             surer = annotated.surer_than(least)
             return surer.exact_only() if self.settings.strict else surer
 
-        learns = self._decoder != "unconstrained"
-        yield from self._pipeline.run(sentences, keep, finished=finished, learns=learns, on_window=on_window)
+        learns = self._transport.decoder != "unconstrained"
+        yield from self._pipeline.run(
+            sentences, keep, finished=finished, proven=proven, learns=learns, on_window=on_window
+        )
 
     def agreed(self, sentences: Sequence[Sentence]) -> list[Sentence]:
         """The sentences of one document made consistent, as `run` leaves them with the doubtful mentions."""
@@ -162,18 +173,17 @@ class Annotator:
         return About(self.identity(), self.choices(), self._judge)
 
     def choices(self) -> dict[str, Any]:
-        """All that was chosen, as plain data, for the record of a run."""
+        """All that was chosen and can change an answer, as plain data, for the record of a run."""
         return {
-            **_as_typed(self.settings),
-            **self.settings.deciding(),
             "model": self.backend.description,
             "schema": self.schema.name,
             "schema_hash": self.schema.hash(),
             "prompt": self.prompt.name,
             "prompt_hash": self.prompt.hash(),
             **self._shown_examples(),
-            "decoder": self._decoder,
-            "rule": self._rule,
+            **self.settings.deciding(),
+            "decoder": self._transport.decoder,
+            "rule": self._transport.rule,
             "temperature": self.backend.temperature,
             "context_length": self.backend.context_length,
         }
@@ -186,21 +196,27 @@ class Annotator:
             "schema": self.schema.hash(),
             "prompt": self.prompt.hash(),
             "examples": self._shown_examples()["examples_hash"],
-            "decoder": self._decoder,
-            "rule": self._rule,
+            "decoder": self._transport.decoder,
+            "rule": self._transport.rule,
             "temperature": self.backend.temperature,
             "context_length": self.backend.context_length,
         }
 
     def close(self) -> None:
-        """Give back the model's memory."""
-        self.backend.close()
+        """Give back the model's memory, after the forward pass that is running."""
+        self._transport.close()
 
     def __enter__(self) -> Annotator:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _told(self, annotated: Annotated) -> Sentence:
+        if annotated.failure is None:
+            return annotated.sentence
+        self._notify(f"text {annotated.sentence.id} was not annotated: {annotated.failure}")
+        return dataclasses.replace(annotated.sentence, failure=annotated.failure)
 
     def _shown_examples(self) -> dict[str, Any]:
         """What was shown: the ids, unless each sentence had examples of its own."""
@@ -228,73 +244,14 @@ def bundled_model() -> Path:
     return found[0]
 
 
-def read_schema(settings: Settings) -> Schema | None:
-    """The entity types that were asked for; None for the adapter's, or DDI."""
-    return Schema.load(settings.schema) if isinstance(settings.schema, Path) else settings.schema
-
-
-def read_prompt(settings: Settings) -> PromptFile | None:
-    """The wording that was asked for; None for the adapter's, or plain."""
-    return PromptFile.named(settings.prompt) if isinstance(settings.prompt, str) else settings.prompt
-
-
-def _settled(settings: Settings, backend: Backend, knows_confidence: bool) -> Settings:
-    """The settings with what depends on the model filled in. Raises UserError for what it cannot do."""
-    if (settings.min_confidence or settings.bias) and not knows_confidence:
-        raise UserError("--min-confidence and --bias need a local model and a constrained decoder")
-    least = least_confidence(backend.temperature) if knows_confidence else 0.0
-    return dataclasses.replace(
-        settings,
-        min_confidence=least if settings.min_confidence is None else settings.min_confidence,
-        consistency=knows_confidence if settings.consistency is None else settings.consistency,
-    )
-
-
-def _as_trained(
-    settings: Settings, card: AdapterCard, backend: Backend, name: str, notify: Notify
-) -> Settings:
-    """The settings with the schema and prompt that the adapter was trained for, unless others were asked for.
-
-    Raises ModelError if the adapter does not fit what was asked for, unless `force` is set.
-    """
-    adapter = settings.adapter or settings.lora or name
-    schema = read_schema(settings) or card.entity_schema
-    prompt = read_prompt(settings) or card.prompt
-    if not settings.constrained and not card.writes_freely:
-        notify(
-            f"{adapter}: trained with --loss legal, which leaves copying to the constraint, so it cannot "
-            "generate freely; --loss completion teaches both"
+def _numbered(texts: Iterable[str], method: str) -> Iterator[Sentence]:
+    """The texts as sentences, ids from 0. Raises UserError for a single text."""
+    if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
+        raise UserError(
+            f"{method} takes several texts, such as a list, not {type(texts).__name__}: {texts!r:.40}; "
+            "for one text use annotate"
         )
-    if not settings.force and backend.shows_logits:
-        model: Mapping[str, str] | None = backend.description
-        if backend.adapter_card is not None:  # a GGUF file knows what it was made of, or does not say
-            base = backend.base_model and BaseModelIdentity.parse(backend.base_model, name)
-            model = base.model_dump(exclude_none=True) if base else None
-        card.require(adapter, schema=schema, prompt=prompt, chat_template=backend.chat_template, model=model)
-    return dataclasses.replace(settings, schema=schema, prompt=prompt)
-
-
-def _examples(settings: Settings) -> Sequence[Sentence] | Chooser:
-    """The examples to show; chosen from the file that was named, if a run has not chosen them already."""
-    examples = settings.examples
-    if isinstance(examples, (str, Path)):
-        raise UserError("--examples: a run chooses examples from a file; give sentences")
-    return () if examples is None else examples
-
-
-def _expected_names(settings: Settings, markup: Markup) -> Lexicon:
-    pairs = read_names(settings.names) if isinstance(settings.names, Path) else settings.names or ()
-    return Lexicon({key_of(name): kind for name, kind in pairs if kind in markup.types})
-
-
-def _as_typed(settings: Settings) -> dict[str, Any]:
-    """The options that differ from their defaults and are plain data; paths as they were typed."""
-    typed: dict[str, Any] = {}
-    for field in dataclasses.fields(settings):
-        value = getattr(settings, field.name)
-        if isinstance(value, (str, int, float, Path)) and value != field.default:
-            typed[field.name] = str(value) if isinstance(value, Path) else value
-    return typed
+    return (Sentence(str(n), text) for n, text in enumerate(texts))
 
 
 def _succeeded(annotated: Annotated) -> Sentence:

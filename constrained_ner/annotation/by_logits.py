@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from ..backends.protocol import LogitsBackend
 from ..constraint.automaton import Constraint, TaggedSpan, TagMachine
 from ..constraint.bias import TypeBias
+from ..constraint.edges import Boundary
 from ..constraint.legal import LegalTokens, TokenRule
 from ..constraint.tag_tokens import TagTokens
 from ..data import Mention, Sentence
@@ -21,10 +23,10 @@ from ..decoding.engines import GrammarEngine
 from ..decoding.scheduler import Ticket, scheduler_of
 from ..decoding.stepwise import stepwise
 from ..decoding.unconstrained import unconstrained
-from ..errors import SentenceError
 from ..prompting.budget import FittedPrompt
 from ..prompting.messages import Prompts
 from ..text.windows import windows
+from ..vocabulary import Vocabulary
 from .free_answer import read_answer
 from .result import Annotated, Effort
 from .settings import Settings
@@ -36,13 +38,15 @@ Longer ones would be unlike what models are tuned on, and slower: each tag has t
 again.
 """
 
+_FEW_BYTES = 64
+"""A vocabulary that lacks no more bytes than this has byte tokens, as a rule."""
+
 _DECODERS = {"copy-draft": copy_draft, "stepwise": stepwise, "unconstrained": unconstrained}
 
 
 class ByLogits:
     """A transport (see `pipeline`) over a back end whose logits we see.
 
-    examples: those that every window is shown; None if they depend on the window.
     Raises ModelError if prompt and examples leave no room in the model's context.
     """
 
@@ -62,8 +66,11 @@ class ByLogits:
         self._machine = machine
         self._boundary = settings.boundary
         self._vocabulary = backend.vocabulary
+        _warn_of_missing_bytes(backend.vocabulary, notify)
         self._temperature = 1.0 if backend.temperature is None else backend.temperature
         self._tag_tokens = TagTokens(machine, backend.vocabulary)
+        self._horizon = backend.draft_horizon
+        self._legal_mass = settings.legal_mass
         self._bias = TypeBias(settings.bias, machine, backend.vocabulary) if settings.bias else None
         self._engine = None
         if settings.engine != "native":
@@ -72,12 +79,12 @@ class ByLogits:
             prompts,
             backend.vocabulary,
             backend.chat_template,
-            self._answer_ids,
+            partial(_answer_ids, self._tag_tokens, self._boundary, self.rule),
             context_length=backend.context_length,
             max_tokens=settings.max_prompt_tokens,
             notify=notify,
         )
-        self.examples = self._prompt.examples
+        self.examples = prompts.examples if self._prompt.examples is None else self._prompt.examples
         self._scheduler = scheduler_of(backend)
         self._scheduler.prefill(self._prompt.prefix_ids)
 
@@ -97,6 +104,9 @@ class ByLogits:
         ticket = self._scheduler.submit(decoder, self._prompt.prefix_ids)
         return _DecodedWindow(self, constraint, ticket, len(self._prompt.prefix_ids) + len(prompt_ids))
 
+    def close(self) -> None:
+        self._scheduler.close()
+
     def read(self, constraint: Constraint, answer: Answer, n_prompt_tokens: int) -> Annotated:
         """The mentions of an answer."""
         effort = Effort.of(answer, n_prompt_tokens)
@@ -113,19 +123,23 @@ class ByLogits:
     ) -> Decoder:
         room = self._prompt.room
         if self._engine is not None:
-            return stepwise(prompt_ids, self._engine.start(constraint), room)
-        legal_tokens = LegalTokens(constraint, self._tag_tokens, self.rule)
-        return _DECODERS[self.decoder](prompt_ids, legal_tokens, room, expected, self._bias)
+            return stepwise(prompt_ids, self._engine.start(constraint), room, summary=self._legal_mass)
+        return _DECODERS[self.decoder](
+            prompt_ids,
+            LegalTokens(constraint, self._tag_tokens, self.rule),
+            room,
+            expected,
+            self._bias,
+            horizon=self._horizon,
+            summary=self._legal_mass,
+        )
 
     def _constraint(self, text: str) -> Constraint:
         leading_space = self._vocabulary.leading_space
         return Constraint(text, self._machine, boundary=self._boundary, leading_space=leading_space)
 
     def _n_tokens(self, text: str) -> int:
-        try:
-            return len(self._vocabulary.encode(text))
-        except (UnicodeEncodeError, ValueError) as error:
-            raise SentenceError(f"the model's tokenizer cannot write the text: {error}") from None
+        return len(self._vocabulary.encode(text))
 
     def _mentions(self, text: str, tagged: Sequence[TaggedSpan], answer: Answer) -> Iterator[Mention]:
         """The mentions of a constrained answer, each with the decisions from its opening to its closing tag.
@@ -153,12 +167,6 @@ class ByLogits:
         hidden = self._vocabulary.control_ids - self._tag_tokens.controls.keys()
         return self._vocabulary.decode(i for i in answer.token_ids if i not in hidden)
 
-    def _answer_ids(self, example: Sentence) -> list[int]:
-        """An example's answer as decoding would have written it, without the stop token."""
-        kept, _ = self._machine.markup.expressible(example, self._boundary)
-        legal_tokens = LegalTokens(self._constraint(example.text), self._tag_tokens, self.rule)
-        return [token_id for token_id, _ in legal_tokens.encode(kept)][:-1]
-
 
 @dataclass(frozen=True)
 class _DecodedWindow:
@@ -174,6 +182,25 @@ class _DecodedWindow:
 
     def cancel(self) -> None:
         self.ticket.cancel()
+
+
+def _answer_ids(tag_tokens: TagTokens, boundary: Boundary, rule: TokenRule, example: Sentence) -> list[int]:
+    """An example's answer as decoding would have written it, without the stop token."""
+    machine, leading_space = tag_tokens.machine, tag_tokens.vocabulary.leading_space
+    kept, _ = machine.markup.expressible(example, boundary)
+    constraint = Constraint(example.text, machine, boundary=boundary, leading_space=leading_space)
+    return [token_id for token_id, _ in LegalTokens(constraint, tag_tokens, rule).encode(kept)][:-1]
+
+
+def _warn_of_missing_bytes(vocabulary: Vocabulary, notify: Callable[[str], None]) -> None:
+    missing = vocabulary.missing_bytes
+    if not missing:
+        return
+    if len(missing) > _FEW_BYTES:
+        lacks = "has no byte tokens, so it lacks many characters"
+    else:
+        lacks = f"lacks {len(missing)} of 256 bytes ({', '.join(f'{byte:02x}' for byte in missing)})"
+    notify(f"the model's vocabulary {lacks}: sentences with characters that it cannot write will fail")
 
 
 def _decoder_and_rule(settings: Settings) -> tuple[str, TokenRule]:

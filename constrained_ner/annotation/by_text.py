@@ -17,11 +17,12 @@ from ..backends.protocol import TextAnswer, TextBackend, TextRequest
 from ..constraint.automaton import Constraint, TagMachine
 from ..constraint.edges import OPEN
 from ..constraint.grammars import are_pieces, join_pieces, render, split_pieces
+from ..constraint.legal import TokenRule
 from ..data import Mention, Sentence
-from ..errors import ContextOverflowError, UserError
+from ..errors import ContextOverflowError, SentenceError, UserError
 from ..prompting.messages import Message, Prompts
 from ..text.windows import windows
-from .free_answer import read_answer
+from .free_answer import read_answer, unwrapped
 from .result import Annotated, Effort
 from .settings import Settings
 
@@ -37,6 +38,7 @@ Converters of JSON schemas to grammars get backslashes wrong: llama.cpp's did, l
 """
 _USUAL_CONTEXT = 32768  # tokens, of a server that does not say
 _BYTES_A_TOKEN = 4
+_LEAST_LIKENESS = 50  # in percent; a refusal ("I cannot help with that.") is far below
 
 
 class ByText:
@@ -57,6 +59,9 @@ class ByText:
         notify: Callable[[str], None],
     ) -> None:
         _check(settings)
+        self.decoder = "server" if settings.constrained else "unconstrained"
+        self.rule: TokenRule = "any"
+        self.examples = prompts.examples
         self.n_at_once = backend.max_sequences
         self.constrained = settings.constrained
         self.in_pieces = self.constrained and backend.dialect == "json-schema"
@@ -85,12 +90,14 @@ class ByText:
         )
         return _AskedWindow(self, window, constraint, self._backend.submit(request))
 
+    def close(self) -> None:
+        self._backend.close()
+
     def read(self, window: str, constraint: Constraint, answer: TextAnswer) -> Annotated:
         """The mentions of an answer. Raises ContextOverflowError if the answer ran out of room."""
         if len(window) >= 2 * self.shortest_window and self._ran_out_of_room(constraint, answer):
             raise ContextOverflowError("the server's context is too short for the answer")
-        pieces = join_pieces(answer.text) if self.in_pieces else None
-        written = _with_edges_of(constraint.text, answer.text if pieces is None else pieces).encode()
+        answer, written = self._unpacked(constraint, answer)
         annotated = read_answer(
             constraint,
             written,
@@ -106,6 +113,8 @@ class ByText:
         )
         if self.constrained and answer.finished and not self._obeys(constraint, written, answer):
             self._warn()
+        if not annotated.verbatim and not annotated.sentence.mentions and answer.finished:
+            _require_copy(constraint.text, written.decode(errors="replace"))
         mentions = [replace(m, text=window[m.start : m.end]) for m in annotated.sentence.mentions]
         return replace(annotated, sentence=Sentence("", window).with_mentions(mentions))
 
@@ -131,6 +140,15 @@ class ByText:
         return split_pieces(constraint, kept)
 
     # ---- reading
+
+    def _unpacked(self, constraint: Constraint, answer: TextAnswer) -> tuple[TextAnswer, bytes]:
+        """The answer without thoughts before it and a code fence around it, if it is not legal as it is."""
+        for text in (answer.text, unwrapped(answer.text)):
+            pieces = join_pieces(text) if self.in_pieces else None
+            written = _with_edges_of(constraint.text, text if pieces is None else pieces).encode()
+            if pieces is not None or constraint.read(written) is not None:
+                break
+        return replace(answer, text=text), written
 
     def _ran_out_of_room(self, constraint: Constraint, answer: TextAnswer) -> bool:
         """Whether the answer is right as far as it goes: `max_tokens` is enough, so the context was not."""
@@ -179,6 +197,14 @@ def _check(settings: Settings) -> None:
         raise UserError(f"--engine {settings.engine} needs a local model; a server has its own engine")
     if settings.max_prompt_tokens is not None:
         raise UserError("--max-prompt-tokens needs a local model: a server's tokens cannot be counted here")
+
+
+def _require_copy(text: str, written: str) -> None:
+    """Raise SentenceError for an answer that is no copy of the text, so that nothing in it can be trusted."""
+    from rapidfuzz.fuzz import ratio
+
+    if ratio(text, written) < _LEAST_LIKENESS:
+        raise SentenceError(f"the server's answer is not the sentence: {' '.join(written.split())!r:.80}")
 
 
 def _n_tokens(text: str) -> int:

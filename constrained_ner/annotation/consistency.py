@@ -9,6 +9,9 @@ name gets one type in a document, and is a mention everywhere in it or nowhere:
                  left unmarked counts as a quarter, because the model was less than half sure of it
     marked       at every occurrence if it is worth keeping (see `confidence`), otherwise nowhere
 
+Names that may be ordinary words ("NO", "by", "K"; see `lexicon.may_be_word`) do not spread: one that is worth
+keeping stays where the model found it, with the confidence that it had there.
+
 Sources of the idea: Gale et al. 1992, "One sense per discourse"; Krishnan and Manning 2006, "An effective
 two-stage model for exploiting non-local dependencies in named entity recognition".
 """
@@ -21,7 +24,7 @@ from dataclasses import dataclass, field, replace
 
 from ..data import Mention, Sentence
 from ..decoding.confidence import WORTH_KEEPING
-from .lexicon import Key, Lexicon, key_of
+from .lexicon import Key, Lexicon, key_of, may_be_word
 
 UNMARKED = 0.25
 """What an occurrence that the model left unmarked counts as: the middle between 0 and one half."""
@@ -79,18 +82,27 @@ def consistent(sentences: Sequence[Sentence], fits: Fits, *, min_confidence: flo
             if not _counts(mention):
                 yield mention
                 continue
-            name = names[key_of(mention.text)]
-            if name.stays and name.confidence >= min_confidence:
-                yield replace(mention, type=name.type, confidence=name.confidence)
+            key = key_of(mention.text)
+            name = names[key]
+            confidence = mention.confidence if may_be_word(key) else name.confidence
+            if name.stays and (confidence is None or confidence >= min_confidence):
+                yield replace(mention, type=name.type, confidence=confidence)
 
+    spread = [[m for m in places if not may_be_word(key_of(m.text))] for places in unmarked]
     return [
         sentence.with_mentions(settle((*sentence.mentions, *places)))
-        for sentence, places in zip(sentences, unmarked, strict=True)
+        for sentence, places in zip(sentences, spread, strict=True)
     ]
 
 
 def _counts(mention: Mention) -> bool:
     return not mention.discontinuous and bool(key_of(mention.text))
+
+
+def _begins_with_a_word(text: str, found: Mention) -> bool:
+    """Whether this is the capital of a sentence's first word, not a name such as "As" or "In"."""
+    first = not text[: found.start].strip()
+    return first and found.text.istitle() and may_be_word(key_of(found.text))
 
 
 def _unmarked(sentence: Sentence, lexicon: Lexicon, fits: Fits) -> list[Mention]:
@@ -99,5 +111,6 @@ def _unmarked(sentence: Sentence, lexicon: Lexicon, fits: Fits) -> list[Mention]
         replace(found, provenance="repeated")
         for found in lexicon.tag(sentence.text)
         if not any(found.start < m.end and m.start < found.end for m in sentence.mentions)
+        and not _begins_with_a_word(sentence.text, found)
     ]
     return list(fits(sentence.with_mentions(free)))

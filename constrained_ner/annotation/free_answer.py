@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from ..constraint.automaton import Constraint
 from ..data import Provenance, Sentence
 from .alignment import align
 from .result import Annotated, Effort
+
+_THOUGHTS = re.compile(
+    r"\s*(?:<think(?:ing)?>|\[THINK\]|<\|channel\|>analysis).*?"
+    r"(?:</think(?:ing)?>|\[/THINK\]|<\|channel\|>final<\|message\|>)\s*",
+    re.DOTALL,
+)
+_FENCE = re.compile(r"\s*```[^\n`]*\n(.*?)\n?```\s*", re.DOTALL)
+
+
+def unwrapped(answer: str) -> str:
+    """The answer without the thoughts that it begins with, and without a code fence around all of it.
+
+    Example: "<think>Hm.</think>\\n```\\nTake <drug>iron</drug>.\\n```" -> "Take <drug>iron</drug>."
+    """
+    thoughts = _THOUGHTS.match(answer)
+    answer = answer[thoughts.end() :] if thoughts else answer
+    fenced = _FENCE.fullmatch(answer)
+    return fenced[1] if fenced else answer
 
 
 def read_answer(

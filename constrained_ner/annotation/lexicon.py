@@ -17,16 +17,41 @@ _WORD = re.compile(r"\w+|[^\w\s]")
 Key = tuple[str, ...]
 
 
-def key_of(name: str) -> Key:
-    """The words in lower case, which is how names are compared.
+_WORDS = (
+    "a about above after again against all also although am among an and any are as at be because been "
+    "before being below between both but by can could did do does done down during each either few for "
+    "from had has have having he her here him his how i if in into is it its just least less many may me "
+    "might more most much must my neither no nor not of off on once only or other others our out over own "
+    "per same shall she should since so some such than that the their them then there these they this "
+    "those though through to too under unless until up upon us very via was we were what when where "
+    "whereas whether which while who whom whose why will with within without would yes you your "
+)
+_FUNCTION_WORDS = frozenset(_WORDS.split())
+_FEW_LETTERS = 2
 
-    Example: "Beta-blockers" -> ("beta", "-", "blockers")
+
+def key_of(name: str) -> Key:
+    """The words in lower case, which is how names are compared; a name that may be a word keeps its case.
+
+    Example: "Beta-blockers" -> ("beta", "-", "blockers"); "NO" (nitric oxide) -> ("NO",)
     """
-    return tuple(_WORD.findall(name.lower()))
+    words = tuple(_WORD.findall(name.lower()))
+    return tuple(_WORD.findall(name)) if len(words) == 1 and may_be_word(words) else words
+
+
+def may_be_word(key: Key) -> bool:
+    """Whether a name may as well be no name at all: it has a letter or two, or only function words.
+
+    What one of its places is says nothing about the others. Example: ("NO",), ("by",), ("K",)
+    """
+    letters = "".join(key)
+    if sum(map(str.isalnum, letters)) <= _FEW_LETTERS:
+        return True
+    return all(word.lower() in _FUNCTION_WORDS or not word.isalnum() for word in key)
 
 
 class Lexicon:
-    """names: key -> entity type, "" for a forgotten name. Matching ignores case and white space."""
+    """names: key -> entity type, "" for a forgotten name. Matching is by `key_of`."""
 
     def __init__(self, names: Mapping[Key, str] | None = None) -> None:
         self.names: MutableMapping[Key, str] = {}
@@ -44,7 +69,8 @@ class Lexicon:
     def add(self, key: Key, entity_type: str) -> None:
         """Add a name, or change its type."""
         self.names[key] = entity_type
-        self._n_words[key[0]] = max(len(key), self._n_words.get(key[0], 0))
+        first = key[0].lower()
+        self._n_words[first] = max(len(key), self._n_words.get(first, 0))
 
     def learn(self, sentence: Sentence) -> None:
         """Add the names that are marked in a sentence; forget those that occur in it unmarked."""
@@ -60,20 +86,22 @@ class Lexicon:
     def tag(self, text: str) -> list[Mention]:
         """The longest names in the text, from left to right and disjoint, as mentions."""
         words = [(m.start(), m.end()) for m in _WORD.finditer(text)]
+        singles = [key_of(text[a:b]) for a, b in words]
         keys = [text[a:b].lower() for a, b in words]
         found: list[Mention] = []
         at = 0
         while at < len(words):
-            n = self._longest_match(keys, at)
+            n, kind = self._longest_match(keys, singles, at)
             if n:
                 start, end = words[at][0], words[at + n - 1][1]
-                kind = self.names[tuple(keys[at : at + n])]
                 found.append(Mention((Span(start, end),), kind, text[start:end]))
             at += max(n, 1)
         return found
 
-    def _longest_match(self, keys: Sequence[str], at: int) -> int:
+    def _longest_match(self, keys: Sequence[str], singles: Sequence[Key], at: int) -> tuple[int, str]:
+        """The number of words of the longest name from a word on, and its type; (0, "") if there is none."""
         for n in range(min(self._n_words.get(keys[at], 0), len(keys) - at), 0, -1):
-            if self.names.get(tuple(keys[at : at + n])):
-                return n
-        return 0
+            kind = self.names.get(tuple(keys[at : at + n]) if n > 1 else singles[at])
+            if kind:
+                return n, kind
+        return 0, ""

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..constraint.edges import Boundary
+from ..constraint.legal import TokenRule
 from ..data import Mention, Sentence
 from ..errors import ContextOverflowError, ModelError, SentenceError
+from ..prompting.messages import Chooser
 from ..text.windows import cut_near_middle
 from .lexicon import Lexicon
 from .result import Annotated, join
@@ -25,7 +27,7 @@ same bytes from any number of processes, in any order.
 """
 
 OnWindow = Callable[[str, int, int], None]
-"""Told after each window of a sentence that has several: the sentence's id, characters done, characters."""
+"""Called after each window of a sentence that has several: with its id, characters done, all characters."""
 
 
 class Pending(Protocol):
@@ -41,10 +43,20 @@ class Pending(Protocol):
 class Transport(Protocol):
     """How a window gets its answer: through a model's logits, or as text from a server.
 
+    decoder, rule, examples: what it uses, for the record of a run.
     n_at_once: windows that are answered at the same time; twice as many are handed in.
     shortest_window: characters of a window below which cutting it does not help.
     n_failures_to_stop: if this many sentences fail at the start, it is not the sentences; None for never.
     """
+
+    @property
+    def decoder(self) -> str: ...
+
+    @property
+    def rule(self) -> TokenRule: ...
+
+    @property
+    def examples(self) -> Sequence[Sentence] | Chooser: ...
 
     @property
     def n_at_once(self) -> int: ...
@@ -65,6 +77,9 @@ class Transport(Protocol):
         have, for drafts.
         """
 
+    def close(self) -> None:
+        """Close the back end, after what is running in it."""
+
 
 @dataclass
 class _Turn:
@@ -73,7 +88,12 @@ class _Turn:
     number: int
     sentence: Sentence
     windows: list[Annotated] = field(default_factory=list)
+    n_characters: int = 0
     failure: str | None = None
+
+    def add(self, window: Annotated) -> None:
+        self.windows.append(window)
+        self.n_characters += len(window.sentence.text)
 
     def result(self) -> Annotated:
         if self.failure is not None:
@@ -109,18 +129,21 @@ class Pipeline:
         keep: Callable[[Annotated], Annotated],
         *,
         finished: Sequence[Sentence | None] = (),
+        proven: bool = False,
         learns: bool = True,
         on_window: OnWindow | None = None,
     ) -> Iterator[Annotated]:
         """Annotate sentences, in order. Failures are reported, not raised.
 
         keep: leaves out the mentions that are not wanted. finished: sentences of the same run that were done
-        before it was interrupted, None for those that failed. learns: expect the names that are found.
+        before it was interrupted, None for those that failed. proven: the model has answered before, so
+        failures are those of sentences. learns: expect the names that are found.
         Raises ModelError if the first sentences all fail and the transport takes this for the model's fault.
         """
         results = _Run(self, keep, finished, learns, on_window).annotate(sentences)
         n_to_stop = self.transport.n_failures_to_stop
-        return results if n_to_stop is None else _stop_if_all_fail(results, n_to_stop)
+        proven = proven or any(sentence is not None for sentence in finished)
+        return results if n_to_stop is None or proven else _stop_if_all_fail(results, n_to_stop)
 
 
 class _Run:
@@ -177,6 +200,7 @@ class _Run:
             self._learn_before(number)
             turn = _Turn(number, sentence)
             try:
+                _require_text(sentence.text)
                 for window in self._transport.windows(sentence.text):
                     if turn.failure is None:
                         yield _Asked(turn, window, self._submit(window, sentence.text))
@@ -209,7 +233,7 @@ class _Run:
             asked.pending.cancel()
         else:
             try:
-                turn.windows.append(self._solve(asked.window, asked.pending, turn.sentence.text))
+                turn.add(self._solve(asked.window, asked.pending, turn.sentence.text))
             except SentenceError as error:
                 turn.failure = str(error)
             self._tell(turn)
@@ -230,9 +254,19 @@ class _Run:
         return join(Sentence("", window), halves)
 
     def _tell(self, turn: _Turn) -> None:
-        n_done = sum(len(window.sentence.text) for window in turn.windows)
-        if self._on_window is not None and n_done < len(turn.sentence.text):
-            self._on_window(turn.sentence.id, n_done, len(turn.sentence.text))
+        n_characters = len(turn.sentence.text)
+        if self._on_window is not None and turn.n_characters < n_characters:
+            self._on_window(turn.sentence.id, turn.n_characters, n_characters)
+
+
+def _require_text(text: object) -> None:
+    """Raise SentenceError for what is no Unicode text, as callers of the library may pass it."""
+    if not isinstance(text, str):
+        raise SentenceError(f"not a text (str) but {type(text).__name__}: {text!r:.40}")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise SentenceError(f"character {error.start} is a lone surrogate: not Unicode text") from None
 
 
 def _stop_if_all_fail(results: Iterator[Annotated], n_to_stop: int) -> Iterator[Annotated]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 
 from ..data import INEXACT, Sentence
 from ..decoding.answer import Answer
+from ..decoding.legal_mass import total
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +15,8 @@ class Effort:
     """What annotating took. Adds up over windows and sentences.
 
     n_passes: forward passes that the sentence took part in. n_tokens: tokens evaluated for it.
-    n_decisions: tokens that the model decided. legal_mass: the sum of their shares of legal probability.
+    n_decisions: tokens that the model decided. legal_mass: the sum of their shares of legal probability, None
+        if that was not asked for (see `decoding.legal_mass`).
     n_unfinished: free answers that hit their length limit.
     n_doubtful: mentions left out because they, or their document, were not sure enough.
     n_windows: pieces that the sentence was cut into to fit the context; 1 if it was not cut.
@@ -26,7 +28,7 @@ class Effort:
     n_passes: int = 0
     n_tokens: int = 0
     n_decisions: int = 0
-    legal_mass: float = 0.0
+    legal_mass: float | None = 0.0
     n_unfinished: int = 0
     n_doubtful: int = 0
     n_windows: int = 0
@@ -42,14 +44,20 @@ class Effort:
             n_passes=answer.n_passes,
             n_tokens=answer.n_tokens,
             n_decisions=len(decided),
-            legal_mass=sum(choice.legal_mass for choice in decided),
+            legal_mass=total(choice.legal_mass for choice in decided),
             n_unfinished=int(not answer.finished),
             n_windows=1,
             n_prompt_tokens=n_prompt_tokens,
         )
 
     def __add__(self, other: Effort) -> Effort:
-        return Effort(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+        pairs = {f.name: (getattr(self, f.name), getattr(other, f.name)) for f in fields(self)}
+        legal_mass = total(pairs.pop("legal_mass"))
+        return Effort(**{name: sum(pair) for name, pair in pairs.items()}, legal_mass=legal_mass)
+
+    def figures(self) -> dict[str, int | float]:
+        """The figures by name, without what was not measured."""
+        return {name: figure for name, figure in asdict(self).items() if figure is not None}
 
 
 @dataclass(frozen=True, slots=True)

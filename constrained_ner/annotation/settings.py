@@ -16,14 +16,24 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
-from pydantic import BeforeValidator, ConfigDict, Field, SkipValidation, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SkipValidation,
+    TypeAdapter,
+    ValidationError,
+)
 
+from ..backends.servers import PRODUCTS
 from ..constraint.bias import parse_bias
 from ..constraint.edges import Boundary
 from ..constraint.legal import TokenRule
 from ..data import Sentence
 from ..decoding.engines import EngineName
 from ..errors import UserError
+from ..prompting.examples.request import SELECTIONS
 from ..prompting.messages import Chooser, Instructions
 from ..prompting.wording import PromptFile
 from ..schema import Schema
@@ -60,6 +70,16 @@ def _bias_by_type(value: Any) -> Any:
     return parse_bias(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
 
 
+def _known_server(name: str | None) -> str | None:
+    if name is not None and name not in PRODUCTS:
+        raise ValueError(f"must be one of {', '.join(PRODUCTS)}")
+    return name
+
+
+def _as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
+
+
 def _as_path(value: Any) -> Any:
     return Path(value) if isinstance(value, str) else value
 
@@ -74,14 +94,19 @@ class Settings:
 
     model: Annotated[
         str | None,
+        BeforeValidator(_as_text),
         Option(
             "GGUF file, transformers folder, hub id, or a name on a server: ollama:NAME, openai:NAME. "
             "Default: the bundled model.",
             "Model",
         ),
     ] = None
-    adapter: Annotated[str | None, _model("Folder or hub id of a LoRA adapter (transformers).")] = None
-    lora: Annotated[str | None, _model("GGUF LoRA to add to a GGUF model.")] = None
+    adapter: Annotated[
+        str | None,
+        BeforeValidator(_as_text),
+        _model("Folder or hub id of a LoRA adapter (transformers)."),
+    ] = None
+    lora: Annotated[str | None, BeforeValidator(_as_text), _model("GGUF LoRA to add to a GGUF model.")] = None
     merge: Annotated[
         bool | None,
         _model("Add the adapter to the weights. Default: yes, unless the model is quantized.", decides=True),
@@ -105,8 +130,9 @@ class Settings:
     trust_remote_code: Annotated[bool, _model("Let a model from the hub run its own code.")] = False
     base_url: Annotated[str | None, _model("Address of the server of openai:NAME or ollama:NAME.")] = None
     server: Annotated[
-        Literal["llama-server", "llama-cpp-python", "vllm", "sglang", "openai"] | None,
-        _model("What the server of openai:NAME is, if it does not say."),
+        str | None,
+        AfterValidator(_known_server),
+        _model(f"Server product behind openai:NAME, if it cannot be detected: {', '.join(PRODUCTS)}."),
     ] = None
     timeout: Annotated[float | None, Field(ge=0.1), _model("Seconds to wait for a server's answer.")] = None
 
@@ -136,7 +162,7 @@ class Settings:
     select: Annotated[
         str,
         Option(
-            "How to choose examples: first, random, diverse, similar, or a file of sentence ids, one a line.",
+            f"How to choose examples: {', '.join(SELECTIONS)}, or a file of sentence ids, one a line.",
             "Prompt",
         ),
     ] = "diverse"
@@ -178,11 +204,14 @@ class Settings:
     names: Annotated[
         tuple[tuple[str, str], ...] | Path | None,
         Option(
-            "Names to expect, as lines name|type. They speed up decoding and change no answer.",
+            "File of likely names, one name|type a line. Speeds up decoding; never changes the answer.",
             "Decoding",
             typed=Path,
         ),
     ] = None
+    legal_mass: Annotated[
+        bool, Option("Measure the share of the model's probability that is legal. Takes time.", "Decoding")
+    ] = False
     bias: Annotated[
         Mapping[str, Annotated[float, Field(allow_inf_nan=False)]],
         BeforeValidator(_bias_by_type),
@@ -199,7 +228,7 @@ class Settings:
         bool | None,
         Option(
             "Give each name one type in a document, and mark it everywhere or nowhere. "
-            "Default: if mentions have a confidence.",
+            "Default: on if the model reports confidence.",
             "Output",
             decides=True,
         ),
@@ -208,7 +237,7 @@ class Settings:
         float | None,
         Field(ge=0, le=1),
         Option(
-            "Leave out mentions less sure. Default: 0.4 for calibrated models, else 0.",
+            "Drop mentions below this confidence. Default: 0.4 for calibrated models, else 0.",
             "Output",
             decides=True,
         ),
@@ -223,7 +252,8 @@ class Settings:
             try:
                 object.__setattr__(self, name, adapter.validate_python(value))
             except ValidationError as error:
-                message = error.errors()[0]["msg"].replace("Input should be", "must be")
+                message = error.errors()[0]["msg"].removeprefix("Value error, ")
+                message = message.replace("Input should be", "must be")
                 raise UserError(f"{name}: {message} (got {value!r:.60})") from None
         if self.engine != "native":
             self._check_engine()
@@ -237,6 +267,14 @@ class Settings:
             raise UserError(f"{engine} has the rule any; it cannot be combined with canonical")
         if self.bias:  # the states of other engines do not say which type a tag has
             raise UserError(f"{engine} takes no bias; use --engine native")
+
+    def read_schema(self) -> Schema | None:
+        """The entity types that were asked for; None for the adapter's, or DDI."""
+        return Schema.load(self.schema) if isinstance(self.schema, Path) else self.schema
+
+    def read_prompt(self) -> PromptFile | None:
+        """The wording that was asked for; None for the adapter's, or plain."""
+        return PromptFile.named(self.prompt) if isinstance(self.prompt, str) else self.prompt
 
     def model_options(self) -> dict[str, Any]:
         """What the back end takes when it loads the model; None means its own default."""

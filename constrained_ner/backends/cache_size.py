@@ -21,7 +21,7 @@ def cache_note(model: str | Path, n_tokens: int, *, on_cpu: bool = True) -> str 
     if per_token is None or per_token * n_tokens < WORTH_A_NOTE:
         return None
     return (
-        f"note: {n_tokens} tokens of examples take about {per_token * n_tokens / (1 << 30):.1f} GiB of cache "
+        f"{n_tokens} tokens of examples take about {per_token * n_tokens / (1 << 30):.1f} GiB of cache "
         f"({per_token / 1024:.0f} KiB a token) besides the model; --max-prompt-tokens limits it"
     )
 

@@ -52,12 +52,14 @@ class FakeBackend:
         max_sequences: int = 4,
         chat_template: str | None = None,
         temperature: float | None = None,
+        draft_horizon: int | None = None,
     ) -> None:
         self.vocabulary = vocabulary
         self.context_length = context_length
         self.max_sequences = max_sequences
         self.chat_template = chat_template
         self.temperature = temperature
+        self.draft_horizon = draft_horizon
         self.identity = {"backend": "fake"}
         self.description = {"name": "fake", **self.identity}
         self.score = score or seeded_score(len(vocabulary))
@@ -88,12 +90,12 @@ class FakeBackend:
         scores: list[Scores | None] = []
         for token_id, watch in zip(step.token_ids, step.watch, strict=True):
             slot.append(token_id)
-            scores.append(None if watch is None else self._score(slot, watch))
+            scores.append(None if watch is None else self._score(slot, watch, step.summary))
         return scores
 
-    def _score(self, slot: list[int], watch: Sequence[int]) -> Scores:
+    def _score(self, slot: list[int], watch: Sequence[int], summary: bool) -> Scores:
         row = self.score((*self._prefix, *slot))
-        return score_rows(row[None, :], [watch])[0]
+        return score_rows(row[None, :], [watch], [summary])[0]
 
     def close(self) -> None:
         self._slots = []

@@ -82,13 +82,16 @@ class Step:
         are dropped first. 0 begins a new sequence.
     token_ids: what to append; at least one.
     watch: per appended token, the ids whose logits are wanted for the position after it, or None to skip
-        the position. An empty sequence asks only for the summary over the whole vocabulary.
+        the position. An empty sequence asks only for the summary.
+    summary: also score the whole vocabulary, as `Scores.logsumexp` and `best`. It may cost as much as the
+        rest of the pass, so ask only for what will be read.
     """
 
     sequence: int
     keep: int
     token_ids: Sequence[int]
     watch: Sequence[Sequence[int] | None]
+    summary: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +101,12 @@ class Scores:
     logits: float32, shape (number of watched ids,), in their order.
     logsumexp: over the whole vocabulary, so exp(logits - logsumexp) are probabilities.
     best: the id with the highest logit of the whole vocabulary; the lowest such id if there are several.
+    Both are None if the step did not ask for the summary.
     """
 
     logits: NDArray[np.float32]
-    logsumexp: float
-    best: int
+    logsumexp: float | None = None
+    best: int | None = None
 
 
 class LogitsBackend(Backend, Protocol):
@@ -117,6 +121,14 @@ class LogitsBackend(Backend, Protocol):
 
     @property
     def vocabulary(self) -> Vocabulary: ...
+
+    @property
+    def draft_horizon(self) -> int | None:
+        """How many tokens a draft should have at most; None for the whole rest of an answer.
+
+        A draft's tokens after the first wrong one are computed in vain; a shorter draft needs more passes. So
+        this follows from what a pass and what a token costs. It never changes an answer.
+        """
 
     def prefill(self, prefix_ids: Sequence[int]) -> None:
         """Compute the prefix that all sequences share, once, and empty every slot.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
+from itertools import accumulate, chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,26 +15,51 @@ NOT_NUMBERS = "the model's logits are not numbers: its weights are damaged, or t
 _CACHED_NUMBERS = 1 << 17  # 512 KiB of float32
 
 
-def score_rows(rows: NDArray[np.float32], watches: Sequence[Sequence[int]]) -> list[Scores]:
+def score_rows(
+    rows: NDArray[np.float32], watches: Sequence[Sequence[int]], summaries: Sequence[bool]
+) -> list[Scores]:
     """The scores of several positions. Raises ModelError if the logits are not numbers.
 
     rows: logits over the whole vocabulary, shape (positions, vocabulary).
+    summaries: which positions want the summary over it. What is not wanted is not computed.
     """
+    lengths = [len(watch) for watch in watches]
+    columns = np.fromiter(chain.from_iterable(watches), dtype=np.intp, count=sum(lengths))
+    logits = rows[np.repeat(np.arange(len(rows)), lengths), columns]
+    if not np.isfinite(logits).all():
+        raise ModelError(NOT_NUMBERS)
+    wanted = np.flatnonzero(summaries)
+    summarised = rows if len(wanted) == len(rows) else rows[wanted]
+    return scores_of(logits, lengths, wanted.tolist(), *_summarise(summarised))
+
+
+def scores_of(
+    logits: NDArray[np.float32],
+    lengths: Sequence[int],
+    summarised: Sequence[int],
+    logsumexps: Sequence[float],
+    best: Sequence[int],
+) -> list[Scores]:
+    """The scores of several positions from all their watched logits, and from the summaries of some."""
+    summaries = dict(zip(summarised, zip(logsumexps, best, strict=True), strict=True))
+    ends = accumulate(lengths)
+    return [
+        Scores(logits[end - length : end], *summaries.get(position, (None, None)))
+        for position, (length, end) in enumerate(zip(lengths, ends, strict=True))
+    ]
+
+
+def _summarise(rows: NDArray[np.float32]) -> tuple[list[float], list[int]]:
+    """Per row, the log-sum-exp of the logits and the place of the highest."""
+    if not len(rows):
+        return [], []
     best = rows.argmax(axis=1)
     peaks = rows[np.arange(len(rows)), best]
     with np.errstate(invalid="ignore"):  # infinite logits are reported below
         logsumexps = peaks + np.log(_sums_of_exponentials(rows, peaks))
     if not np.isfinite(logsumexps).all():
         raise ModelError(NOT_NUMBERS)
-    lengths = [len(watch) for watch in watches]
-    columns = np.fromiter(chain.from_iterable(watches), dtype=np.intp, count=sum(lengths))
-    logits = rows[np.repeat(np.arange(len(rows)), lengths), columns]
-    scores = []
-    end = 0
-    for n_ids, logsumexp, top in zip(lengths, logsumexps.tolist(), best.tolist(), strict=True):
-        scores.append(Scores(logits[end : end + n_ids], logsumexp, top))
-        end += n_ids
-    return scores
+    return logsumexps.tolist(), best.tolist()
 
 
 def _sums_of_exponentials(rows: NDArray[np.float32], peaks: NDArray[np.float32]) -> NDArray[np.float32]:

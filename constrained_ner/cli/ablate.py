@@ -14,6 +14,7 @@ from ..decoding.engines import EngineName
 from ..errors import UserError
 from ..experiments.comparison import EXPLANATION
 from ..experiments.grid import grid, run_grid
+from ..prompting.examples.request import SELECTIONS
 from ..runs.progress import ProgressDisplay
 from .options import LimitOption, QuietOption, SplitOption, WorkersOption, asked_workers, takes_settings
 from .run import RESUMES, run
@@ -30,7 +31,9 @@ Value = TypeVar("Value", bound=str)
 
 @takes_settings(without=(*_VARIED, *_FIXED))
 def ablate(
-    input: Annotated[Path, typer.Argument(help="DDI XML with gold entities, or a folder of them.")],
+    input: Annotated[
+        Path, typer.Argument(metavar="INPUT", help="DDI XML with entities, or a folder of them.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the runs and the table.")],
     settings: Settings,
     arms: Annotated[
@@ -48,7 +51,7 @@ def ablate(
     shots: Annotated[str, typer.Option(help="Numbers of examples.", rich_help_panel=_OWN)] = "0",
     select: Annotated[
         str,
-        typer.Option(help="first, random, diverse, similar, or files of sentence ids.", rich_help_panel=_OWN),
+        typer.Option(help=f"{', '.join(SELECTIONS)}, or files of sentence ids.", rich_help_panel=_OWN),
     ] = "diverse",
     prompt: Annotated[
         str | None,
@@ -66,12 +69,21 @@ def ablate(
     limit: LimitOption = None,
     split: SplitOption = None,
     workers: WorkersOption = "1",
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace results of other settings in OUT.", rich_help_panel="Run"),
+    ] = False,
     quiet: QuietOption = False,
 ) -> None:
     """Run every combination of what is listed on INPUT, and print one table.
 
     Separate the values of a list by commas. The same command resumes an interrupted grid; finished arms are
     not repeated. OUT holds each arm's output and record, and the table as .md, .csv and .json.
+
+    \b
+    Examples:
+      bin/ablate devel.xml --out grid
+      bin/ablate devel.xml --model tiny --shots 0,5 --examples train.xml --out grid
     """
     chosen = grid(
         settings,
@@ -85,7 +97,14 @@ def ablate(
     )
     progress = ProgressDisplay(quiet=quiet)
     outcome = run_grid(
-        chosen, input, out, limit=limit, split=split, workers=asked_workers(workers), progress=progress
+        chosen,
+        input,
+        out,
+        limit=limit,
+        split=split,
+        overwrite=overwrite,
+        workers=asked_workers(workers),
+        progress=progress,
     )
     outcome.save(out)
     sys.stdout.write(f"{outcome.comparison.table(options=False).text()}{EXPLANATION}\n")
@@ -121,11 +140,4 @@ def _number(text: str) -> int:
 
 def main() -> None:
     """Entry point."""
-    run(
-        ablate,
-        stopped=RESUMES,
-        examples=[
-            "ablate devel.xml --arms constrained,unconstrained --out grid",
-            "ablate devel.xml --model tiny --shots 0,5 --examples train.xml --out grid",
-        ],
-    )
+    run(ablate, stopped=RESUMES)

@@ -9,13 +9,14 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from ..errors import InputError
+from ..errors import InputError, ModelError
 from ..evaluation import Reliability
 from ..evaluation.calibration import Confidences, fit_temperature, judge
 from ..formats.ddi import read_ddi
+from ..runs.coverage import record_beside
 from ..runs.record import RunRecord, record_path
 from .evaluate import read_confidences
-from .run import run
+from .run import note, run
 
 
 def calibrate(
@@ -32,6 +33,9 @@ def calibrate(
             "--store", help="Store the temperature in this GGUF file, model folder or adapter folder."
         ),
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Store it with a model that did not make PREDICTED.")
+    ] = False,
 ) -> None:
     """Fit a temperature to the confidences of PREDICTED and print their calibration before and after.
 
@@ -42,6 +46,8 @@ def calibrate(
       bin/calibrate devel.xml devel.out
       bin/calibrate devel.xml devel.out --store model.gguf
     """
+    if store and not force:
+        _require_same_model(store, predicted)
     expected = [(s.id, mention) for document in read_ddi(gold) for s in document for mention in s.mentions]
     if not expected:
         raise InputError(
@@ -72,6 +78,26 @@ def _require_unfiltered(predicted: Path) -> None:
         raise InputError(
             f"{predicted}: mentions were left out or made consistent across sentences; "
             "run llm-NERC again with --no-consistency --min-confidence 0"
+        )
+
+
+def _require_same_model(store: Path, predicted: Path) -> None:
+    """Raise ModelError if the record says that another model made the predictions."""
+    from ..backends.temperature import hashes_of_model
+
+    record = record_beside(predicted)
+    model = record.options.get("model") if record else None
+    about = model if isinstance(model, dict) else {}
+    # A temperature belongs to an adapter and its base together, and is stored with the adapter.
+    expected = about.get("lora_sha256") or about.get("adapter_sha256")
+    if expected is None and "adapter" not in about:
+        expected = about.get("sha256")
+    if expected is None:
+        note(f"{predicted}: no record says which model made it; make sure that it was {store}")
+    elif store.exists() and expected not in hashes_of_model(store):
+        raise ModelError(
+            f"{store}: is not the model that made {predicted} ({about.get('name', 'sha256')}, hash "
+            f"{expected[:12]}); name that one, or pass --force"
         )
 
 

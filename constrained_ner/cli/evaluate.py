@@ -22,12 +22,13 @@ from ..evaluation import (
     score_semeval,
 )
 from ..evaluation.calibration import judge
-from ..evaluation.official import mention_key
-from ..files import require_writable, write_atomically
+from ..evaluation.official import mention_key, unknown_types
+from ..files import require_apart, require_writable, write_atomically
 from ..formats.ddi import read_ddi
 from ..formats.evaluator_lines import read_predictions
 from ..formats.mentions import mentions_path, read_mentions
-from .run import run
+from ..runs.coverage import n_covered, record_beside
+from .run import note, run
 
 Mentions = list[tuple[str, Mention]]
 
@@ -106,16 +107,22 @@ def score(
       bin/evaluate devel.xml devel.out
       bin/evaluate devel.xml devel.out --intervals --against other.out
     """
-    _check_outputs(json_file, plot, drawn=calibration or curve)
-    all_sentences = [sentence for document in read_ddi(gold) for sentence in document]
-    sentences, left_out = all_sentences[:limit], {s.id for s in all_sentences[limit or len(all_sentences) :]}
+    _check_outputs(json_file, plot, (gold, predicted, against), drawn=calibration or curve)
+    all_sentences = _read_gold(gold, predicted)
+    found = read_predictions(predicted)
+    found_against = read_predictions(against) if against else []
+    n_covered = n_covered_by(predicted, found, all_sentences)
+    if against:
+        n_covered = min(n_covered, n_covered_by(against, found_against, all_sentences))
+    sentences = all_sentences[: min(n_covered, limit or n_covered)]
+    left_out = {sentence.id for sentence in all_sentences[len(sentences) :]}
 
     def within(mentions: Mentions) -> Mentions:
         return [mention for mention in mentions if mention[0] not in left_out]
 
     expected = [(sentence.id, mention) for sentence in sentences for mention in sentence.mentions]
-    found = within(read_predictions(predicted))
-    _warn(gold, sentences, predicted, found)
+    found = within(found)
+    _warn(gold, all_sentences, predicted, found)
     evaluation = evaluate(expected, found)
     counts = SentenceCounts.of(sentences, found)
     sections: dict[str, tuple[str, _Section]] = {}  # key in the JSON file -> title, section
@@ -126,7 +133,7 @@ def score(
     if intervals:
         sections["intervals"] = ("F1 with 95 % intervals", bootstrap(counts))
     if against:
-        theirs = SentenceCounts.of(sentences, within(read_predictions(against)))
+        theirs = SentenceCounts.of(sentences, within(found_against))
         title = f"F1 above that of {against}, with 95 % intervals"
         sections["against"] = (title, paired_difference(counts, theirs))
     confident = within(read_confidences(predicted)) if calibration or curve else []
@@ -136,9 +143,6 @@ def score(
         sections["calibration"] = ("", reliability)
     if by_confidence:
         sections["curve"] = ("", by_confidence)
-    sys.stdout.write(evaluation.table())
-    for title, section in sections.values():
-        sys.stdout.write("\n" + (f"{title}\n" if title else "") + section.table())
     if json_file:
         more = {key: section.as_dict() for key, (_, section) in sections.items()}
         write_atomically(json_file, [json.dumps({**evaluation.as_dict(), **more}, indent=2), "\n"])
@@ -146,6 +150,26 @@ def score(
         from ..experiments.report.confidence_figure import save_confidence_figure
 
         save_confidence_figure(plot, reliability, by_confidence)
+    # Last, because what reads it may stop reading.
+    sys.stdout.write(evaluation.table())
+    for title, section in sections.values():
+        sys.stdout.write("\n" + (f"{title}\n" if title else "") + section.table())
+
+
+def n_covered_by(predicted: Path, found: Mentions, sentences: list[Sentence]) -> int:
+    """How many of the sentences an output covers, from the first."""
+    return n_covered(predicted, [sentence_id for sentence_id, _ in found], sentences, note)
+
+
+def _read_gold(gold: Path, predicted: Path) -> list[Sentence]:
+    """The gold sentences, without the damaged files that the run had to skip."""
+    record = record_beside(predicted)
+
+    def skip(path: Path, message: str) -> None:
+        note(f"skipped as in the run: {message}")
+
+    skipped = skip if record and record.skipped_files else None
+    return [s for document in read_ddi(gold, notify=note, on_damaged=skipped) for s in document]
 
 
 def read_confidences(predicted: Path) -> Mentions:
@@ -166,11 +190,17 @@ def read_confidences(predicted: Path) -> Mentions:
     return mentions
 
 
-def _check_outputs(json_file: Path | None, plot: Path | None, *, drawn: bool) -> None:
-    """Check before any work that the output files can be written."""
+def _check_outputs(
+    json_file: Path | None, plot: Path | None, read: tuple[Path, Path, Path | None], *, drawn: bool
+) -> None:
+    """Check before any work that the output files can be written, and replace nothing that is read."""
+    names = {"the gold": read[0], "the output to score": read[1], "the file of --against": read[2]}
     for path in (json_file, plot):
         if path:
             require_writable(path)
+            require_apart([path], {name: file for name, file in names.items() if file})
+    if json_file and plot:
+        require_apart([plot], {"the file of --json": json_file})
     if plot and not drawn:
         raise UserError(f"{plot}: nothing to draw; add --calibration or --curve to --plot")
     if plot:
@@ -183,6 +213,9 @@ def _warn(gold: Path, sentences: list[Sentence], predicted: Path, found: Mention
     """Warn if the two files do not seem to belong together; the table would not show it."""
     if not any(sentence.mentions for sentence in sentences):
         print(f"warning: {gold}: no entities, so every prediction counts as wrong", file=sys.stderr)
+    known_types = [mention.type for sentence in sentences for mention in sentence.mentions]
+    if types := unknown_types(known_types, (mention.type for _, mention in found)):
+        print(f"warning: {predicted}: types that {gold} does not have: {types}", file=sys.stderr)
     known = {sentence.id for sentence in sentences}
     unknown = [sentence_id for sentence_id, _ in found if sentence_id not in known]
     if unknown:

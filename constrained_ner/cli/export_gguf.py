@@ -79,7 +79,7 @@ def export(
                 out,
                 adapter=adapter,
                 type=type or "f16",
-                n_threads=threads,
+                threads=threads,
                 force=force,
                 on_tensor=on_tensor,
             )

@@ -55,6 +55,16 @@ WorkersOption = Annotated[
         rich_help_panel="Run",
     ),
 ]
+SkipBadOption = Annotated[
+    bool,
+    typer.Option("--skip-bad", help="Skip files of a folder that cannot be read.", rich_help_panel="Run"),
+]
+OverwriteOption = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite", help="Run again what has finished, and replace other files.", rich_help_panel="Run"
+    ),
+]
 QuietOption = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print nothing but errors.", rich_help_panel="Run")
 ]

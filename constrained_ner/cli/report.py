@@ -11,7 +11,7 @@ import typer
 
 from ..errors import OutputError
 from ..experiments.scored_run import find_records, score_runs
-from ..files import require_writable, write_atomically
+from ..files import require_apart, require_writable, write_atomically
 from .run import run
 
 
@@ -48,13 +48,18 @@ def report(
     if out.suffix.lower() not in {".html", ".htm"}:
         raise OutputError(f"{out}: not an HTML file name; end --out in .html")
     markdown = out.with_suffix(".md")
+    records = find_records(runs)
     for path in (out, markdown):
         require_writable(path)
+    for read in (*runs, *records):
+        require_apart([out, markdown], {"one of RUNS": read})
+    if gold:
+        require_apart([out, markdown], {"the file of --gold": gold})
     if track is Track.mlflow:
         from ..experiments.report.tracking import require_mlflow
 
         require_mlflow()
-    scored = score_runs(find_records(runs), gold)
+    scored = score_runs(records, gold)
     from ..experiments.report import ReportPage  # needs matplotlib and Jinja, which are an extra
 
     page = ReportPage.of(scored)

@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
+import io
+import os
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable
 from importlib import metadata
-from typing import Annotated, Any, get_type_hints
+from pathlib import Path
+from typing import Annotated, Any, TextIO, get_type_hints
 
 import typer
 
 from ..errors import UserError
 
-RESUMES = "stopped; the same command resumes here"
+_PACKAGE = Path(__file__).parents[1]
+
+RESUMES = "stopped; run the same command to resume"
 RESUMES_IF_ASKED = "stopped; the same command with --resume continues from the last checkpoint"
 
 
-def run(command: Callable[..., None], *, stopped: str = "stopped", examples: Sequence[str] = ()) -> None:
+def run(command: Callable[..., None], *, stopped: str = "stopped") -> None:
     """Run a function as a command line; its parameters are the options.
 
-    stopped: what Ctrl-C prints. examples: command lines for the end of the help text.
+    stopped: what Ctrl-C prints.
     """
 
     @functools.wraps(command)
     def guarded(version: bool = False, **arguments: Any) -> None:
         try:
             command(**arguments)
+            sys.stdout.flush()
+        except BrokenPipeError:  # `... | head -1` has read enough
+            _discard_the_rest()
+            raise typer.Exit(141) from None
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             raise typer.Exit(2) from None
@@ -44,9 +55,44 @@ def run(command: Callable[..., None], *, stopped: str = "stopped", examples: Seq
     )
     guarded.__annotations__ = {p.name: p.annotation for p in parameters}
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
-    epilog = "Examples:\n\n" + "\n\n".join(examples) if examples else None
-    app.command(epilog=epilog)(guarded)
-    app()
+    app.command()(guarded)
+    _replace_what_the_output_lacks()
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        app()
+
+
+def note(message: str) -> None:
+    """Print what was decided on the user's behalf."""
+    print(f"note: {message}", file=sys.stderr)
+
+
+def _replace_what_the_output_lacks() -> None:
+    """Print a stand-in for a character that the terminal's or pipe's code page does not have."""
+    for stream, how in ((sys.stdout, "replace"), (sys.stderr, "backslashreplace")):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=how)
+
+
+def _discard_the_rest() -> None:
+    """Let Python flush what nobody reads, at its end, without a word."""
+    with contextlib.suppress(OSError, ValueError):  # no real file, in a test or a notebook
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print what the package has to say as a note, and warnings of others as Python does."""
+    if category is UserWarning and Path(filename).is_relative_to(_PACKAGE):
+        note(str(message))
+    else:
+        sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
 
 
 def _print_version(wanted: bool) -> None:

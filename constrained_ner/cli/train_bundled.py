@@ -112,7 +112,7 @@ def train_bundled(
         resume=resume,
         device=device,
         compiled=compiled,
-        n_threads=threads,
+        threads=threads,
         seed=seed,
     )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from ..vocabulary import unwritable
 from .automaton import Constraint, TagMachine
 from .edges import CLOSE, OPEN
 from .tag_tokens import TagTokens
@@ -140,5 +141,5 @@ class CopyTokens:
     def _longest(self, data: bytes, position: int) -> TokenTo:
         match = self._vocabulary.trie.longest_match(data, position)
         if match is None:
-            raise ValueError(f"byte {data[position]:#04x} is in no token of the vocabulary")
+            raise unwritable(data, position)
         return match

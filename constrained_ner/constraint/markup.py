@@ -48,12 +48,14 @@ class Markup:
     def __init__(self, schema: Schema) -> None:
         self.schema = schema
         self.types = schema.type_names
+        self._tags = {t.name: t.tag for t in schema.types}
+        self._types_by_tag = {t.tag: t.name for t in schema.types}
 
     def open_tag(self, entity_type: str) -> str:
-        return f"<{entity_type}>"
+        return f"<{self._tags[entity_type]}>"
 
     def close_tag(self, entity_type: str) -> str:
-        return f"</{entity_type}>"
+        return f"</{self._tags[entity_type]}>"
 
     def write(self, text: str, mentions: Iterable[Mention]) -> str:
         """The text with tags around the mentions, which must be sorted, contiguous and disjoint.
@@ -115,11 +117,11 @@ class Markup:
         unknown_tags: list[str] = []
         opened: tuple[str, int] | None = None
         for piece in re.split(r"(</?[A-Za-z][A-Za-z0-9_-]*>)", answer):
-            name = piece.strip("</>")
+            name = self._types_by_tag.get(piece.strip("</>"))
             if not re.fullmatch(r"</?[A-Za-z][A-Za-z0-9_-]*>", piece):
                 plain.append(piece)
                 length += len(piece)
-            elif name not in self.types:
+            elif name is None:
                 # It may be text: keep it, and let the alignment decide.
                 problems.append(f"unknown tag {piece}")
                 unknown_tags.append(piece)

@@ -44,7 +44,8 @@ class TagTokens:
             self._add(machine.inside[entity_type], self._spelling(machine.markup.close_tag(entity_type)))
         self._add_from_within()
         self.after[_START] = self.after[_OUTSIDE]
-        self.first_token = lru_cache(maxsize=65536)(self._first_token)
+        encode = vocabulary.encode  # a cache over a method of ours would keep us alive after the last use
+        self.first_token = lru_cache(maxsize=65536)(lambda text: encode(text)[0])
 
     def _spelling(self, tag: str) -> list[int]:
         control = self.vocabulary.control_by_bytes.get(tag.encode())
@@ -91,6 +92,3 @@ class TagTokens:
         for byte in tag_bytes:
             context = self.machine.tags[context][byte][0]
         return context
-
-    def _first_token(self, text: str) -> int:
-        return self.vocabulary.encode(text)[0]

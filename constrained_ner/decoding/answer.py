@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..backends.protocol import Scores
+from ..backends.protocol import Scores, Step
 from ..constraint.automaton import State
 from ..errors import ContextOverflowError
 from .confidence import log_probability
@@ -21,12 +21,18 @@ from .legal_mass import legal_mass
 class Extend:
     """Keep the first `keep` tokens of this sequence, append `token_ids`, and score after them.
 
-    watch: for each appended token, the ids to score after it, or None (see `backends.protocol.Step`).
+    watch: for each appended token, the ids to score after it, or None. summary: score the whole vocabulary,
+    too. (See `backends.protocol.Step`.)
     """
 
     keep: int
     token_ids: Sequence[int]
     watch: Sequence[Sequence[int] | None]
+    summary: bool = True
+
+    def step(self, slot: int) -> Step:
+        """This sequence's share of the next forward pass."""
+        return Step(slot, self.keep, self.token_ids, self.watch, self.summary)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +42,13 @@ class Choice:
     margins: the logits of the other legal tokens minus that of this one (see `confidence`).
     legal_mass: the share of the model's probability that is on legal tokens (see `legal_mass`).
     wanted: the token that the model would have written without the constraint.
+    Both are None unless the decoder asks for the summary.
     """
 
     token_id: int
     margins: tuple[float, ...]
-    legal_mass: float
-    wanted: int
+    legal_mass: float | None = None
+    wanted: int | None = None
 
     @property
     def log_probability(self) -> float:

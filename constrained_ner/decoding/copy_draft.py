@@ -8,11 +8,14 @@ the sentence is drafted again. The answer equals that of `stepwise`.
 A plain copy as the draft costs two passes for each mention, plus one: one pass finds where it opens, one
 where it closes. So the draft also guesses tags: at expected mentions, and at the end of the word where an
 unexpected mention has opened. A right guess saves a pass, a wrong one costs one. Guesses are made only while
-the passes saved so far (and one in advance) pay for them, so no sentence takes more than 2 x mentions + 2
-passes. (If a tag is several tokens that differ by type, each further choice among types may add one.)
+the passes saved so far (and one in advance) pay for them. So at most 2 x mentions + 1 drafts are rejected:
+no sentence takes more than 2 x mentions + 2 passes. (If a tag is several tokens that differ by type, each
+further choice among types may add one.)
 
-After each tag the whole rest is proposed again. Legal sets are computed only once, but the work still grows
-with length x mentions; the caller bounds it by cutting long texts to what fits the context.
+After each tag the whole rest is proposed again, so the work grows with length x mentions. Where tokens cost
+much, a draft ends at a horizon of h tokens. A draft that is accepted whole is then h tokens of the answer, so
+one of n tokens, with the stop token, takes at most 2 x mentions + 1 + ceil(n / h) passes. Each evaluates at
+most h tokens, besides those that the last one decided: the work is linear in the length.
 
 This is speculative decoding (Leviathan et al. 2023) with greedy verification and a draft that costs nothing.
 """
@@ -37,14 +40,19 @@ def copy_draft(
     room: int,
     expected: Sequence[Mention] = (),
     bias: TypeBias | None = None,
+    *,
+    horizon: int | None = None,
+    summary: bool = True,
 ) -> Decoder:
     """Decode one sentence, verifying drafts.
 
     room: the most tokens that prompt and answer may have together; ContextOverflowError beyond it.
     expected: disjoint mentions that the answer is likely to have. They never change it; right ones save
         passes.
+    horizon: the most tokens of a draft; None for the whole rest. It never changes the answer either.
+    summary: find each choice's `legal_mass` and `wanted`, too.
     """
-    drafter = Drafter(legal_tokens, expected)
+    drafter = Drafter(legal_tokens, expected, horizon)
     state = legal_tokens.start
     pending = list(prompt_ids)  # accepted, not yet in the cache
     n_cached = n_passes = n_tokens = 0
@@ -61,7 +69,7 @@ def copy_draft(
             verified = draft[:n_verified]
             fed = (*pending, *(proposal.token_id for proposal in verified[:-1]))
             watch = [None] * (len(pending) - 1) + [tuple(p.legal) if p.decided else None for p in verified]
-            scores = (yield Extend(n_cached, fed, watch))[len(pending) - 1 :]
+            scores = (yield Extend(n_cached, fed, watch, summary))[len(pending) - 1 :]
             n_passes += 1
             n_tokens += len(fed)
         outcome = _verify(draft, scores, state, bias)

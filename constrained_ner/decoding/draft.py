@@ -3,7 +3,8 @@
 A plain draft copies on. A guessing one also marks names: those that it was told to expect. If another mention
 is open, it closes that one at the end of the word.
 
-A draft runs to the end of the answer. A cap on its length would belong in `Drafter.draft`.
+A draft runs to the end of the answer, or to a horizon. What follows its first wrong token is computed in
+vain, so a short draft is cheaper where tokens cost much (see `LogitsBackend.draft_horizon`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from ..constraint.automaton import State
 from ..constraint.edges import CLOSE
@@ -40,10 +42,14 @@ class Drafter:
     """Proposes the rest of the answer for one sentence.
 
     expected: disjoint mentions that the answer is likely to have.
+    horizon: the most tokens of one draft; None for the whole rest.
     """
 
-    def __init__(self, legal_tokens: LegalTokens, expected: Sequence[Mention] = ()) -> None:
+    def __init__(
+        self, legal_tokens: LegalTokens, expected: Sequence[Mention] = (), horizon: int | None = None
+    ) -> None:
         self.legal_tokens = legal_tokens
+        self._horizon = horizon
         self._constraint = legal_tokens.constraint
         self._machine = self._constraint.machine
         ordered = sorted(expected, key=lambda m: m.start)
@@ -54,20 +60,20 @@ class Drafter:
         self._proposals: dict[tuple[State, bool], Proposal] = {}  # reused, as each tag starts a new draft
 
     def draft(self, state: State, *, guess: bool, n_before: int, room: int) -> list[Proposal]:
-        """The proposals from the state to the stop token.
+        """The proposals from the state to the stop token, or to the horizon.
 
         n_before: how many tokens of prompt and answer precede the draft. Raises ContextOverflowError as soon
         as the model would need more than `room` tokens for the next decision.
         """
         found: list[Proposal] = []
-        for proposal in self.proposals(state, guess=guess):
+        for proposal in islice(self.proposals(state, guess=guess), self._horizon):
             if proposal.decided:
                 check_room(n_before + len(found), room)
             found.append(proposal)
         return found
 
     def proposals(self, state: State, *, guess: bool) -> Iterator[Proposal]:
-        """The same one by one, without a limit."""
+        """The same one by one, without room or horizon."""
         while state != END:
             proposal = self._proposals.get((state, guess))
             if proposal is None:

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Generator, Sequence
 from typing import Any, Generic, TypeVar
 
-from ..backends.protocol import LogitsBackend, Scores, Step
+from ..backends.protocol import LogitsBackend, Scores
 from ..errors import ModelError
 from .answer import Extend
 
@@ -60,7 +60,9 @@ class Ticket(Generic[Result]):
             self.fail(error)
 
     def fail(self, error: BaseException) -> None:
-        """End the routine with an error, which `result` raises."""
+        """End the routine with an error, which `result` raises, unless it is done already."""
+        if self.done:
+            return
         self.routine.close()
         self._error = error
         self.done = True
@@ -80,6 +82,7 @@ class Scheduler:
         self._waiting: deque[Ticket[Any]] = deque()
         self._running: dict[int, Ticket[Any]] = {}  # slot -> what runs there
         self._prefix_ids: tuple[int, ...] | None = None
+        self._is_closed = False
 
     def prefill(self, prefix_ids: Sequence[int]) -> None:
         """Compute a shared prefix now, unless others are running: then its first routine will wait for it."""
@@ -94,6 +97,8 @@ class Scheduler:
         self.require_own_process()
         ticket = Ticket(self, routine, tuple(prefix_ids))
         with self._lock:
+            if self._is_closed:
+                raise ModelError("the model is closed")
             self._waiting.append(ticket)
         return ticket
 
@@ -104,6 +109,16 @@ class Scheduler:
             with self._lock:
                 if not ticket.done:
                     self._pass()
+
+    def close(self) -> None:
+        """Close the back end after the pass that is running. What is not done ends with a ModelError."""
+        with self._lock:
+            self._is_closed = True
+            for ticket in (*self._running.values(), *self._waiting):
+                ticket.fail(ModelError("the model is closed"))
+            self._running.clear()
+            self._waiting.clear()
+            self._backend.close()
 
     def require_own_process(self) -> None:
         """Raise ModelError in a forked process: a model's threads do not survive the fork."""
@@ -116,41 +131,52 @@ class Scheduler:
     # ---- under the lock
 
     def _pass(self) -> None:
-        """One forward pass over all slots, after the free ones have been given to those that wait."""
+        """One forward pass over all slots, after the free ones have been given to those that wait.
+
+        An error of the model ends the routines that took part: each ticket raises it for its own caller.
+        """
         try:
             self._drop_cancelled()
             self._fill_slots()
             steps = [
-                Step(slot, ticket.request.keep, ticket.request.token_ids, ticket.request.watch)
+                ticket.request.step(slot)
                 for slot, ticket in self._running.items()
                 if ticket.request is not None
             ]
             for step, scores in zip(steps, self._backend.forward(steps) if steps else (), strict=True):
                 self._running[step.sequence].resume(scores)
             self._free_slots()
-        except BaseException as error:  # an interrupt, too: what the slots hold is no longer known
-            known = error if isinstance(error, Exception) else ModelError("the forward pass was interrupted")
-            for ticket in self._running.values():
-                ticket.fail(known)
-            self._running.clear()
+        except Exception as error:
+            self._fail_running(error)
+        except BaseException:  # what the slots hold is no longer known
+            self._fail_running(ModelError("the forward pass was interrupted"))
             raise
+
+    def _fail_running(self, error: Exception) -> None:
+        for ticket in self._running.values():
+            ticket.fail(error)
+        self._running.clear()
 
     def _fill_slots(self) -> None:
         for slot in range(self._backend.max_sequences):
             while slot not in self._running and self._waiting:
-                prefix_ids = self._waiting[0].prefix_ids
-                if self._running and not self._has_prefix(prefix_ids):
+                ticket = self._waiting[0]
+                if self._running and not self._has_prefix(ticket.prefix_ids):
                     return
-                self._use_prefix(prefix_ids)
-                ticket = self._running[slot] = self._waiting[0]
-                self._waiting.popleft()  # after it runs: an interrupt must not lose it
-                ticket.resume(None)
+                self._running[slot] = ticket
+                self._waiting.popleft()  # after it has a slot: an interrupt must not lose it
+                try:
+                    self._use_prefix(ticket.prefix_ids)
+                except Exception as error:
+                    ticket.fail(error)
+                else:
+                    ticket.resume(None)
                 self._free_slots()
 
     def _drop_cancelled(self) -> None:
         for ticket in (*self._running.values(), *self._waiting):
             if ticket.cancelled:
-                ticket.fail(CancelledError())
+                ticket.fail(RoutineCancelledError())
         self._waiting = deque(ticket for ticket in self._waiting if not ticket.done)
         self._free_slots()
 
@@ -168,8 +194,8 @@ class Scheduler:
         return prefix_ids is self._prefix_ids or prefix_ids == self._prefix_ids
 
 
-class CancelledError(Exception):
-    """The caller gave this routine up."""
+class RoutineCancelledError(Exception):
+    """The caller cancelled this routine."""
 
 
 _schedulers: weakref.WeakValueDictionary[int, Scheduler] = weakref.WeakValueDictionary()

@@ -19,11 +19,15 @@ def stepwise(
     room: int,
     expected: Sequence[Mention] = (),
     bias: TypeBias | None = None,
+    *,
+    horizon: int | None = None,
+    summary: bool = True,
 ) -> Decoder:
     """Decode one sentence token by token.
 
     room: the most tokens that prompt and answer may have together; ContextOverflowError beyond it.
-    expected: ignored, as nothing is drafted; all decoders have the same signature.
+    expected, horizon: ignored, as nothing is drafted; all decoders have the same signature.
+    summary: find each choice's `legal_mass` and `wanted`, too.
     """
     state = legal_tokens.start
     pending = list(prompt_ids)
@@ -35,7 +39,7 @@ def stepwise(
         check_room(n_cached + len(pending), room)
         watch: list[Sequence[int] | None] = [None] * len(pending)
         watch[-1] = tuple(legal)
-        scores = yield Extend(n_cached, tuple(pending), watch)
+        scores = yield Extend(n_cached, tuple(pending), watch, summary)
         n_passes += 1
         n_cached += len(pending)
         added = None if bias is None else bias.of(state, legal)

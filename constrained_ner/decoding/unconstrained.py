@@ -26,12 +26,16 @@ def unconstrained(
     room: int,
     expected: Sequence[Mention] = (),
     bias: TypeBias | None = None,
+    *,
+    horizon: int | None = None,
+    summary: bool = True,
 ) -> Decoder:
     """Decode freely, until a stop token, twice the length of a plain copy, or the end of the room.
 
     room: the most tokens that prompt and answer may have together; ContextOverflowError if a draft of the
         whole answer does not fit.
     bias: ignored; a free answer has no legal tokens to choose from.
+    horizon: the most tokens of a draft; None for the whole rest. summary: ignored; it is the answer.
     """
     drafter = Drafter(legal_tokens, expected)
     vocabulary = legal_tokens.vocabulary
@@ -42,24 +46,26 @@ def unconstrained(
     limit = 2 * _n_drafted(drafter, state, len(prompt_ids), room) + 64
     while len(token_ids) < limit:
         proposals = drafter.proposals(state, guess=True) if state != DEAD else iter(())
-        draft = [proposal.token_id for proposal in islice(proposals, limit - len(token_ids))]
+        n_most = limit - len(token_ids) if horizon is None else min(horizon, limit - len(token_ids))
+        draft = [proposal.token_id for proposal in islice(proposals, n_most)]
         fed = (*pending, *draft[:-1])
         if n_cached + len(fed) > room:
             break
         watch = [None] * (len(pending) - 1) + [_NOTHING] * (len(fed) - len(pending) + 1)
-        scores = (yield Extend(n_cached, fed, watch))[len(pending) - 1 :]
+        scores = (yield Extend(n_cached, fed, watch, summary=True))[len(pending) - 1 :]
         n_passes += 1
         n_tokens += len(fed)
         n_accepted = 0
         for position, score in enumerate(scores):
-            assert score is not None, "every drafted position is watched"
-            if score.best in vocabulary.stop_ids:
+            best = None if score is None else score.best
+            assert best is not None, "every drafted position asks for the best token"
+            if best in vocabulary.stop_ids:
                 return Answer(tuple(token_ids), (None,) * len(token_ids), True, n_passes, n_tokens)
-            token_ids.append(score.best)
+            token_ids.append(best)
             if state != DEAD:
-                state = legal_tokens.constraint.advance(state, vocabulary.token_bytes[score.best])
+                state = legal_tokens.constraint.advance(state, vocabulary.token_bytes[best])
             n_accepted = position
-            if position >= len(draft) or score.best != draft[position]:
+            if position >= len(draft) or best != draft[position]:
                 break
         n_cached += len(pending) + n_accepted
         pending = token_ids[-1:]

@@ -15,6 +15,7 @@ The rules of the official evaluator, which the figures published for this task f
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Set
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -134,6 +135,22 @@ def evaluate(gold: Iterable[tuple[str, Mention]], predicted: Iterable[tuple[str,
         micro=_count(gold_keys, predicted_keys),
         no_class=_count({place for place, _ in gold_keys}, {place for place, _ in predicted_keys}),
     )
+
+
+def unknown_types(gold: Iterable[str], predicted: Iterable[str]) -> str | None:
+    """The types of predictions that gold does not have, in words; None if there are none.
+
+    Example: unknown_types(["drug"], ["Drug", "dose", "dose"]) -> "dose (2), Drug (1, in gold: drug)"
+    """
+    known = set(gold)
+    unknown = Counter(name for name in predicted if name not in known)
+    similar = {name.casefold(): name for name in sorted(known)}
+
+    def named(name: str, n: int) -> str:
+        other = similar.get(name.casefold())
+        return f"{name} ({n}, in gold: {other})" if other else f"{name} ({n})"
+
+    return ", ".join(named(name, n) for name, n in unknown.most_common()) if known and unknown else None
 
 
 Place = tuple[str, Hashable, str]

@@ -103,7 +103,7 @@ def _names(variants: Sequence[dict[str, Any]]) -> list[str]:
 
 def _name_parts(variant: dict[str, Any], variants: Sequence[dict[str, Any]]) -> Iterator[str]:
     def varies(name: str) -> bool:
-        return len({v.get(name) for v in variants} - {None}) > 1
+        return len({repr(v[name]) for v in variants if v.get(name) is not None}) > 1
 
     if varies("model"):
         yield _stem(variant["model"], "bundled")
@@ -116,7 +116,7 @@ def _name_parts(variant: dict[str, Any], variants: Sequence[dict[str, Any]]) -> 
         yield _stem(variant["prompt"], "plain")
     if varies("shots"):
         yield f"{variant['shots']}-shots"
-    for name in variant.keys() - _NAMED:
+    for name in sorted(variant.keys() - _NAMED):
         if varies(name):
             yield "" if variant[name] is None else f"{name}-{variant[name]}"
     if varies("select"):
@@ -174,25 +174,30 @@ def run_grid(
     *,
     limit: int | None = None,
     split: Split | None = None,
+    overwrite: bool = False,
     open_annotator: Open = load,
     workers: int | Literal["auto"] = 1,
     progress: ProgressDisplay | None = None,
 ) -> Outcome:
     """Run what is not finished yet, and return where everything is.
 
-    split: which split the input is, if it is not a known one. open_annotator: makes an arm's annotator, over
-    the back end that another arm of the same model has opened, if any. workers: processes that annotate;
-    they import `open_annotator`, so it must be a function of a module then.
+    split: which split the input is, if it is not a known one. overwrite: replace results of other settings;
+    finished arms are kept all the same. open_annotator: makes an arm's annotator, over the back end that
+    another arm of the same model has opened, if any. workers: processes that annotate; they import
+    `open_annotator`, so it must be a function of a module then.
     Raises UserError if no arm could run: input without gold, a folder that cannot be written.
     """
     progress = progress or ProgressDisplay(quiet=True)
-    if not any(sentence.mentions for document in read_ddi(input) for sentence in document):
+    if not any(
+        sentence.mentions for document in read_ddi(input, notify=progress.note) for sentence in document
+    ):
         raise InputError(f"{input}: has no entities to compare the answers with")
     _make_folder(folder)
     arms = list(arms)
     records: dict[Arm, Path] = {}
     failed: dict[Arm, str] = {}
-    for model, of_model in groupby(arms, key=lambda arm: arm.settings.model):
+    by_model = groupby(arms, key=lambda arm: (arm.settings.model, arm.settings.model_options()))
+    for (model, _), of_model in by_model:
         with contextlib.ExitStack() as stack:
             pool = stack.enter_context(worker_processes(workers, model, open_annotator))
             shared = _SharedBackend(open_annotator, stack)
@@ -207,6 +212,7 @@ def run_grid(
                         limit=limit,
                         split=split,
                         keep_finished=True,
+                        overwrite=overwrite,
                         open_annotator=shared.open,
                         workers=pool,
                         progress=progress,

@@ -10,6 +10,7 @@ annotated, unless another one is given.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,6 +28,8 @@ from ..evaluation import (
     evaluate,
     paired_difference,
 )
+from ..evaluation.official import unknown_types
+from ..files import shown_path
 from ..formats.ddi import read_ddi
 from ..formats.evaluator_lines import read_predictions
 from ..runs.record import RunRecord, record_path
@@ -147,7 +150,7 @@ def _score(
     record = RunRecord.load(path)
     gold = gold or _beside(path, record.input, "its input", "pass the gold file with --gold")
     if gold not in gold_read:
-        gold_read[gold] = _read_gold(gold)
+        gold_read[gold] = _read_gold(gold, record)
     sentences = gold_read[gold][: record.options.get("limit")]
     if len(sentences) != record.n_sentences:
         raise InputError(
@@ -158,11 +161,23 @@ def _score(
     for sentence_id, _ in predicted:
         if sentence_id not in known:
             raise InputError(f"{path}: sentence {sentence_id!r:.80} of the run is not in {gold}")
+    known_types = {mention.type for sentence in gold_read[gold] for mention in sentence.mentions}
+    unknown = {mention.type for _, mention in predicted} - known_types
+    # That gold lacks one of the types is ordinary; that it writes it otherwise is a mistake.
+    if {name.casefold() for name in unknown} & {name.casefold() for name in known_types}:
+        named = unknown_types(known_types, (mention.type for _, mention in predicted))
+        warnings.warn(f"{path}: types that {gold} does not have: {named}", stacklevel=2)
     return ScoredRun(name, path, record, sentences, predicted)
 
 
-def _read_gold(path: Path) -> tuple[Sentence, ...]:
-    sentences = tuple(sentence for document in read_ddi(path) for sentence in document)
+def _read_gold(path: Path, record: RunRecord) -> tuple[Sentence, ...]:
+    """The gold sentences, without the damaged files that the run had to skip."""
+
+    def skip(file: Path, message: str) -> None:
+        warnings.warn(f"skipped as in the run: {message}", stacklevel=2)
+
+    documents = read_ddi(path, on_damaged=skip if record.skipped_files else None)
+    sentences = tuple(sentence for document in documents for sentence in document)
     if not any(sentence.mentions for sentence in sentences):
         raise InputError(f"{path}: no entities to compare with; pass a gold file with --gold")
     return sentences
@@ -178,7 +193,7 @@ def _output_of(path: Path, record: RunRecord) -> Path:
 
 def _beside(path: Path, name: str, what: str, advice: str) -> Path:
     """A file that a record names: at the path in the record, or beside the record if both were moved."""
-    for candidate in (Path(name), path.parent / Path(name).name):
+    for candidate in (shown_path(name), shown_path(str(path.parent / Path(name).name))):
         if candidate.exists():
             return candidate
     raise InputError(f"{path}: {what} {name} does not exist; {advice}")

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..backends.transformers.messages import explained, quiet
-from ..backends.transformers.model import check_architecture, check_folder, hash_of_folder
+from ..backends.transformers.model import check_architecture, check_folder
 from ..errors import MissingExtraError, ModelError
+from ..files import hash_of_folder
 
 try:
     import torch

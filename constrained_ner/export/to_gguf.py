@@ -53,7 +53,7 @@ def export_model(
     *,
     adapter: str | None = None,
     type: ModelType = "f16",
-    n_threads: int | None = None,
+    threads: int | None = None,
     force: bool = False,
     on_tensor: OnTensor = _ignore,
 ) -> Exported:
@@ -89,7 +89,7 @@ def export_model(
         n_bytes += int(_SMALL_SHARE * n_bytes)
     with written_whole(out, n_bytes) as partial:
         if type == "q4_k_m":
-            _write_small(writer, tensors, partial, type, n_threads, on_tensor)
+            _write_small(writer, tensors, partial, type, threads, on_tensor)
         else:
             write_tensors(writer, tensors, partial, precision, on_tensor)
         check_model(
@@ -235,14 +235,14 @@ def _write_small(
     tensors: Sequence[Tensor],
     path: Path,
     type: SmallType,
-    n_threads: int | None,
+    threads: int | None,
     on_tensor: OnTensor,
 ) -> None:
     """Quantise by way of a float16 file beside it, whose rounding is negligible next to that of four bits."""
     wide = path.with_name(path.name + ".f16")
     try:
         write_tensors(writer, tensors, wide, "f16", on_tensor)
-        quantise(wide, path, type, n_threads=n_threads)
+        quantise(wide, path, type, threads=threads)
     finally:
         wide.unlink(missing_ok=True)
 

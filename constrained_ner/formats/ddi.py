@@ -7,40 +7,82 @@ A file contains `<sentence id text>` elements, usually inside `<document id>`, e
     </sentence>
 
 `charOffset` counts code points and includes the last one; a discontinuous name has several pieces,
-`0-5;10-13`. They become half-open here. Source of the format: Herrero-Zazo et al. 2013.
+`0-5;10-13`. They become half-open here; older editions, whose ends are exclusive, are known by their names
+(`offset_ends`). Ids that are unique in their file alone are qualified (`unique_ids`).
+Source of the format: Herrero-Zazo et al. 2013.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from xml.etree.ElementTree import Element, ParseError
+from xml.etree.ElementTree import Element
 
-from defusedxml.common import DefusedXmlException
-from defusedxml.ElementTree import parse as parse_xml
+from ..data import Document, Mention, Sentence, covered_text, single_line
+from ..errors import DamagedFilesError, InputError
+from ..files import shown
+from .offset_ends import OffsetEnds, RawDocument, RawEntity, RawFile, RawSentence
+from .unique_ids import with_unique_ids
+from .xml_files import read_xml
 
-from ..data import Document, Mention, Sentence, covered_text
-from ..errors import InputError
-from ..files import reason
-from .evaluator_lines import parse_offsets
+_UNUSABLE = re.compile(r"[|\r\n]")
+"""What evaluator lines do not allow in an id or a type."""
+
+Notify = Callable[[str], None]
+OnDamaged = Callable[[Path, str], None]
 
 
-def read_ddi(path: str | Path) -> list[Document]:
+def read_ddi(
+    path: str | Path, *, notify: Notify = warnings.warn, on_damaged: OnDamaged | None = None
+) -> list[Document]:
     """The documents of one XML file, or of every `*.xml` below a folder, sorted by path.
+
+    notify: told once of what had to be decided: ends, ids, entities that cannot be read and are left out.
+    on_damaged: told of each file of a folder that cannot be read and why; the others are read. Without it,
+        DamagedFilesError names them all.
 
     Texts are verbatim, and so are the names and types of the entities, even if a name differs from the text
     at its offsets. Sentences outside any document form one that is named after the file. Raises InputError
-    naming file, sentence and value. XML entity definitions and external entities are refused, so that a file
-    can neither read other files nor blow up in memory.
+    naming file, sentence and value.
     """
     path = Path(path)
-    seen: dict[str, Path] = {}  # sentence id -> its file
-    documents = [document for file in _xml_files(path) for document in _read_file(file, seen)]
-    if not documents:
+    files = with_unique_ids(_read_files(path, on_damaged), path, notify)
+    if not any(file.documents for file in files):
         raise InputError(f"{path}: no <sentence> elements")
+    ends = OffsetEnds(files)
+    misfits: list[str] = []
+    documents = [_document(document, file, ends, misfits) for file in files for document in file.documents]
+    for note in ends.notes():
+        notify(f"{path}: {note}")
+    if misfits:
+        few = "; ".join(misfits[:3]) + ("; ..." if len(misfits) > 3 else "")
+        n_entities = sum(1 for file in files for _ in file.entities())
+        notify(f"{path}: {len(misfits)} of {n_entities} entities cannot be read and are left out: {few}")
     return documents
+
+
+def _read_files(path: Path, on_damaged: OnDamaged | None) -> list[RawFile]:
+    """The files that can be read. Raises InputError if there is none, or for the others if nobody is told."""
+    paths = _xml_files(path)
+    files: list[RawFile] = []
+    damaged: dict[Path, str] = {}
+    for file in paths:
+        try:
+            files.append(RawFile(file, list(_documents(file))))
+        except InputError as error:
+            damaged[file] = str(error)
+    if damaged and (not files or on_damaged is None):
+        messages = "\n  ".join(damaged.values())
+        if len(paths) == 1:
+            raise InputError(messages)
+        raise DamagedFilesError(f"{path}: {len(damaged)} of {len(paths)} files cannot be read:\n  {messages}")
+    if on_damaged is not None:
+        for file, message in damaged.items():
+            on_damaged(file, message)
+    return files
 
 
 def _xml_files(path: Path) -> list[Path]:
@@ -58,38 +100,20 @@ def _xml_files(path: Path) -> list[Path]:
     return sorted(files)
 
 
-def _read_file(path: Path, seen: dict[str, Path]) -> list[Document]:
-    """The documents of one file; adds its sentence ids to `seen`."""
-    documents: list[tuple[str, list[Sentence]]] = []
+def _documents(path: Path) -> Iterator[RawDocument]:
+    """The documents of one file, as they stand there."""
+    current: RawDocument | None = None
     last_holder: Element | None = None
-    for number, (holder, element) in enumerate(_sentence_elements(_parse_file(path)), start=1):
-        sentence = _read_sentence(element, path, number)
-        if sentence.id in seen:
-            elsewhere = "" if seen[sentence.id] == path else f", first used in {seen[sentence.id]}"
-            raise InputError(f"{path}: duplicate sentence id {sentence.id!r}{elsewhere}")
-        seen[sentence.id] = path
-        if not documents or holder is not last_holder:
-            documents.append(((holder.get("id") if holder is not None else None) or path.stem, []))
+    for number, (holder, element) in enumerate(_sentence_elements(read_xml(path)), start=1):
+        if current is None or holder is not last_holder:
+            if current is not None:
+                yield current
+            document_id = None if holder is None else holder.get("id")
+            current = RawDocument(document_id or shown(path.stem), [])
             last_holder = holder
-        documents[-1][1].append(sentence)
-    return [Document(document_id, tuple(sentences)) for document_id, sentences in documents]
-
-
-def _parse_file(path: Path) -> Element:
-    try:
-        root = parse_xml(path).getroot()
-    except DefusedXmlException as error:
-        name = getattr(error, "name", None) or getattr(error, "sysid", None)
-        raise InputError(
-            f"{path}: XML entities and external references are refused (found {name!r:.80})"
-        ) from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {reason(error)}") from None
-    except (ParseError, ValueError, LookupError) as error:  # the last two: unknown encodings
-        raise InputError(f"{path}: not XML: {error}") from None
-    if root is None:
-        raise InputError(f"{path}: not XML: no element")
-    return root
+        current.sentences.append(_read_sentence(element, path, number))
+    if current is not None:
+        yield current
 
 
 def _sentence_elements(root: Element) -> Iterator[tuple[Element | None, Element]]:
@@ -107,37 +131,46 @@ def _sentence_elements(root: Element) -> Iterator[tuple[Element | None, Element]
         stack.extend((inside, child) for child in reversed(element))
 
 
-def _read_sentence(element: Element, path: Path, number: int) -> Sentence:
+def _read_sentence(element: Element, path: Path, number: int) -> RawSentence:
     sentence_id, text = element.get("id"), element.get("text")
     if not sentence_id:
         raise InputError(f"{path}: sentence number {number} has no id (its text: {text!r:.60})")
-    if re.search(r"[|\r\n]", sentence_id):
+    if _UNUSABLE.search(sentence_id):
         raise InputError(
             f"{path}: sentence id {sentence_id!r:.80} contains a vertical bar or a line break, "
             "which evaluator lines do not allow"
         )
     if text is None:
         raise InputError(f"{path}: sentence {sentence_id}: no text attribute")
-    mentions = [
-        _read_entity(
-            entity, text, f"{path}: sentence {sentence_id}: entity {entity.get('id', f'number {n}')}"
-        )
-        for n, entity in enumerate(element.iter("entity"), start=1)
+    entities = [
+        RawEntity(e.get("id", f"number {n}"), e.get("charOffset"), e.get("type"), e.get("text"))
+        for n, e in enumerate(element.iter("entity"), start=1)
     ]
-    return Sentence(sentence_id, text).with_mentions(mentions)
+    return RawSentence(sentence_id, text, entities)
 
 
-def _read_entity(element: Element, text: str, place: str) -> Mention:
-    offsets, type_name = element.get("charOffset"), element.get("type")
-    if offsets is None:
-        raise InputError(f"{place}: no charOffset attribute")
-    if not type_name or re.search(r"[|\r\n]", type_name):
-        raise InputError(f"{place}: missing or unusable type (found {type_name!r:.60})")
-    try:
-        spans = parse_offsets(offsets)
-    except ValueError as error:
-        raise InputError(f"{place}: {error}") from None
+def _document(raw: RawDocument, file: RawFile, ends: OffsetEnds, misfits: list[str]) -> Document:
+    """The document with those of its entities that can be read; the others are added to `misfits`."""
+    sentences = []
+    for sentence in raw.sentences:
+        mentions = []
+        for entity in sentence.entities:
+            try:
+                mentions.append(_mention(entity, sentence.text, file, ends))
+            except ValueError as error:
+                place = f"{file.path.name}: " if ends.n_files > 1 else ""
+                misfits.append(single_line(f"{place}sentence {sentence.id}: entity {entity.id}: {error}"))
+        sentences.append(Sentence(sentence.id, sentence.text).with_mentions(mentions))
+    return Document(raw.id, tuple(sentences))
+
+
+def _mention(entity: RawEntity, text: str, file: RawFile, ends: OffsetEnds) -> Mention:
+    """The mention. Raises ValueError for what cannot be one."""
+    if entity.offsets is None:
+        raise ValueError("no charOffset attribute")
+    if not entity.type or _UNUSABLE.search(entity.type):
+        raise ValueError(f"missing or unusable type (found {entity.type!r:.60})")
+    spans = ends.spans(entity, text, file)
     if spans[-1].end > len(text):
-        raise InputError(f"{place}: offsets {offsets} run past the text ({len(text)} characters)")
-    name = element.get("text")
-    return Mention(spans, type_name, covered_text(text, spans) if name is None else name)
+        raise ValueError(f"offsets {entity.offsets} run past the text ({len(text)} characters)")
+    return Mention(spans, entity.type, covered_text(text, spans) if entity.name is None else entity.name)

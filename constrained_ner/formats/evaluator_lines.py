@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from ..data import Mention, Sentence, Span, single_line
@@ -19,7 +20,9 @@ from ..errors import InputError
 from ..files import read_lines
 
 # Nine digits are enough for any text, and Python refuses to convert numbers that are too long.
-_OFFSETS = re.compile(r"[0-9]{1,9}-[0-9]{1,9}(;[0-9]{1,9}-[0-9]{1,9})*")
+# Some corpora separate pieces by commas.
+_SEPARATOR = re.compile(r"\s*[;,]\s*")
+_PIECE = re.compile(r"\s*([0-9]{1,9})\s*-\s*([0-9]{1,9})\s*")
 
 
 def write_evaluator_lines(sentences: Iterable[tuple[str, Sentence]]) -> Iterator[str]:
@@ -50,27 +53,32 @@ def format_offsets(spans: Iterable[Span]) -> str:
     return ";".join(f"{span.start}-{span.end - 1}" for span in spans)
 
 
+@lru_cache(maxsize=4096)  # the same few offsets again and again
 def parse_offsets(value: str) -> tuple[Span, ...]:
-    """The inverse of `format_offsets`, sorted. Raises ValueError for anything else."""
-    if not _OFFSETS.fullmatch(value):
-        raise ValueError(f"offsets {value!r:.80} are not of the form start-end or start-end;start-end")
+    """The inverse of `format_offsets`, sorted; pieces may also be separated by commas.
+
+    Raises ValueError for anything else.
+    """
     spans = []
-    for piece in value.split(";"):
-        first, last = map(int, piece.split("-"))
+    for piece in _SEPARATOR.split(value):
+        match = _PIECE.fullmatch(piece)
+        if not match:
+            raise ValueError(f"offsets {value!r:.80} are not of the form start-end or start-end;start-end")
+        first, last = int(match[1]), int(match[2])
         if last < first:
             raise ValueError(f"offsets {value!r:.80} end before they start")
         spans.append(Span(first, last + 1))
-    return tuple(sorted(spans))
+    return tuple(sorted(spans)) if len(spans) > 1 else tuple(spans)
 
 
 def read_predictions(path: str | Path) -> list[tuple[str, Mention]]:
     """The mentions of an evaluator file with their sentence ids, in order; repeated lines are kept.
 
-    A name may contain `|`: id and offsets are split off from the left, the type from the right.
-    Blank lines are skipped. Raises InputError for any other line that does not fit.
+    A name may contain `|`: id and offsets are split off from the left, the type from the right. Ids are
+    verbatim, blanks included. Blank lines are skipped. Raises InputError for any other line.
     """
     return [
-        _parse_line(line.strip(), f"{path}: line {number}")
+        _parse_line(line.rstrip(), f"{path}: line {number}")
         for number, line in enumerate(read_lines(path), start=1)
         if line.strip()
     ]

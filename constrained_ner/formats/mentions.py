@@ -3,46 +3,81 @@
 One JSON object a line, in the order of the lines of `out`:
 
     {"sentence": "d1.s0", "start": 0, "end": 7, "text": "Aspirin", "type": "drug", "confidence": 0.98,
-     "provenance": "constrained", "margins": [[-4.1, -5.2], [-6.0]]}
+     "provenance": "constrained", "margins": [[-4.1, -5.2], [-6.0]], "sentence_text": "Aspirin and iron."}
 
-Offsets are half-open code points: `text[start:end]` is the name.
+Offsets are half-open code points: `sentence_text[start:end]` is the name. The first mention of each sentence
+carries the sentence's text. docs/mentions.schema.json describes every field.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from ..data import Mention, Provenance, Sentence, Span
 from ..errors import InputError
 from ..files import first_misfit, read_lines
 
 
+def _or_impossible(margin: Any) -> Any:
+    """Earlier versions wrote null for a token that was impossible."""
+    return -math.inf if margin is None else margin
+
+
+_Margin = Annotated[
+    float,
+    BeforeValidator(_or_impossible),
+    WithJsonSchema({"anyOf": [{"type": "number"}, {"const": "-Infinity"}]}),
+]
+
+
 class MentionRecord(BaseModel):
-    """One line of the file; fields without a value are left out.
+    """One mention of a run. Fields without a value are left out."""
 
-    spans: the pieces of a discontinuous name. score: similarity of a fuzzy alignment.
-    confidence, margins: see `decoding/confidence.py`; free answers have none.
-    """
+    # JSON has no infinity: it is written as a string, which is read back as the number.
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings", title="A line of OUT.mentions.jsonl")
 
-    model_config = ConfigDict(frozen=True)
-
-    sentence: str
-    start: int = Field(ge=0)
-    end: int
-    text: str
-    type: str
-    spans: tuple[tuple[int, int], ...] | None = None
-    confidence: float | None = Field(default=None, ge=0, le=1)
-    provenance: Provenance
-    score: float | None = None
-    margins: tuple[tuple[float, ...], ...] = ()
+    sentence: str = Field(description="Id of the sentence.")
+    start: int = Field(ge=0, description="Where the name starts: characters (code points) before it.")
+    end: int = Field(description="Where it ends: sentence_text[start:end] is the name. Exclusive.")
+    text: str = Field(description="The name as the sentence spells it.")
+    type: str = Field(description="Entity type, one of the schema's.")
+    spans: tuple[tuple[int, int], ...] | None = Field(
+        default=None, description="[start, end) of each piece, if the name is discontinuous."
+    )
+    confidence: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Probability that the model writes exactly this mention, at its temperature. "
+        "Missing if it is not known, as for free answers and servers.",
+    )
+    provenance: Provenance = Field(
+        description="How the offsets were obtained. constrained: by construction. exact: the answer quotes "
+        "the text. normalised: equal up to case and white space. fuzzy: similar (see score). repeated: the "
+        "model marked the same name elsewhere in the document. gold: read from a file."
+    )
+    score: float | None = Field(
+        default=None, description="Similarity of a fuzzy alignment to the text, from 0 to 1."
+    )
+    margins: tuple[tuple[_Margin, ...], ...] = Field(
+        default=(),
+        description="The decisions that wrote the mention, from opening to closing its tag. Of each: the "
+        "logits of the legal tokens that were not chosen, minus that of the chosen one (natural logarithm; "
+        'more negative is surer; "-Infinity" for an impossible one). Confidences at another temperature are '
+        "computed from them.",
+    )
+    sentence_text: str | None = Field(
+        default=None, description="The whole sentence, verbatim. Only at its first mention."
+    )
 
     @classmethod
-    def of(cls, sentence_id: str, mention: Mention) -> MentionRecord:
+    def of(cls, sentence_id: str, mention: Mention, sentence_text: str | None = None) -> MentionRecord:
         """The record of a mention. Figures are rounded: the digits cut off are not exact anyway."""
         return cls(
             sentence=sentence_id,
@@ -55,6 +90,7 @@ class MentionRecord(BaseModel):
             provenance=mention.provenance,
             score=None if mention.score is None else round(mention.score, 6),
             margins=tuple(tuple(round(margin, 4) for margin in margins) for margins in mention.margins),
+            sentence_text=sentence_text,
         )
 
     def mention(self) -> Mention:
@@ -84,8 +120,11 @@ def mentions_path(out: str | Path) -> Path:
 def write_mentions(sentences: Iterable[tuple[str, Sentence]]) -> Iterator[str]:
     """The text of a mentions file. sentences: with the ids of their documents, which the format omits."""
     for _, sentence in sentences:
-        for mention in sentence.mentions:
-            yield MentionRecord.of(sentence.id, mention).line() + "\n"
+        for n, mention in enumerate(sentence.mentions):
+            yield (
+                MentionRecord.of(sentence.id, mention, sentence.text or None if n == 0 else None).line()
+                + "\n"
+            )
 
 
 def read_mentions(path: str | Path) -> list[tuple[str, Mention]]:

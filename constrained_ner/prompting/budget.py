@@ -10,13 +10,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from ..data import Sentence
-from ..errors import ModelError, PromptError
+from ..errors import ModelError, PromptError, UnwritableError
 from ..vocabulary import Vocabulary
 from .encoder import PromptEncoder
-from .messages import Chooser, Prompts
+from .messages import MOST_BRIEF, Chooser, Prompts
 
 _LEAST_ROOM = 32  # tokens for a sentence and its answer; longer ones are split
 _USUAL_ROOM = 1024  # tokens that are kept free for them, if the context has at least four times as many
+_ENOUGH_ROOM = 256  # tokens; with less, the types are described more briefly
 _ANSWER = 3  # a sentence and its answer, with tags, rarely have more than three times the sentence's tokens
 
 
@@ -46,13 +47,30 @@ class FittedPrompt:
         max_tokens: int | None,
         notify: Callable[[str], None],
     ) -> None:
-        self._encoder = PromptEncoder(prompts, vocabulary, chat_template, answer_ids)
         self._context_length = context_length
         self._max_tokens = max_tokens
+        self._vocabulary = vocabulary
         self._notify: Callable[[str], None] | None = notify
+        if not callable(prompts.examples):
+            prompts = prompts.showing(self._writable(prompts.examples, notify))
         self._choose: Chooser | None = None
         self.examples: tuple[Sentence, ...] | None = None
-        n_bare = self._encoder.n_tokens([])
+        least_room = max(_LEAST_ROOM, min(_ENOUGH_ROOM, context_length // 4))
+        most = min(context_length - least_room, max_tokens or context_length)
+        whole = self._encode(prompts, chat_template, answer_ids)
+        n_bare = whole.n_tokens([])
+        self._encoder = whole
+        while n_bare > most and prompts.brevity < MOST_BRIEF:
+            prompts = prompts.briefer()
+            self._encoder = self._encode(prompts, chat_template, answer_ids)
+            n_bare = self._encoder.n_tokens([])
+        if whole.misplaces_system and prompts.instructions == "once":
+            notify(
+                "the model's chat template drops or repeats the system message: the instructions go into the "
+                "first user message instead"
+            )
+        if n_bare < whole.n_tokens([]):
+            notify("the types are described more briefly, so that the prompt fits the context")
         if max_tokens is not None and n_bare > max_tokens:
             raise PromptError(
                 f"the prompt has {n_bare} tokens without any example, more than {max_tokens}: shorten it or "
@@ -83,8 +101,30 @@ class FittedPrompt:
         if self._choose is None:
             return self._encoder.ids(text)
         limit = self._limit(len(self._encoder.vocabulary.encode(text)))
-        chosen = self._choose(text if question is None else question)
+        chosen = self._writable(self._choose(text if question is None else question))
         return self._encoder.ids(text, self._fitting(chosen, limit, best_last=True))
+
+    def _encode(
+        self, prompts: Prompts, chat_template: str | None, answer_ids: Callable[[Sentence], list[int]]
+    ) -> PromptEncoder:
+        try:
+            return PromptEncoder(prompts, self._vocabulary, chat_template, answer_ids)
+        except UnwritableError as error:
+            raise PromptError(f"the prompt or the schema: {error}") from None
+
+    def _writable(
+        self, examples: Sequence[Sentence], notify: Callable[[str], None] | None = None
+    ) -> Sequence[Sentence]:
+        """The examples without those that have a character which the vocabulary lacks."""
+        kept: list[Sentence] = []
+        for example in examples:
+            try:
+                self._vocabulary.encode(example.text)
+                kept.append(example)
+            except UnwritableError as error:
+                if notify is not None:
+                    notify(f"example {example.id} is not shown: {error}")
+        return kept
 
     def _limit(self, n_text: int) -> int:
         """The most tokens that a prompt may have, without its question of n_text tokens."""

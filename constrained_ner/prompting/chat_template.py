@@ -11,6 +11,9 @@ Thinking is turned off, because the answer has to begin at once. In this order:
 3. If it writes more before past answers than before the one asked for, the rest is written too
    (`<|channel|>final<|message|>`).
 4. A template without a switch that mentions `</think>` gets an empty thought.
+
+Some templates refuse a system message, others drop it without a word, or write it twice. A probe shows it:
+then the instructions go into the first user turn. A template that writes only the question is meant to.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import date
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from ..errors import MissingExtraError, PromptError
@@ -30,6 +33,7 @@ PLAIN_TEMPLATE = "{% for message in messages %}{{ message['content'] }}\n{% endf
 EMPTY_THOUGHT = "<think>\n\n</think>\n\n"
 
 _SLOT = re.compile("\ue000([0-9]+)\ue001")  # private-use characters: no template writes them
+_N_KEPT = 256  # conversations, by their roles, whose rendering is kept
 _SWITCH = re.compile(r"\b(enable_)?thinking\b")
 _OPEN_THOUGHT = re.compile(r"<think>\s*\Z")
 _DAY = date(2024, 7, 26)  # what Llama 3.2 writes unless it is given a date
@@ -39,6 +43,7 @@ class ChatTemplate:
     """The chat template of the model with this vocabulary.
 
     source: Jinja; None for `PLAIN_TEMPLATE`. Raises PromptError if it is not valid Jinja.
+    misplaces_system: whether it drops or repeats a system message, so that this one is never given to it.
     """
 
     def __init__(self, source: str | None, vocabulary: Vocabulary) -> None:
@@ -59,7 +64,8 @@ class ChatTemplate:
             self._template = environment.from_string(source)
         except self._error as error:
             raise PromptError(f"the chat template is not valid Jinja: {error}") from None
-        self._render_roles = lru_cache(maxsize=256)(self._render)
+        self._rendered_roles: dict[tuple[str, ...], tuple[str | int, ...]] = {}
+        self.misplaces_system = self._misplaces_system()
 
     def render(self, roles: Sequence[str]) -> tuple[str | int, ...]:
         """The template's own texts, and between them the numbers of the messages that go there.
@@ -68,7 +74,22 @@ class ChatTemplate:
         PromptError if the template refuses the messages.
         Example: ["user"] -> ("<|user|>\\n", 0, "<|end|>\\n<|assistant|>\\n")
         """
-        return self._render_roles(tuple(roles))
+        key = tuple(roles)
+        found = self._rendered_roles.get(key)
+        if found is None:
+            if len(self._rendered_roles) >= _N_KEPT:
+                self._rendered_roles.clear()
+            found = self._rendered_roles[key] = self._render(key)
+        return found
+
+    def _misplaces_system(self) -> bool:
+        """Whether a whole conversation is shown, but for its system message, which is not there just once."""
+        probe = [_slot(n, role) for n, role in enumerate(("system", "user", "assistant", "user"))]
+        try:
+            shown = _numbers(self._rendered(probe))
+        except self._error:
+            return False  # it refuses some of it, which will be seen
+        return all(shown.count(n) == 1 for n in (1, 2, 3)) and shown.count(0) != 1
 
     def _render(self, roles: tuple[str, ...]) -> tuple[str | int, ...]:
         *pieces, opening = self._pieces(roles)
@@ -94,18 +115,20 @@ class ChatTemplate:
         return str(pieces[at - 1]) if pieces[at - 2 : at - 1] == [n_messages - 1] else ""
 
     def _pieces(self, roles: Sequence[str]) -> list[str | int]:
-        slots = [{"role": role, "content": f"\ue000{n}\ue001"} for n, role in enumerate(roles)]
-        try:
-            rendered = self._rendered(slots)
-        except self._error as error:
-            # Some templates have no system role: the instructions go into the first user turn.
-            if roles[0] != "system" or len(slots) < 2:
-                raise PromptError(f"the chat template refuses the messages: {error}") from None
+        slots = [_slot(n, role) for n, role in enumerate(roles)]
+        ways = [slots]
+        if roles[0] == "system" and len(slots) > 1:
             merged = {"role": "user", "content": f"{slots[0]['content']}\n\n{slots[1]['content']}"}
+            in_user_turn = [merged, *slots[2:]]
+            ways = [in_user_turn] if self.misplaces_system else [slots, in_user_turn]
+        for way in ways:
             try:
-                rendered = self._rendered([merged, *slots[2:]])
-            except self._error as second_error:
-                raise PromptError(f"the chat template refuses the messages: {second_error}") from None
+                rendered = self._rendered(way)
+                break
+            except self._error as error:
+                refusal = error
+        else:
+            raise PromptError(f"the chat template refuses the messages: {refusal}") from None
         pieces = _SLOT.split(rendered)
         return [int(piece) if n % 2 else piece for n, piece in enumerate(pieces)]
 
@@ -113,10 +136,19 @@ class ChatTemplate:
         return str(self._template.render(messages=messages, **self._variables))
 
 
+def _slot(number: int, role: str) -> dict[str, str]:
+    return {"role": role, "content": f"\ue000{number}\ue001"}
+
+
+def _numbers(rendered: str) -> list[int]:
+    return [int(number) for number in _SLOT.findall(rendered)]
+
+
 def _spelling(vocabulary: Vocabulary, token_id: int | None) -> str:
     return "" if token_id is None else vocabulary.token_bytes[token_id].decode(errors="replace")
 
 
+@cache
 def _environment() -> tuple[Any, type[Exception]]:
     """Jinja as transformers sets it up, and its error; with a fixed date, so that prompts do not change."""
     try:

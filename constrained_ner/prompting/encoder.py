@@ -27,6 +27,7 @@ class PromptEncoder:
     prefix_ids: what every prompt begins with, for the back end to compute once: instructions and examples, or
         only the instructions if the examples depend on the question.
     shows_examples: False for a template that writes only the last message.
+    misplaces_system: see `ChatTemplate`.
 
     Raises PromptError if the template refuses the messages or does not write the question exactly once.
     """
@@ -40,10 +41,11 @@ class PromptEncoder:
     ) -> None:
         self.prompts = prompts
         self.vocabulary = vocabulary
-        self._answer_ids = answer_ids
         self._template = ChatTemplate(chat_template, vocabulary)
+        self._encode_message = _message_encoder(vocabulary, answer_ids)
         self._message_ids = lru_cache(_N_KEPT)(self._encode_message)
         self._template_ids = lru_cache(_N_KEPT)(vocabulary.encode_template)
+        self.misplaces_system = self._template.misplaces_system
         self.shows_examples = self._shows_examples()
         if callable(prompts.examples):
             self.prefix_ids = _common_start(*(self._start([_EMPTY] * n) for n in range(3)))
@@ -119,13 +121,21 @@ class PromptEncoder:
         after_control = not ids or ids[-1] in self.vocabulary.control_ids
         return blanks or (" " if leading_space and after_control and following is not None else "")
 
-    def _encode_message(self, message: Message, blanks: str) -> list[int]:
-        if message.sentence is not None:
-            return self._answer_ids(message.sentence)
-        return self.vocabulary.encode(blanks + message.content)
-
 
 _EMPTY = Sentence("", "")
+
+
+def _message_encoder(
+    vocabulary: Vocabulary, answer_ids: Callable[[Sentence], list[int]]
+) -> Callable[[Message, str], list[int]]:
+    """Message and the blanks before it -> ids. No method: a cache over one would keep the encoder alive."""
+
+    def encode(message: Message, blanks: str) -> list[int]:
+        if message.sentence is not None:
+            return answer_ids(message.sentence)
+        return vocabulary.encode(blanks + message.content)
+
+    return encode
 
 
 def _common_start(*sequences: Sequence[int]) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,10 +11,15 @@ from typing import Literal, Protocol
 from ..constraint.edges import Boundary
 from ..constraint.markup import Markup
 from ..data import Sentence
+from ..schema import EntityType
 from .wording import PromptFile, fill
 
 Instructions = Literal["once", "each"]
 """Where the instructions go: once, in the system message, or at the start of each user turn."""
+
+
+MOST_BRIEF = 3
+"""The highest brevity (see `Prompts`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,8 @@ class Prompts:
     examples: sentences with their mentions, shown before the question as turns of user and assistant; or a
         Chooser, which gives each question its own.
     instructions: where the prompt's instructions go.
+    brevity: how much to leave out of the description of the types: 0 nothing; 1 the examples of names; 2 all
+        but the first clause; MOST_BRIEF the descriptions and the guide.
     """
 
     def __init__(
@@ -55,8 +63,10 @@ class Prompts:
         *,
         instructions: Instructions = "once",
         boundary: Boundary = "word",
+        brevity: int = 0,
     ) -> None:
         self.file = file
+        self.brevity = brevity
         self.markup = markup
         self.examples = examples
         self.instructions: Instructions = instructions
@@ -64,8 +74,20 @@ class Prompts:
 
     def showing(self, examples: Sequence[Sentence]) -> Prompts:
         """The same prompts with other examples."""
+        return self._variant(examples, self.brevity)
+
+    def briefer(self) -> Prompts:
+        """The same prompts with the types described in fewer words."""
+        return self._variant(self.examples, self.brevity + 1)
+
+    def _variant(self, examples: Sequence[Sentence] | Chooser, brevity: int) -> Prompts:
         return Prompts(
-            self.file, self.markup, examples, instructions=self.instructions, boundary=self._boundary
+            self.file,
+            self.markup,
+            examples,
+            instructions=self.instructions,
+            boundary=self._boundary,
+            brevity=brevity,
         )
 
     def prepare_messages(
@@ -111,16 +133,25 @@ class Prompts:
             before = f"{self._system}\n\n{before}"
         return before, lines[start:]
 
+    def _described(self, entity_type: EntityType) -> str:
+        """The line about one type, as short as the brevity asks for."""
+        name, tag, said = entity_type.name, entity_type.tag, entity_type.description
+        if self.brevity >= 2:
+            said = re.split(r"[.:;,(]", said)[0] if self.brevity == 2 else ""
+        if name != tag:
+            said = f"{name}, {said}" if said else name
+        examples = entity_type.examples if self.brevity == 0 else ()
+        line = f"{tag}: {said}" if said or self.brevity < 3 else tag
+        return line + (f" ({', '.join(examples)})" if examples else "")
+
     @cached_property
     def _schema_texts(self) -> dict[str, str]:
         """What the placeholders {tags}, {types} and {guide} stand for."""
         markup = self.markup
-        numbered = [f"{n}. {rule}" for n, rule in enumerate(markup.schema.guide, start=1)]
+        rules = markup.schema.guide if self.brevity < 3 else ()
+        numbered = [f"{n}. {rule}" for n, rule in enumerate(rules, start=1)]
         return {
             "tags": "\n".join(f"{markup.open_tag(t)}...{markup.close_tag(t)}" for t in markup.types),
-            "types": "\n".join(
-                f"{t.name}: {t.description}" + (f" ({', '.join(t.examples)})" if t.examples else "")
-                for t in markup.schema.types
-            ),
+            "types": "\n".join(map(self._described, markup.schema.types)),
             "guide": "\n".join(("How to decide:", *numbered)) if numbered else "",
         }

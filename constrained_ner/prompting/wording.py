@@ -17,7 +17,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..errors import PromptError
-from ..files import first_misfit, read_text
+from ..files import first_misfit, plain_json, read_text
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
 _KNOWN = ("types", "tags", "guide", "sentence")
@@ -83,8 +83,9 @@ class PromptFile(BaseModel):
             raise PromptError(f"{place}: usrprompt has no {{sentence}}: add it where the sentence goes")
 
     def hash(self) -> str:
-        """SHA-256 of the content, for run records and adapters."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        """SHA-256 of the content, for run records and adapters; the same in every version."""
+        content = {"sysprompt": self.sysprompt, "usrprompt": self.usrprompt}
+        return hashlib.sha256(plain_json(content).encode()).hexdigest()
 
 
 def built_in_prompts() -> tuple[str, ...]:

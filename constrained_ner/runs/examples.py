@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from ..adapters import AdapterCard
-from ..annotation.annotator import read_schema
 from ..annotation.settings import Settings
 from ..backends.cache_size import cache_note
 from ..constraint.edges import Boundary
@@ -20,11 +20,12 @@ from .splits import keep_apart
 
 
 def with_examples(
-    settings: Settings, evaluated: Sequence[Document], evaluated_path: Path, say: Callable[[str], None]
+    settings: Settings, evaluated: Sequence[Document], evaluated_path: Path, notify: Callable[[str], None]
 ) -> Settings:
     """The settings with the examples themselves instead of the file that they come from.
 
-    say: told if the examples need a lot of memory. Raises UserError for a request that makes no sense.
+    notify: called with what was decided, and if the examples need a lot of memory or contradict one another.
+    Raises UserError for a request that makes no sense.
     """
     if settings.examples is not None and not isinstance(settings.examples, Path):
         return settings
@@ -32,12 +33,12 @@ def with_examples(
     if request is None:
         return replace(settings, examples=None)
     card = AdapterCard.load(settings.adapter) if settings.adapter else None
-    schema = read_schema(settings) or (card.entity_schema if card else DDI)
-    chosen = chosen_examples(request, evaluated, evaluated_path, schema, settings.boundary)
+    schema = settings.read_schema() or (card.entity_schema if card else DDI)
+    chosen = chosen_examples(request, evaluated, evaluated_path, schema, settings.boundary, notify)
     if settings.model:
         note = cache_note(settings.model, request.n_tokens(chosen), on_cpu=settings.device != "cuda")
         if note:
-            say(note)
+            notify(note)
     return replace(settings, examples=chosen)
 
 
@@ -47,12 +48,13 @@ def chosen_examples(
     evaluated_path: Path,
     schema: Schema,
     boundary: Boundary = "word",
+    notify: Callable[[str], None] = warnings.warn,
 ) -> list[Sentence] | SimilarExamples:
     """Read the examples file of a request and choose from it what is not evaluated.
 
     Raises InputError if the file contains what is evaluated, or cannot give what is requested.
     """
-    documents = read_ddi(request.examples)
+    documents = read_ddi(request.examples, notify=notify)
     usable = keep_apart(
         [sentence for document in documents for sentence in document],
         (sentence for document in evaluated for sentence in document),
@@ -60,4 +62,5 @@ def chosen_examples(
         evaluated_path=evaluated_path,
         purpose="examples",
     )
-    return request.choose(documents, {sentence.id for sentence in usable}, evaluated, schema, boundary)
+    ids = {sentence.id for sentence in usable}
+    return request.choose(documents, ids, evaluated, schema, boundary, notify)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
@@ -18,13 +18,14 @@ from ..annotation.about import About
 from ..annotation.annotator import Annotator, Notify
 from ..annotation.settings import Settings
 from ..data import Document, Sentence
-from ..errors import InputError, OutputError
-from ..files import atomic_writer, replaceable, require_writable
+from ..errors import DamagedFilesError
+from ..files import atomic_writer, replaceable
 from ..formats.ddi import read_ddi
 from ..formats.evaluator_lines import write_evaluator_lines
-from ..formats.mentions import mentions_path
+from ..formats.mentions import mentions_path, write_mentions
 from .examples import with_examples
-from .journal import Journal, SentenceResult, fingerprint, journal_path
+from .journal import Journal, SentenceResult, fingerprint
+from .outputs import check_outputs, finished_run, refuse_other_run
 from .progress import ProgressDisplay
 from .record import RunRecord, Totals, installed_versions, record_path
 from .splits import Split, data_hash, earlier_test_run, note_test_run, split_of
@@ -59,7 +60,9 @@ def annotate_file(
     *,
     limit: int | None = None,
     split: Split | None = None,
+    skip_damaged: bool = False,
     keep_finished: bool = False,
+    overwrite: bool = False,
     open_annotator: OpenAnnotator = _load,
     workers: WorkerProcesses | None = None,
     progress: ProgressDisplay | None = None,
@@ -67,7 +70,9 @@ def annotate_file(
     """Annotate a DDI file or folder into evaluator lines, and return the run's record.
 
     limit: annotate only the first so many sentences. split: which split the input is, if it is not a known
-        one. keep_finished: if an earlier run has finished this very job, return its record and do nothing.
+        one. skip_damaged: leave out files of a folder that cannot be read; the record names them.
+    keep_finished: if an earlier run has finished this very job, return its record and do nothing.
+    overwrite: replace files at `output` that this job has not written: other files, results of other runs.
     open_annotator: makes the annotator, once input and outputs are known to be usable. It is closed at the
         end. workers: processes that annotate instead, and write the same bytes.
 
@@ -77,21 +82,24 @@ def annotate_file(
     settings = settings or Settings()
     progress = progress or ProgressDisplay(quiet=True)
 
-    def note(message: str) -> None:
-        progress.say(f"note: {message}")
-
-    source = _Source.read(input, limit, split)
-    _check_outputs(input, output)
+    source = _Source.read(input, limit, split, progress.note, skip_damaged)
+    check_outputs(input, output, settings, overwrite=overwrite)
+    for path, why in source.skipped:
+        progress.say(f"skipped {path}: {why}")
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    shown = with_examples(settings, source.every, input, progress.say)
-    with _team(workers, open_annotator, shown, note) as team:
+    shown = with_examples(settings, source.every, input, progress.note)
+    with _team(workers, open_annotator, shown, progress.note) as team:
         about = team.about
-        print_of_run = fingerprint(about.identity, source.documents)
-        if keep_finished and (finished := _finished(output, print_of_run)):
+        run_fingerprint = fingerprint(about.identity, source.documents)
+        if keep_finished and (finished := finished_run(output, run_fingerprint)):
+            progress.say(f"{_counts(finished)}; this run has finished before")
+            _report_failures(finished, progress)
             return finished
+        if not overwrite:
+            refuse_other_run(output, run_fingerprint)
         if source.split == "test":
-            _warn_of_tuning(input, source.data_hash, print_of_run, progress)
-        with Journal(output, print_of_run, note) as journal:
+            _warn_of_tuning(input, source.data_hash, run_fingerprint, progress)
+        with Journal(output, run_fingerprint, progress.note) as journal:
             began_s = time.perf_counter()
             n_resumed = _annotate(team, source.sentences, journal, progress)
             header = {
@@ -99,10 +107,11 @@ def annotate_file(
                 "input": str(input),
                 "output": str(output),
                 "mentions": str(mentions_path(output)),
-                "fingerprint": print_of_run,
+                "fingerprint": run_fingerprint,
                 "options": {**about.choices, **_asked(settings), "limit": limit},
                 "data_hash": source.data_hash,
                 "split": source.split,
+                "skipped_files": source.skipped,
                 "schema_hash": about.identity["schema"],
                 "prompt_hash": about.identity["prompt"],
                 "model_hash": about.model_hash,
@@ -113,7 +122,7 @@ def annotate_file(
             results = journal.results(sentence.id for sentence in source.sentences)
             record = _write_outputs(_settled(results, source.documents, about), output, header, began_s)
             journal.remove()
-    if source.split == "test" and (problem := note_test_run(source.data_hash, print_of_run, output)):
+    if source.split == "test" and (problem := note_test_run(source.data_hash, run_fingerprint, output)):
         progress.say(f"warning: {problem}")
     _summarise(record, progress)
     return record
@@ -121,18 +130,35 @@ def annotate_file(
 
 @dataclass(frozen=True)
 class _Source:
-    """What is to be annotated. every: all documents of the input; documents: those within the limit."""
+    """What is to be annotated.
+
+    every: all documents of the input; documents: those within the limit. skipped: files that cannot be read,
+    with the reasons.
+    """
 
     every: list[Document]
     documents: list[Document]
     data_hash: str
     split: Split | None
+    skipped: list[tuple[str, str]]
 
     @classmethod
-    def read(cls, input: Path, limit: int | None, split: Split | None) -> _Source:
-        every = list(read_ddi(input))
+    def read(
+        cls, input: Path, limit: int | None, split: Split | None, notify: Notify, skip_damaged: bool
+    ) -> _Source:
+        skipped: list[tuple[str, str]] = []
+
+        def skip(path: Path, message: str) -> None:
+            skipped.append((str(path), message.removeprefix(f"{path}: ")))
+
+        try:
+            every = read_ddi(input, notify=notify, on_damaged=skip if skip_damaged else None)
+        except DamagedFilesError as error:
+            advice = "" if skip_damaged else "\npass --skip-bad to go on with the others"
+            raise DamagedFilesError(f"{error}{advice}") from None
         hash_of_data = data_hash(sentence for document in every for sentence in document)
-        return cls(every, _first(every, limit), hash_of_data, split_of(hash_of_data, split, input))
+        known = split_of(hash_of_data, split, input)
+        return cls(every, _first(every, limit), hash_of_data, known, skipped)
 
     @cached_property
     def sentences(self) -> list[Sentence]:
@@ -152,33 +178,21 @@ def _first(documents: list[Document], limit: int | None) -> list[Document]:
     return kept
 
 
-def _check_outputs(input: Path, output: Path) -> None:
-    for path in (output, record_path(output), mentions_path(output)):
-        require_writable(path)
-    if output.exists() and input.exists() and output.samefile(input):
-        raise OutputError(f"{output}: is the input; it would be overwritten")
-
-
-def _finished(output: Path, print_of_run: str) -> RunRecord | None:
-    """The record of a run with this fingerprint, if it has finished and its outputs are there."""
-    try:
-        record = RunRecord.load(record_path(output))
-    except InputError:  # none, or not of this version: the run is made again
-        return None
-    # The record is written first, then mentions and output; then the journal goes.
-    in_place = output.exists() and mentions_path(output).exists()
-    whole = in_place and not journal_path(output).exists()
-    return record if whole and record.fingerprint == print_of_run else None
+_OF_EXAMPLES = ("shots", "select", "seed", "examples")
 
 
 def _asked(settings: Settings) -> dict[str, Any]:
-    """What the annotator cannot tell: the prompt as it was named, and how the examples were chosen."""
-    named = {"prompt": settings.prompt} if isinstance(settings.prompt, str) else {}
-    if settings.shots == 0 or (settings.shots is None and settings.examples is None):
-        return {**named, "shots": 0}
-    chosen = {"shots": settings.shots, "select": settings.select, "seed": settings.seed}
-    source = {"examples": str(settings.examples)} if isinstance(settings.examples, Path) else {}
-    return {**named, **chosen, **source}
+    """The settings that the annotator does not tell: how examples were chosen, paths as they were typed."""
+    shows_examples = settings.examples is not None and settings.shots != 0
+    asked = {name: getattr(settings, name) for name in _OF_EXAMPLES} if shows_examples else {"shots": 0}
+    told = {"model", "schema", *settings.deciding(), *_OF_EXAMPLES}
+    values = {
+        field.name: getattr(settings, field.name) for field in fields(settings) if field.name not in told
+    }
+    defaults = {field.name: field.default for field in fields(settings)}
+    asked |= {name: value for name, value in values.items() if value != defaults[name]}
+    plain = {name: str(value) if isinstance(value, Path) else value for name, value in asked.items()}
+    return {name: v for name, v in plain.items() if v is None or isinstance(v, (str, int, float))}
 
 
 def _annotate(team: Team, sentences: list[Sentence], journal: Journal, progress: ProgressDisplay) -> int:
@@ -186,7 +200,7 @@ def _annotate(team: Team, sentences: list[Sentence], journal: Journal, progress:
     left = stretches(sentences, {result.sentence_id: result for result in journal.finished})
     n_finished = len(sentences) - sum(len(stretch.sentences) for stretch in left)
     if n_finished:
-        progress.say(f"resuming after {n_finished} sentences that an earlier run has done")
+        progress.say(f"resuming: {n_finished} sentences already done")
     with progress.start(len(sentences), n_finished):
         for annotated in team.annotate(left, progress.within):
             if annotated.failure is not None:
@@ -198,14 +212,14 @@ def _annotate(team: Team, sentences: list[Sentence], journal: Journal, progress:
 
 def _settled(
     results: Iterator[SentenceResult], documents: Iterable[Document], about: About
-) -> Iterator[tuple[str, SentenceResult]]:
-    """The results with the ids of their documents, names made consistent within each if that is wanted."""
+) -> Iterator[tuple[str, Sentence, SentenceResult]]:
+    """The results with their documents' ids and sentences, names made consistent if that is wanted."""
     for document in documents:
         found = [result for _, result in zip(document, results, strict=False)]
         if about.consistency:
             found = _agreed(document, found, about)
-        for result in found:
-            yield document.id, result
+        for sentence, result in zip(document, found, strict=False):
+            yield document.id, sentence, result
 
 
 def _agreed(document: Document, results: list[SentenceResult], about: About) -> list[SentenceResult]:
@@ -216,17 +230,21 @@ def _agreed(document: Document, results: list[SentenceResult], about: About) -> 
 
 
 def _write_outputs(
-    results: Iterator[tuple[str, SentenceResult]], output: Path, header: dict[str, Any], began_s: float
+    results: Iterator[tuple[str, Sentence, SentenceResult]],
+    output: Path,
+    header: dict[str, Any],
+    began_s: float,
 ) -> RunRecord:
     """Write output, mentions and record in one pass over the results; the output is put in place last."""
     totals = Totals()
     with atomic_writer(replaceable(output)) as lines, atomic_writer(mentions_path(output)) as mentions:
 
         def sentences() -> Iterator[tuple[str, Sentence]]:
-            for document_id, result in results:
+            for document_id, sentence, result in results:
                 totals.add(result)
-                mentions.writelines(f"{mention.line()}\n" for mention in result.mentions)
-                yield document_id, Sentence(result.sentence_id, "", tuple(result.found()))
+                annotated = sentence.with_mentions(result.found())
+                mentions.writelines(write_mentions([(document_id, annotated)]))
+                yield document_id, annotated
 
         lines.writelines(write_evaluator_lines(sentences()))
         elapsed_s = round(time.perf_counter() - began_s, 3)
@@ -235,27 +253,32 @@ def _write_outputs(
     return record
 
 
-def _warn_of_tuning(input: Path, hash_of_data: str, print_of_run: str, progress: ProgressDisplay) -> None:
-    earlier = earlier_test_run(hash_of_data, print_of_run)
+def _warn_of_tuning(input: Path, hash_of_data: str, run_fingerprint: str, progress: ProgressDisplay) -> None:
+    earlier = earlier_test_run(hash_of_data, run_fingerprint)
     if earlier is not None:
         progress.say(
             f"warning: {input}: this test split was evaluated with other settings on {earlier.date} "
-            f"({earlier.output}); a test that settings are chosen on is no test any more"
+            f"({earlier.output}); choosing settings on a test set turns it into a development set"
         )
 
 
 def _summarise(record: RunRecord, progress: ProgressDisplay) -> None:
     n_annotated = record.n_sentences - record.n_resumed
     by_type = ", ".join(f"{n} {name}" for name, n in record.n_mentions_by_type.items())
-    progress.say(
-        f"{record.output}: {record.n_mentions} mentions in {record.n_sentences} sentences"
-        + (f" ({by_type})" if by_type else "")
-    )
+    progress.say(_counts(record) + (f" ({by_type})" if by_type else ""))
     speed = f", {n_annotated / record.elapsed_s:.1f} sentences/s" if record.elapsed_s else ""
     share = "" if record.legal_share is None else f", {record.legal_share:.1%} of probability on legal tokens"
     progress.say(
         f"{record.elapsed_s:.1f} s{speed}, {record.n_passes / max(1, record.n_sentences):.2f} forward passes "
         f"and {record.n_tokens / max(1, record.n_sentences):.0f} tokens a sentence{share}"
     )
+    _report_failures(record, progress)
+
+
+def _counts(record: RunRecord) -> str:
+    return f"{record.output}: {record.n_mentions} mentions in {record.n_sentences} sentences"
+
+
+def _report_failures(record: RunRecord, progress: ProgressDisplay) -> None:
     if record.failures:
         progress.say(f"{len(record.failures)} sentences failed; {record_path(record.output)} names them")

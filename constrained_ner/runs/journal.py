@@ -13,12 +13,12 @@ and named.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ class SentenceResult(BaseModel):
         return cls(
             sentence_id=sentence.id,
             mentions=tuple(MentionRecord.of(sentence.id, mention) for mention in sentence.mentions),
-            effort={**asdict(annotated.effort), "n_verbatim": int(annotated.verbatim)},
+            effort={**annotated.effort.figures(), "n_verbatim": int(annotated.verbatim)},
             failure=annotated.failure,
             problems=annotated.problems,
         )
@@ -92,7 +92,7 @@ class Journal:
     """The results so far, beside `out` as `out.journal`. Close it, or use it in a `with` block.
 
     finished: the results of an earlier run with the same fingerprint, in the order of the file.
-    notify: told if the journal of another run had to be moved out of the way.
+    notify: called if the journal of another run had to be moved out of the way.
     Raises OutputError at once if `out` cannot be written, or if another run is writing it.
     """
 
@@ -102,12 +102,16 @@ class Journal:
         self._header = json.dumps({"journal": _VERSION, "fingerprint": fingerprint}).encode() + b"\n"
         self._open()
         try:
-            if kept := self._keep_aside():
-                notify(
-                    f"{self.path.name} was written by another run, with other settings or sentences: kept as "
+            self.finished, n_unread = self._read()
+            if n_unread:
+                kept = self._keep_aside(self.finished)
+                about = (
+                    f"has {n_unread} results that cannot be read: kept as {kept.name}; they are made again"
+                    if self.finished
+                    else "belongs to a run with other settings or sentences, or of another version: kept as "
                     f"{kept.name}; this run starts from the beginning"
                 )
-            self.finished: tuple[SentenceResult, ...] = self._resume()
+                notify(f"{self.path.name} {about}")
             self._is_empty = not self.finished
         except BaseException:
             self._file.close()
@@ -115,7 +119,7 @@ class Journal:
 
     def append(self, result: SentenceResult) -> None:
         """Add a sentence's result; it is out of this process's hands when the call returns."""
-        self._write(json.dumps(result.model_dump()).encode() + b"\n")
+        self._write(_line(result))
         self._is_empty = False
 
     def results(self, sentence_ids: Iterable[str]) -> Iterator[SentenceResult]:
@@ -142,17 +146,19 @@ class Journal:
     def remove(self) -> None:
         """Delete the journal: the outputs are in place."""
         with output_errors(self.path):
+            if sys.platform == "win32":  # which does not delete an open file
+                self._file.close()
+            self.path.unlink(missing_ok=True)  # before the lock goes: the next run must not open this file
             self._file.close()
-            self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Close the file. An unfinished journal stays for the next run if there is anything in it."""
         if self._file.closed:
             return
+        if self._is_empty:
+            self.remove()
         with output_errors(self.path):  # a full disk refuses what is still in the buffer, too
             self._file.close()
-            if self._is_empty:
-                self.path.unlink(missing_ok=True)
 
     def __enter__(self) -> Journal:
         return self
@@ -161,9 +167,15 @@ class Journal:
         self.close()
 
     def _open(self) -> None:
-        with output_errors(self.path):
-            self._file = self.path.open("a+b")
-        self._lock()
+        """Open the file and lock it; again if another run has removed it in between."""
+        while True:
+            with output_errors(self.path):
+                self._file = self.path.open("a+b")
+                self._lock()
+                with contextlib.suppress(FileNotFoundError):
+                    if os.path.samestat(os.fstat(self._file.fileno()), os.stat(self.path)):
+                        return
+                self._file.close()
 
     def _lock(self) -> None:
         if sys.platform == "win32":
@@ -183,38 +195,59 @@ class Journal:
             self._file.write(line)
             self._file.flush()
 
-    def _keep_aside(self) -> Path | None:
-        """Move a journal that belongs to another run and holds results; returns where it is now."""
-        with output_errors(self.path):
-            self._file.seek(0)
-            if self._file.readline() == self._header or not self._file.readline():
-                return None
-            numbered = (self.path.with_name(f"{self.path.name}.{n}") for n in range(1, sys.maxsize))
-            kept = next(path for path in numbered if not path.exists())
-            self._file.close()  # Windows does not rename an open file
-            os.rename(self.path, kept)
-        self._open()
-        return kept
+    def _read(self) -> tuple[tuple[SentenceResult, ...], int]:
+        """The results at the file's start, and the number of whole lines after them that cannot be used.
 
-    def _resume(self) -> tuple[SentenceResult, ...]:
-        """The whole results in the file, which is cut after the last of them."""
+        What is not a whole line at the end is cut off: the write of the last result was interrupted.
+        """
         results: list[SentenceResult] = []
+        n_unread = 0
         with output_errors(self.path):
             self._file.seek(0)
-            first = self._file.readline()
-            n_bytes = len(first) if first == self._header else 0
-            for line in self._file if n_bytes else ():
+            header = self._file.readline()
+            n_bytes = len(header) if header == self._header else 0
+            n_whole = len(header)
+            for line in self._file:
                 if not line.endswith(b"\n"):
                     break
-                try:
-                    results.append(SentenceResult.model_validate_json(line))
-                except ValidationError:  # a disk may lose what a process has written
-                    break
-                n_bytes += len(line)
-            self._file.truncate(n_bytes)
-        if not n_bytes:
+                n_whole += len(line)
+                result = None if n_unread or not n_bytes else _parsed(line)
+                if result is None:
+                    n_unread += 1
+                else:
+                    results.append(result)
+                    n_bytes = n_whole
+            if not n_unread:
+                self._file.truncate(n_bytes)
+        if not n_bytes and not n_unread:
             self._write(self._header)
-        return tuple(results)
+        return tuple(results), n_unread
+
+    def _keep_aside(self, results: Iterable[SentenceResult]) -> Path:
+        """Move the file out of the way and continue in a new one with these results. Returns the old one."""
+        numbered = (self.path.with_name(f"{self.path.name}.{n}") for n in range(1, sys.maxsize))
+        kept = next(path for path in numbered if not path.exists())
+        with output_errors(self.path):
+            if sys.platform == "win32":  # which does not rename an open file
+                self._file.close()
+            os.rename(self.path, kept)
+            self._file.close()
+        self._open()
+        self._write(self._header)
+        for result in results:
+            self._write(_line(result))
+        return kept
+
+
+def _line(result: SentenceResult) -> bytes:
+    return json.dumps(result.model_dump()).encode() + b"\n"
+
+
+def _parsed(line: bytes) -> SentenceResult | None:
+    try:
+        return SentenceResult.model_validate_json(line)
+    except ValidationError:
+        return None
 
 
 def journal_path(out: str | Path) -> Path:

@@ -33,6 +33,7 @@ class ProgressDisplay:
         self._n_total = self._n_before = self._n_done = 0
         self._started_s = self._printed_s = 0.0
         self._bar: Progress | None = None
+        self._notes: set[str] = set()
 
     def start(self, n_total: int, n_before: int = 0) -> ProgressDisplay:
         """Begin. n_before: sentences that an earlier run has done; they do not count towards the speed."""
@@ -45,7 +46,7 @@ class ProgressDisplay:
                 TextColumn("sentences"),
                 _SpeedColumn(),
                 TimeRemainingColumn(),
-                TextColumn("left{task.fields[note]}"),
+                TextColumn("left{task.fields[note]}", markup=False),
                 console=Console(file=self._stream),
                 transient=True,
             )
@@ -85,6 +86,12 @@ class ProgressDisplay:
             self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
         elif not self._quiet:
             print(line, file=self._stream, flush=True)
+
+    def note(self, message: str) -> None:
+        """Print what was decided on the user's behalf, once."""
+        if message not in self._notes:
+            self._notes.add(message)
+            self.say(f"note: {message}")
 
     def _is_due(self) -> bool:
         """Whether it is time for another plain line."""

@@ -8,10 +8,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..errors import InputError
-from ..files import first_misfit, write_atomically
+from ..files import first_misfit, shown, write_atomically
 from .journal import SentenceResult
 from .splits import Split
 
@@ -38,46 +38,86 @@ LIBRARIES = (
 
 
 class RunRecord(BaseModel):
-    """One run, as it is in `out.run.json`.
+    """One run: what was asked for, with what, and what came of it."""
 
-    fingerprint: of what decides the output (see `journal.fingerprint`); runs with the same one have the same
-        output. None in records of earlier versions.
-    mentions: the file that says more about each mention than the output can (see `formats.mentions`).
-    options: all that was chosen, as plain data.
-    data_hash, split: what was annotated (see `splits`); split is None if it is neither known nor stated.
-    n_resumed: sentences taken over from an interrupted run; elapsed_s does not cover them.
-    peak_memory_mb: the most memory that each process has held that annotated; 0 if the system does not say.
-    legal_share: mean share of the model's probability that was legal where it decided, None if it never did.
-    failures, problems: pairs of sentence id and message. A failed sentence has no mentions.
-    """
+    model_config = ConfigDict(frozen=True, title="OUT.run.json")
 
-    model_config = ConfigDict(frozen=True)
+    started: str = Field(description="When the run started: ISO 8601, UTC.")
+    input: str = Field(description="The file or folder that was annotated, as it was named.")
+    output: str = Field(description="The file of evaluator lines, as it was named.")
+    mentions: str | None = Field(
+        default=None, description="The file that says more about each mention (OUTPUT.mentions.jsonl)."
+    )
+    fingerprint: str | None = Field(
+        default=None,
+        description="Hash of all that decides the output: texts, weights, settings. Runs with the same one "
+        "have the same output. null in records of earlier versions.",
+    )
+    options: dict[str, Any] = Field(
+        description="All that was chosen: options as they were typed, and what defaults came to. model "
+        "describes the model and where it ran; example_ids are the sentences shown as examples."
+    )
+    data_hash: str | None = Field(
+        default=None, description="SHA-256 over ids and texts of all sentences of the input, in any order."
+    )
+    split: Split | None = Field(
+        default=None, description="Which split the input is; null if that is neither known nor stated."
+    )
+    skipped_files: tuple[tuple[str, str], ...] = Field(
+        default=(),
+        description="Files of the input that could not be read, with the reason (--skip-bad).",
+    )
+    schema_hash: str = Field(description="SHA-256 of the entity types.")
+    prompt_hash: str = Field(description="SHA-256 of the wording of the prompt.")
+    model_hash: str | None = Field(
+        description="SHA-256 of the model's files, or its commit on the hub; null if a server does not say."
+    )
+    versions: dict[str, str] = Field(description="Versions of Python, the platform and the libraries.")
+    n_sentences: int = Field(description="Sentences annotated, those that failed included.")
+    n_resumed: int = Field(
+        description="Of these, sentences taken over from an interrupted run; elapsed_s does not cover them."
+    )
+    n_mentions: int = Field(description="Mentions written.")
+    n_mentions_by_type: dict[str, int] = Field(description="Mentions of each entity type.")
+    n_mentions_by_provenance: dict[str, int] = Field(
+        description="Mentions by how their offsets were obtained (see provenance in the mentions file)."
+    )
+    elapsed_s: float = Field(description="Seconds of annotating, without loading the model.")
+    peak_memory_mb: tuple[float, ...] = Field(
+        default=(),
+        description="The most memory that each process has held that annotated, in MB; 0 if the system does "
+        "not say.",
+    )
+    n_passes: int = Field(
+        description="Forward passes, summed over sentences; one that two sentences share counts for both."
+    )
+    n_tokens: int = Field(description="Tokens that the model evaluated, summed over sentences.")
+    legal_share: float | None = Field(
+        description="Mean share of the model's probability that was on legal tokens where it decided, from 0 "
+        "to 1: how little the constraint had to push. null if it never decided, or if that was not measured "
+        "for every sentence (--legal-mass)."
+    )
+    effort: dict[str, int | float] = Field(
+        description="Sums over sentences. n_passes, n_tokens: as above. n_decisions: tokens that the model "
+        "decided. legal_mass: their shares of legal probability, added up. n_prompt_tokens: tokens of the "
+        "prompts, the shared beginning included. n_windows: pieces that sentences were cut into to fit the "
+        "context, 1 for a sentence that was not cut. n_verbatim: sentences whose answer without its tags "
+        "is the sentence. n_doubtful: mentions left out because they, or their document, were not sure "
+        "enough. Of free answers, n_unfinished: those that hit their length limit; n_unknown_tags: what "
+        "looks like a tag and is none; n_invented: names without a place in the sentence."
+    )
+    failures: tuple[tuple[str, str], ...] = Field(
+        description="[sentence id, reason] of each sentence that failed. It has no mentions."
+    )
+    problems: tuple[tuple[str, str], ...] = Field(
+        description="[sentence id, message] for each part of an answer that could not be used."
+    )
 
-    started: str
-    input: str
-    output: str
-    mentions: str | None = None
-    fingerprint: str | None = None
-    options: dict[str, Any]
-    data_hash: str | None = None
-    split: Split | None = None
-    schema_hash: str
-    prompt_hash: str
-    model_hash: str | None
-    versions: dict[str, str]
-    n_sentences: int
-    n_resumed: int
-    n_mentions: int
-    n_mentions_by_type: dict[str, int]
-    n_mentions_by_provenance: dict[str, int]
-    elapsed_s: float
-    peak_memory_mb: tuple[float, ...] = ()
-    n_passes: int
-    n_tokens: int
-    legal_share: float | None
-    effort: dict[str, int | float]
-    failures: tuple[tuple[str, str], ...]
-    problems: tuple[tuple[str, str], ...]
+    @model_validator(mode="before")
+    @classmethod
+    def _printable(cls, fields: Any) -> Any:
+        """File names need not be UTF-8, but a record is."""
+        return _shown_everywhere(fields)
 
     def save(self, path: str | Path) -> None:
         """Write the record as indented JSON, atomically. Raises OutputError."""
@@ -94,6 +134,17 @@ class RunRecord(BaseModel):
             raise InputError(f"{path}: not the record of a run: {first_misfit(error, 'record')}") from None
 
 
+def _shown_everywhere(data: Any) -> Any:
+    """Plain data with every string such that it can be written."""
+    if isinstance(data, str):
+        return shown(data)
+    if isinstance(data, dict):
+        return {_shown_everywhere(key): _shown_everywhere(value) for key, value in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [_shown_everywhere(value) for value in data]
+    return data
+
+
 class Totals:
     """What a record says of the sentences of a run, added up one by one."""
 
@@ -102,6 +153,7 @@ class Totals:
         self._by_type: Counter[str] = Counter()
         self._by_provenance: Counter[str] = Counter()
         self._effort: dict[str, int | float] = {}
+        self._has_legal_mass = True
         self._failures: list[tuple[str, str]] = []
         self._problems: list[tuple[str, str]] = []
 
@@ -110,6 +162,7 @@ class Totals:
         self._n_sentences += 1
         self._by_type.update(mention.type for mention in result.mentions)
         self._by_provenance.update(mention.provenance for mention in result.mentions)
+        self._has_legal_mass &= "legal_mass" in result.effort or not result.effort.get("n_decisions")
         for name, figure in result.effort.items():
             self._effort[name] = self._effort.get(name, 0) + figure
         if result.failure is not None:
@@ -119,6 +172,10 @@ class Totals:
     def fields(self) -> dict[str, Any]:
         """The sums, under the names of `RunRecord`."""
         n_decisions = self._effort.get("n_decisions", 0)
+        effort = dict(self._effort)
+        legal_mass = effort.pop("legal_mass", 0.0)
+        if weighed := bool(n_decisions and self._has_legal_mass):
+            effort["legal_mass"] = legal_mass
         return {
             "n_sentences": self._n_sentences,
             "n_mentions": self._by_type.total(),
@@ -126,8 +183,8 @@ class Totals:
             "n_mentions_by_provenance": dict(sorted(self._by_provenance.items())),
             "n_passes": int(self._effort.get("n_passes", 0)),
             "n_tokens": int(self._effort.get("n_tokens", 0)),
-            "legal_share": self._effort.get("legal_mass", 0) / n_decisions if n_decisions else None,
-            "effort": self._effort,
+            "legal_share": legal_mass / n_decisions if weighed else None,
+            "effort": effort,
             "failures": tuple(self._failures),
             "problems": tuple(self._problems),
         }

@@ -1,9 +1,8 @@
 """What keeps a figure honest: which split was evaluated, what was learnt from, how often a test was run.
 
-The split of a file is known by the hash of its sentences (ids and texts, in any order and any XML), or it is
-stated. What stands in the evaluated file may serve neither as an example nor for training. Runs on a test
-split are noted in a ledger of the user's, for a test set that one goes back to with other options is one that
-one tunes on.
+The split of a file is known by a hash of its sentences (ids and texts, in any order and any XML), or the user
+states it. Sentences of the evaluated file may be neither examples nor training data. Runs on a test split are
+noted in a ledger, because a test set that one goes back to with other settings is a set that one tunes on.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..data import Sentence
 from ..errors import InputError
+from ..files import reason, shown
 
 Split = Literal["train", "devel", "test"]
 
@@ -30,21 +30,21 @@ KNOWN_SPLITS: dict[str, Split] = {
 """Data hash -> split: the course's split of the DDI-2013 corpus (Herrero-Zazo et al. 2013)."""
 
 TRIVIAL_LENGTH = 25
-"""Characters. Shorter texts ("Drug Interactions", "Not known.") recur in documents that share nothing."""
+"""Characters. Shorter texts ("Drug Interactions", "Not known.") recur in unrelated documents."""
 
 MOST_SHARED = 0.1
-"""Share of a file's longer texts that another may repeat. Labels of medicines copy one another: in the
-course's split 5 % of devel's texts stand in train, too."""
+"""Share of a file's longer texts that another file may repeat. Drug labels copy one another: in the course's
+split, 5 % of devel's texts are in train, too."""
 
 
 def data_hash(sentences: Iterable[Sentence]) -> str:
-    """SHA-256 over the ids and texts of the sentences, whatever their order."""
+    """SHA-256 over the ids and texts of the sentences, in any order."""
     lines = sorted(json.dumps([sentence.id, sentence.text]) for sentence in sentences)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def split_of(hash_of_data: str, stated: Split | None, path: str | Path) -> Split | None:
-    """Which split a file is: known by its content, else as stated. InputError where the two disagree."""
+    """Which split a file is: known by its content, else as stated. Raises InputError if the two disagree."""
     known = KNOWN_SPLITS.get(hash_of_data)
     if known and stated and known != stated:
         raise InputError(f"{path}: is the {known} split of the DDI corpus, not {stated}")
@@ -52,7 +52,7 @@ def split_of(hash_of_data: str, stated: Split | None, path: str | Path) -> Split
 
 
 def text_key(text: str) -> str:
-    """What two texts have in common that differ in case and white space alone."""
+    """A key that is equal for texts that differ only in case and white space."""
     return " ".join(text.casefold().split())
 
 
@@ -64,25 +64,25 @@ def keep_apart(
     evaluated_path: str | Path,
     purpose: Literal["examples", "training"],
 ) -> list[Sentence]:
-    """The sentences that may be used where others are evaluated: those whose text does not stand there, too.
+    """The sentences that may be used: those whose text is not among the evaluated ones.
 
-    Raises InputError, naming the first sentence, where the two share an id, or more than a tenth of the
-    longer texts of either: then it is the same material, and not two documents with a phrase in common.
+    Raises InputError, naming the first sentence, if the two share an id, or more than a tenth of the longer
+    texts of either: then they are the same material, not two documents with a phrase in common.
     """
     evaluated = list(evaluated)
     ids = {sentence.id for sentence in evaluated}
     shared_ids = [sentence.id for sentence in used if sentence.id in ids]
-    rule = f"what is evaluated may not serve {'as examples' if purpose == 'examples' else 'for training'}"
-    where = f"stands in {evaluated_path}, too: {rule}"
+    use = "as examples" if purpose == "examples" else "for training"
+    where = f"also in {evaluated_path}: what is evaluated cannot be used {use}"
     if shared_ids:
-        raise InputError(f"{used_path}: sentence {shared_ids[0]}{_and_others(shared_ids)} {where}")
+        raise InputError(f"{used_path}: sentence {shared_ids[0]}{_and_others(shared_ids)} is {where}")
     texts = {key for sentence in evaluated if len(key := text_key(sentence.text)) >= TRIVIAL_LENGTH}
     keys = [text_key(sentence.text) for sentence in used]
     longer = {key for key in keys if len(key) >= TRIVIAL_LENGTH}
     shared = longer & texts
     if shared and len(shared) > MOST_SHARED * min(len(longer), len(texts)):
         first = [sentence.id for sentence, key in zip(used, keys, strict=True) if key in shared]
-        raise InputError(f"{used_path}: the text of sentence {first[0]}{_and_others(first)} {where}")
+        raise InputError(f"{used_path}: the text of sentence {first[0]}{_and_others(first)} is {where}")
     return [sentence for sentence, key in zip(used, keys, strict=True) if key not in shared]
 
 
@@ -91,7 +91,7 @@ def _and_others(ids: Collection[str]) -> str:
 
 
 class LedgerEntry(BaseModel):
-    """A run on a test split. data: hash of the sentences. options: hash of all that was chosen."""
+    """A run on a test split. data: hash of the sentences. options: fingerprint of the run."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -102,17 +102,21 @@ class LedgerEntry(BaseModel):
 
 
 def ledger_path() -> Path:
-    """Where runs on test splits are noted: `constrained-ner/test-runs.jsonl` in the user's state folder.
+    """The ledger of runs on test splits: `constrained-ner/test-runs.jsonl` in the user's state folder.
 
-    That is $XDG_STATE_HOME, %LOCALAPPDATA% on Windows, or ~/.local/state.
+    That is $XDG_STATE_HOME, %LOCALAPPDATA% on Windows, or ~/.local/state. Raises OSError for a user who has
+    no home folder, as in a container that is started with a user id of its own.
     """
     base = os.environ.get("XDG_STATE_HOME") or os.environ.get("LOCALAPPDATA")
-    folder = Path(base) if base else Path.home() / ".local" / "state"
+    try:
+        folder = Path(base) if base else Path.home() / ".local" / "state"
+    except RuntimeError:
+        raise OSError("no home folder; set XDG_STATE_HOME to a folder where runs can be noted") from None
     return folder / "constrained-ner" / "test-runs.jsonl"
 
 
 def earlier_test_run(hash_of_data: str, options: str) -> LedgerEntry | None:
-    """The last run with other options on the same test split, if one is noted."""
+    """The last run with other settings on the same test split, if there is one in the ledger."""
     try:
         lines = ledger_path().read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -128,14 +132,15 @@ def earlier_test_run(hash_of_data: str, options: str) -> LedgerEntry | None:
 
 
 def note_test_run(hash_of_data: str, options: str, output: str | Path) -> str | None:
-    """Add a run to the ledger; returns why that could not be done, None if it was."""
+    """Add a run to the ledger. Returns why that failed, or None."""
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    run = LedgerEntry(date=now, data=hash_of_data, options=options, output=str(output))
-    path = ledger_path()
+    run = LedgerEntry(date=now, data=hash_of_data, options=options, output=shown(output))
     try:
+        path = ledger_path()
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as ledger:
             ledger.write(run.model_dump_json() + "\n")
     except OSError as error:
-        return f"{path}: this run on a test split cannot be noted: {error.strerror or error}"
+        place = "" if error.filename is None else f"{error.filename}: "
+        return f"{place}this run on a test split cannot be noted: {reason(error)}"
     return None

@@ -7,7 +7,7 @@ done before. So it does not matter who does a stretch, nor when: the bytes are t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..annotation.annotator import Annotator
 from ..annotation.pipeline import BLOCK, OnWindow
@@ -21,15 +21,17 @@ class Stretch:
     """Sentences in a row from the start of a block.
 
     done: the first of them, as they came out, None for those that failed. sentences: the others.
+    proven: the model has answered in an earlier run, so failures are those of sentences.
     """
 
     done: tuple[Sentence | None, ...]
     sentences: tuple[Sentence, ...]
+    proven: bool = False
 
     def after(self, results: Sequence[Annotated]) -> Stretch:
         """What is left when these results, of the next sentences, are there."""
         more = tuple(None if r.failure is not None else r.sentence for r in results)
-        return Stretch(self.done + more, self.sentences[len(results) :])
+        return replace(self, done=self.done + more, sentences=self.sentences[len(results) :])
 
 
 def stretches(sentences: Sequence[Sentence], finished: Mapping[str, SentenceResult]) -> list[Stretch]:
@@ -37,9 +39,10 @@ def stretches(sentences: Sequence[Sentence], finished: Mapping[str, SentenceResu
 
     finished: what an earlier run has done, by sentence id. Of each block the first ones count, up to a gap.
     """
+    proven = any(result.failure is None for result in finished.values())
     left: list[Stretch] = []
     for start in range(0, len(sentences), BLOCK):
-        stretch = Stretch((), tuple(sentences[start : start + BLOCK]))
+        stretch = Stretch((), tuple(sentences[start : start + BLOCK]), proven)
         results: list[Annotated] = []
         for sentence in stretch.sentences:
             if sentence.id not in finished:
@@ -56,7 +59,7 @@ def merged(found: Iterable[Stretch]) -> Iterator[Stretch]:
     whole: Stretch | None = None
     for stretch in found:
         if whole is not None and not stretch.done:
-            whole = Stretch(whole.done, whole.sentences + stretch.sentences)
+            whole = replace(whole, sentences=whole.sentences + stretch.sentences)
             continue
         if whole is not None:
             yield whole
@@ -73,5 +76,6 @@ def annotate_stretch(
         stretch.sentences,
         doubtful=bool(annotator.settings.consistency),
         finished=stretch.done,
+        proven=stretch.proven,
         on_window=on_window,
     )

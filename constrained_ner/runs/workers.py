@@ -19,7 +19,7 @@ import sys
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..annotation.about import About
@@ -158,7 +158,7 @@ class WorkerProcesses:
     def _give(self, worker: _Worker, stretch: Stretch, n_deaths: Counter[str]) -> None:
         """Ask a worker for a stretch; for its first sentence alone if a process has died at that."""
         alone = n_deaths[stretch.sentences[0].id]
-        asked = Stretch(stretch.done, stretch.sentences[:1]) if alone else stretch
+        asked = replace(stretch, sentences=stretch.sentences[:1]) if alone else stretch
         worker.stretch, worker.results = stretch, []
         with contextlib.suppress(OSError):  # it has died: `_hear` will notice
             self._tell_settings(worker)

@@ -9,7 +9,7 @@ from ..constraint.edges import CLOSE, OPEN, Boundary, edges
 
 _SPACE = re.compile(r"\s")
 _SENTENCE_END = re.compile(r"[.!?;:]\s+")
-_CHARACTERS_A_TOKEN = 4  # of English text, about: how much is looked at for one window
+_LONGEST_TOKEN = 8  # characters, on average over a text: how far to look ahead for one window
 _NEARBY = 256  # characters on either side of a place without white space where a word's edge is looked for
 
 
@@ -21,19 +21,18 @@ def windows(
     count: the number of tokens of a piece. size: tokens that a window should have if there are several; no
     more than `most`. The last windows share what is left evenly. No window is empty unless the text is.
     """
+    if len(text) <= _LONGEST_TOKEN * most and count(text) <= most:
+        yield text
+        return
     at = 0
-    n_looked_at = 2 * _CHARACTERS_A_TOKEN * size
+    n_looked_at = _LONGEST_TOKEN * size
     while True:
         piece = text[at : at + n_looked_at]
-        n_tokens = count(piece)
-        if at + len(piece) == len(text):
-            if n_tokens <= most:
-                yield piece
-                return
-            share = 1 / -(-n_tokens // size)
-        else:
-            share = size / max(n_tokens, size)
-        end = cut_near(piece, int(len(piece) * share), boundary)
+        n_tokens = max(count(piece), 1)
+        is_last = at + len(piece) == len(text)
+        n_windows = -(-n_tokens // size)
+        share = 1 / n_windows if is_last else min(1.0, size / n_tokens)
+        end = None if is_last and n_windows == 1 else cut_near(piece, int(len(piece) * share), boundary)
         if end is None:
             yield piece
             return

@@ -94,7 +94,41 @@ def test_discontinuous_mentions_and_mentions_without_words_stay() -> None:
     assert consistent([], fits) == []
 
 
-WORDS = ("Iron", "iron", "İron", "zinc", "beta-blocker", "of", ",", "ß", "<drug>")
+def test_names_that_are_words_do_not_spread_and_case_counts() -> None:
+    """NO is nitric oxide; "no" is not, and says nothing against NO."""
+    document = [
+        marked(0, "Synthesis of NO rises.", ("NO", "drug", 0.9)),
+        marked(1, "Release of NO falls.", ("NO", "drug", 0.7)),
+        marked(2, "There was no interaction, no effect and no NO."),
+        marked(3, "No interaction."),
+    ]
+    found = consistent(document, fits)
+    assert shown(found) == [[("NO", "drug")], [("NO", "drug")], [], []]
+    assert [m.confidence for s in found for m in s.mentions] == [0.9, 0.7]
+
+
+@pytest.mark.parametrize("word", ["by", "K", "As", "of the", "it"])
+def test_words_and_names_of_two_letters_never_spread(word: str) -> None:
+    document = [
+        marked(0, f"Taken {word} once.", (word, "drug", 0.95)),
+        marked(1, f"Given {word} then."),
+        marked(2, f"{word.title()} them."),
+    ]
+    found = consistent(document, fits)
+    assert shown(found) == [[(word, "drug")], [], []]
+
+
+def test_a_wrong_function_word_is_outvoted() -> None:
+    document = [marked(0, "Inhibited by it.", ("by", "drug", 0.6)), marked(1, "by him, by her, by us, by me")]
+    assert shown(consistent(document, fits)) == [[], []]
+
+
+def test_names_of_words_and_figures_still_spread() -> None:
+    document = [marked(0, "Give 5-HT now.", ("5-HT", "drug_n", 0.9)), marked(1, "More 5-ht and no more.")]
+    assert shown(consistent(document, fits)) == [[("5-HT", "drug_n")], [("5-ht", "drug_n")]]
+
+
+WORDS = ("NO", "no", "Iron", "iron", "İron", "zinc", "beta-blocker", "of", ",", "ß", "<drug>")
 NESTED = (*WORDS, "zinc oxide")
 
 

@@ -32,3 +32,9 @@ def test_what_was_marked_is_expected_again_and_what_was_not_is_forgotten() -> No
     assert found(lexicon, "aspirin") == [("aspirin", "brand")]
     lexicon.learn(marked("No aspirin."))
     assert found(lexicon, "aspirin") == []
+
+
+def test_case_counts_for_names_that_are_words() -> None:
+    lexicon = Lexicon()
+    lexicon.learn(marked("Release of NO and Advil.", ("NO", "drug"), ("Advil", "brand")))
+    assert found(lexicon, "There is no ADVIL, but NO.") == [("ADVIL", "brand"), ("NO", "drug")]

@@ -21,6 +21,7 @@ from constrained_ner.cli import ablate, annotate, options
 from constrained_ner.data import Document, Sentence
 from constrained_ner.errors import UserError
 from constrained_ner.prompting.wording import PromptFile
+from constrained_ner.runs.job import annotate_file
 from constrained_ner.runs.journal import fingerprint
 from constrained_ner.schema import DDI
 
@@ -49,14 +50,14 @@ def test_every_field_has_help_and_a_panel_and_is_an_option(name: str) -> None:
 
 
 def test_the_command_has_the_fields_and_nothing_that_should_be_one() -> None:
-    own = ["input", "output", "split", "limit", "workers", "quiet"]
+    own = ["input", "output", "split", "limit", "workers", "skip_bad", "overwrite", "quiet"]
     assert sorted(parameters(annotate.annotate)) == sorted([*NAMES, *own])
 
 
 def test_a_grid_lists_what_it_varies_and_takes_the_rest() -> None:
     own = {"input", "out", "arms", "model", "shots", "select", "prompt", "decoder", "engine"}
     fixed = {"constrained", "consistency", "min_confidence"}
-    run = {"limit", "split", "workers", "quiet"}
+    run = {"limit", "split", "workers", "overwrite", "quiet"}
     assert set(parameters(ablate.ablate)) == set(NAMES) - fixed | own | run
 
 
@@ -87,6 +88,9 @@ def test_keywords_are_fields() -> None:
         assert (ner.settings.min_confidence, ner.settings.boundary) == (0.5, "char")
     with fake_annotator(Settings(boundary="char", rule="any"), rule="canonical") as ner:
         assert (ner.settings.boundary, ner.settings.rule) == ("char", "canonical")
+
+
+SAMPLE = Path(__file__).parents[2] / "examples" / "sample.xml"
 
 
 def fake_annotator(settings: Settings | None = None, **chosen: Any) -> Annotator:
@@ -198,8 +202,8 @@ EVERY: dict[str, Any] = {
     **{"timeout": 3.0, "schema": Path("s.json"), "prompt": "guide", "instructions": "each", "shots": 2},
     **{"examples": Path("e.xml"), "select": "first", "seed": 7, "max_prompt_tokens": 100},
     **{"constrained": False, "decoder": "stepwise", "rule": "any", "engine": "llguidance"},
-    **{"boundary": "char", "names": Path("n.txt"), "bias": {"drug": 0.5}, "consistency": True},
-    **{"min_confidence": 0.25, "strict": True},
+    **{"boundary": "char", "names": Path("n.txt"), "legal_mass": True, "bias": {"drug": 0.5}},
+    **{"consistency": True, "min_confidence": 0.25, "strict": True},
 }
 DECIDING = {
     *("merge", "quantize", "instructions", "max_prompt_tokens", "constrained", "decoder", "rule", "engine"),
@@ -257,8 +261,16 @@ def test_threads_batch_and_paths_do_not_change_a_fingerprint(tmp_path: Path) -> 
 def test_choices_are_plain_data_with_all_that_was_chosen(tmp_path: Path) -> None:
     choices = fake_annotator(threads=3, bias={"drug": 1.0}).choices()
     assert json.loads(json.dumps(choices)) == choices
-    assert (choices["threads"], choices["bias"], choices["decoder"]) == (3, {"drug": 1.0}, "copy-draft")
+    assert (choices["bias"], choices["decoder"]) == ({"drug": 1.0}, "copy-draft")
     assert choices.keys() >= DECIDING
+    record = annotate_file(
+        SAMPLE,
+        tmp_path / "out",
+        Settings(threads=3, names=()),
+        limit=2,
+        open_annotator=lambda settings, notify: fake_annotator(settings=settings),
+    )
+    assert record.options["threads"] == 3
 
 
 def test_a_back_end_gets_its_own_options_and_no_others() -> None:

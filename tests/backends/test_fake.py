@@ -43,6 +43,18 @@ def test_scores_come_from_the_callable_and_sum_up_the_whole_vocabulary(letters: 
     assert scores.logsumexp == pytest.approx(np.log(np.exp(row).sum()), abs=1e-5)
 
 
+def test_a_step_without_a_summary_has_the_same_logits_and_nothing_else(letters: Vocabulary) -> None:
+    backend = FakeBackend(letters)
+    steps = [Step(n, 0, [7, 8], [[1], [0, 256]], summary) for n, summary in enumerate((True, False))]
+    with_summary, without = backend.forward(steps)
+    for one, other in zip(with_summary, without, strict=True):
+        assert one is not None
+        assert other is not None
+        np.testing.assert_array_equal(one.logits, other.logits)
+        assert one.best is not None
+        assert (other.logsumexp, other.best) == (None, None)
+
+
 def test_the_lowest_of_equal_ids_is_best(letters: Vocabulary) -> None:
     backend = FakeBackend(letters, lambda ids: np.zeros(257, dtype=np.float32))
     [[scores]] = backend.forward([Step(0, 0, [7], [()])])

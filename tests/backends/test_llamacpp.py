@@ -20,8 +20,10 @@ from tiny_models import CHAT_TEMPLATE, byte_level_tokenizer, write_gguf, write_s
 from constrained_ner.backends import load_backend  # noqa: E402
 from constrained_ner.backends.llamacpp.backend import LlamaCppBackend  # noqa: E402
 from constrained_ner.backends.llamacpp.batch import Row, split_rows  # noqa: E402
+from constrained_ner.backends.llamacpp.model import LlamaModel  # noqa: E402
 from constrained_ner.backends.llamacpp.vocabulary import load_vocabulary  # noqa: E402
 from constrained_ner.backends.protocol import Scores, Step  # noqa: E402
+from constrained_ner.backends.temperature import store_temperature  # noqa: E402
 from constrained_ner.errors import ModelError  # noqa: E402
 
 
@@ -260,7 +262,7 @@ def test_damaged_weights(model_path: Path, tmp_path: Path) -> None:
         backend.forward([Step(0, 0, [1], [[2]])])
 
 
-# Threads
+# ---- threads
 
 
 def n_threads_of(backend: LlamaCppBackend) -> str:
@@ -297,3 +299,63 @@ def test_threads_that_wait_give_way_unless_a_policy_was_set(
     assert said.stdout.strip() == str(left)
     if "GOMP_SPINCOUNT" in said.stderr:  # a llama.cpp that was built with another OpenMP, or none, is silent
         assert f"GOMP_SPINCOUNT = '{spins}'" in said.stderr
+
+
+# ---- a model in several files
+
+
+def split(model: Path, folder: Path, parts: int, *, metadata_alone: bool) -> list[Path]:
+    """The files that gguf-split makes of a model; with metadata_alone, the first has no tensors."""
+    reader = gguf.GGUFReader(model)
+    tensors = list(reader.tensors)
+    size = -(-len(tensors) // (parts - metadata_alone))
+    shares = [tensors[at : at + size] for at in range(0, len(tensors), size)]
+    shares = [[], *shares] if metadata_alone else shares
+    paths = [folder / f"s-{n:05d}-of-{len(shares):05d}.gguf" for n in range(1, len(shares) + 1)]
+    for number, (path, share) in enumerate(zip(paths, shares, strict=True)):
+        writer = gguf.GGUFWriter(path, "llama")
+        for field in reader.fields.values() if number == 0 else ():
+            if field.name != "general.architecture" and not field.name.startswith("GGUF."):
+                inner = field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
+                writer.add_key_value(field.name, field.contents(), field.types[0], sub_type=inner)
+        writer.add_uint16("split.no", number)
+        writer.add_uint16("split.count", len(shares))
+        writer.add_int32("split.tensors.count", len(tensors))
+        for tensor in share:
+            data = tensor.data
+            writer.add_tensor_info(tensor.name, data.shape, data.dtype, data.nbytes, tensor.tensor_type)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_ti_data_to_file()
+        for tensor in share:
+            writer.write_tensor_data(tensor.data)
+        writer.close()
+    return paths
+
+
+@pytest.mark.parametrize("metadata_alone", [False, True])
+def test_a_gguf_in_several_files_is_read_and_hashed_whole(tmp_path: Path, metadata_alone: bool) -> None:
+    whole = write_gguf(tmp_path / "whole.gguf", byte_level_tokenizer())
+    paths = split(whole, tmp_path, 3, metadata_alone=metadata_alone)
+    scores = []
+    hashes = []
+    for path in (whole, paths[0]):
+        backend = LlamaCppBackend(path, threads=1, context=64)
+        backend.prefill([])
+        (found,) = backend.forward([Step(0, 0, [40, 50, 60], [[1, 2, 3]] * 3)])
+        scores.append([score.logits.tolist() for score in found if score is not None])
+        hashes.append(backend.identity["sha256"])
+        backend.close()
+    assert scores[0] == scores[1]
+    changed = bytearray(paths[-1].read_bytes())
+    changed[-1] ^= 1
+    paths[-1].write_bytes(changed)
+    hashes.append(LlamaModel(paths[0], vocab_only=True).sha256)
+    assert len(set(hashes)) == 3
+    with pytest.raises(ModelError, match="part 2 of 3 of a model; name the first, "):
+        LlamaCppBackend(paths[1])
+    with pytest.raises(ModelError, match="a model in several files: join them"):
+        store_temperature(paths[0], 1.5)
+    paths[-1].unlink()
+    with pytest.raises(ModelError, match=rf"in 3 files, and {paths[-1].name} is not there"):
+        LlamaCppBackend(paths[0])

@@ -28,6 +28,7 @@ from servers import (
     ollama_stand_in,
     ollama_tags,
     openai_answer,
+    openai_models,
     openai_stand_in,
     schema_enforcing_chat,
     with_visible_tags,
@@ -707,3 +708,205 @@ def test_a_malformed_ollama_answer_fails_its_sentence() -> None:
         (result,) = ner.run([Sentence("s", ASPIRIN)])
     assert result.failure is not None
     assert "malformed server response" in result.failure
+
+
+# ---- answers in another field, in a code fence, or after thoughts
+
+
+def openai_message(finish_reason: str = "stop", **message: str | None) -> Reply:
+    status, body, *_ = openai_answer("", finish_reason)
+    body["choices"][0]["message"] = {"role": "assistant", **message}
+    return status, body
+
+
+HARMONY = "<|channel|>analysis<|message|>Hm<|channel|>final<|message|>"
+WRAPPED: dict[str, Callable[[str], Reply]] = {
+    "reasoning_content": lambda tagged: openai_message(content=None, reasoning_content=tagged),
+    "reasoning": lambda tagged: openai_message(content="", reasoning=tagged),
+    "fence": lambda tagged: openai_answer(f"```\n{tagged}\n```"),
+    "named fence": lambda tagged: openai_answer(f"```xml\n{tagged}\n```\n"),
+    "thoughts": lambda tagged: openai_answer(f"<think>\n<drug>Nothing</drug>?\n</think>\n\n{tagged}"),
+    "both": lambda tagged: openai_answer(f"[THINK]Hm.[/THINK]```\n{tagged}\n```"),
+    "harmony": lambda tagged: openai_answer(HARMONY + tagged),
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED)
+def test_an_answer_is_read_wherever_the_server_puts_it(wrap: Callable[[str], Reply]) -> None:
+    said: list[str] = []
+    with (
+        openai_stand_in(lambda path, body: wrap(TAGGED), "vllm") as stand_in,
+        openai_annotator(stand_in, notify=said.append) as ner,
+    ):
+        (result,) = ner.run([Sentence("s", ASPIRIN)])
+    assert result.failure is None
+    assert found(result) == [(5, 12, "drug")]
+    assert [m.provenance for m in result.sentence.mentions] == ["constrained"]
+    assert said == []
+
+
+def test_an_ollama_answer_among_the_thoughts_is_read() -> None:
+    def chat(path: str, body: dict[str, Any]) -> Reply:
+        status, content, *_ = ollama_answer("")
+        pieces = ["Give", " <drug>aspirin</drug>", " with", " food", "."]
+        content["message"] |= {"content": "", "thinking": json.dumps(pieces)}
+        return status, content
+
+    with ollama_stand_in(chat) as stand_in, ollama_annotator(stand_in) as ner:
+        (result,) = ner.run([Sentence("s", ASPIRIN)])
+    assert found(result) == [(5, 12, "drug")]
+
+
+@pytest.mark.parametrize(
+    ("reply", "why"),
+    [
+        (openai_answer(""), "the server's answer is empty"),
+        (openai_message(content=None), "the server's answer is empty"),
+        (openai_answer("I cannot help with that."), "not the sentence: 'I cannot help with that.'"),
+        (openai_message(content=None, reasoning_content="The user wants me to"), "not the sentence"),
+        (
+            openai_message("length", content=None, reasoning_content="Well, "),
+            "cut off while the model was thinking",
+        ),
+    ],
+)
+def test_nothing_found_is_never_a_success_without_an_answer(reply: Reply, why: str) -> None:
+    with (
+        openai_stand_in(lambda path, body: reply) as stand_in,
+        openai_annotator(stand_in, notify=lambda _: None) as ner,
+    ):
+        (result,) = ner.run([Sentence("s", ASPIRIN)])
+    assert result.failure is not None
+    assert why in result.failure
+
+
+def test_a_sentence_that_spells_a_thought_or_a_fence_is_not_unwrapped() -> None:
+    texts = ["<think>x</think> aspirin", "```\naspirin\n```"]
+    with openai_stand_in(tagging_last, "vllm") as stand_in, openai_annotator(stand_in) as ner:
+        results = list(ner.run([Sentence(str(n), text) for n, text in enumerate(texts)]))
+    assert [r.verbatim for r in results] == [True, True]
+    assert [len(r.sentence.mentions) for r in results] == [1, 1]
+
+
+# ---- parameters and shapes that servers refuse
+
+
+def tagging_last(path: str, body: dict[str, Any]) -> Reply:
+    """As `tagging_aspirin`, without instructions that come before the sentence."""
+    text = question(body).split("explain nothing.\n\n")[-1]
+    return openai_answer(text.replace("aspirin", "<drug>aspirin</drug>"))
+
+
+def refusing(refused: Callable[[dict[str, Any]], str | None], answer: Behaviour = tagging_last) -> Behaviour:
+    """Refuses requests with status 400 and a message, if there is one."""
+
+    def behave(path: str, body: dict[str, Any]) -> Reply:
+        message = refused(body)
+        return (400, {"error": {"message": message}}) if message else answer(path, body)
+
+    return behave
+
+
+def with_system(body: dict[str, Any]) -> bool:
+    return any(message["role"] == "system" for message in body["messages"])
+
+
+REFUSALS: dict[str, tuple[Callable[[dict[str, Any]], bool], str]] = {
+    "system": (with_system, "System role not supported"),
+    "alternate": (with_system, "Conversation roles must alternate user/assistant/user/assistant/..."),
+    "max_tokens": (
+        lambda body: "max_tokens" in body,
+        "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.",
+    ),
+    "temperature": (
+        lambda body: "temperature" in body,
+        "Unsupported value: 'temperature' does not support 0 with this model.",
+    ),
+    "unknown fields": (
+        lambda body: "chat_template_kwargs" in body,
+        "Unrecognized request arguments supplied: chat_template_kwargs, repetition_penalty",
+    ),
+}
+
+
+@pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS)
+def test_what_a_server_refuses_is_asked_in_another_form_once_a_run(
+    refusal: tuple[Callable[[dict[str, Any]], bool], str],
+) -> None:
+    refused, message = refusal
+    behaviour = refusing(lambda body: message if refused(body) else None)
+    with openai_stand_in(behaviour, "vllm") as stand_in, openai_annotator(stand_in, batch=1) as ner:
+        results = list(ner.run([Sentence(str(n), ASPIRIN) for n in range(4)]))
+    assert [found(result) for result in results] == [[(5, 12, "drug")]] * 4
+    assert len(stand_in.questions) == 5
+    contents = ["".join(message["content"] for message in body["messages"]) for body in stand_in.questions]
+    assert all("Write the sentence again" in content for content in contents)
+
+
+def test_a_server_that_wants_an_object_gets_one_with_numbered_pieces() -> None:
+    def wants_object(body: dict[str, Any]) -> str | None:
+        schema = body["response_format"]["json_schema"]["schema"]
+        return None if schema["type"] == "object" else "schema must be a JSON Schema of 'type: \"object\"'"
+
+    def answer(path: str, body: dict[str, Any]) -> Reply:
+        properties = body["response_format"]["json_schema"]["schema"]["properties"]
+        pieces = {
+            number: next(
+                (text for text in piece["enum"] if "<drug>a" in text and "</" in text), piece["enum"][0]
+            )
+            for number, piece in reversed(properties.items())
+        }
+        return openai_answer(json.dumps(pieces))
+
+    said: list[str] = []
+    with (
+        openai_stand_in(refusing(wants_object, answer), "somebody") as stand_in,
+        openai_annotator(stand_in, batch=1, notify=said.append) as ner,
+    ):
+        results = list(ner.run([Sentence(str(n), ASPIRIN) for n in range(3)]))
+    assert [found(result) for result in results] == [[(5, 12, "drug")]] * 3
+    assert len(stand_in.questions) == 4
+    assert said == []
+
+
+def test_what_is_refused_for_another_reason_fails_the_sentence_at_once() -> None:
+    behaviour = refusing(lambda body: "I do not like this sentence")
+    with openai_stand_in(behaviour) as stand_in, openai_annotator(stand_in) as ner:
+        (result,) = ner.run([Sentence("s", ASPIRIN)])
+    assert "I do not like this sentence" in str(result.failure)
+    assert len(stand_in.questions) == 1
+
+
+def test_a_server_that_refuses_whatever_the_form_fails_the_sentence() -> None:
+    message = "System role not supported; use max_completion_tokens; type object schema; temperature unknown"
+    with openai_stand_in(refusing(lambda body: message)) as stand_in, openai_annotator(stand_in) as ner:
+        (result,) = ner.run([Sentence("s", ASPIRIN)])
+    assert "System role not supported" in str(result.failure)
+    assert len(stand_in.questions) < 9
+
+
+# ---- names of models
+
+
+@pytest.mark.parametrize("name", ["/models/x.gguf", "./x.gguf", "org/model/file.gguf", "C:\\m\\x.gguf"])
+def test_a_model_on_a_server_may_be_named_like_a_path(tmp_path: Path, name: str) -> None:
+    def behave(path: str, body: dict[str, Any]) -> Reply:
+        return openai_models("vllm", name) if path.endswith("/models") else tagging_aspirin(path, body)
+
+    shots = ("--shots", 1, "--examples", ROOT / "examples" / "shots.xml", "--select", "first")
+    with StandIn(behave) as stand_in:
+        for number, more in enumerate(((), shots)):
+            model = ("--model", f"openai:{name}", "--base-url", f"{stand_in.url}/v1")
+            assert run(SAMPLE, tmp_path / f"out{number}", *model, *more, "--limit", 2) == 0
+    assert {body["model"] for body in stand_in.questions} == {name}
+
+
+def test_a_server_with_one_model_needs_no_name() -> None:
+    with openai_stand_in(tagging_aspirin, "vllm") as stand_in:
+        with Annotator.load("openai:", base_url=f"{stand_in.url}/v1") as ner:
+            assert len(ner.annotate(ASPIRIN).mentions) == 1
+            assert ner.backend.description["name"] == "tiny"
+        two = {"object": "list", "data": [{"id": i, "object": "model", "created": 1} for i in ("a", "b")]}
+        stand_in.behaviour = lambda path, body: (200, two)
+        with pytest.raises(ModelError, match=r"no model is named after the colon: .* it has: a, b"):
+            Annotator.load("openai:", base_url=f"{stand_in.url}/v1")

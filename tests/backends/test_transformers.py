@@ -128,14 +128,20 @@ def test_score_on_device_agrees_with_numpy() -> None:
     rows = np.random.default_rng(0).standard_normal((5, 700)).astype(np.float32)
     rows[2, [3, 600]] = 9  # equal: the lowest id is best
     watches = [[1, 2], [], [699], [0, 0, 5], ()]
-    for one, other in zip(
-        score_rows(rows, watches), score_on_device(torch.from_numpy(rows), watches), strict=True
-    ):
-        np.testing.assert_array_equal(one.logits, other.logits)
-        assert one.best == other.best
-        assert one.logsumexp == pytest.approx(other.logsumexp, abs=1e-5)
-    with pytest.raises(ModelError, match="not numbers"):
-        score_on_device(torch.full((1, 3), torch.nan), [[1]])
+    for summaries in ([True] * 5, [False] * 5, [False, True, True, False, False]):
+        ours = score_rows(rows, watches, summaries)
+        theirs = score_on_device(torch.from_numpy(rows), watches, summaries)
+        for one, other, summary in zip(ours, theirs, summaries, strict=True):
+            np.testing.assert_array_equal(one.logits, other.logits)
+            assert one.best == other.best
+            assert (one.best is not None) == (one.logsumexp is not None) == summary
+            if summary:
+                assert one.logsumexp == pytest.approx(other.logsumexp, abs=1e-5)
+    for watch, summary in (([1], True), ([1], False), ([], True)):
+        with pytest.raises(ModelError, match="not numbers"):
+            score_on_device(torch.full((1, 3), torch.nan), [watch], [summary])
+        with pytest.raises(ModelError, match="not numbers"):
+            score_rows(np.full((1, 3), np.nan, dtype=np.float32), [watch], [summary])
 
 
 def test_facts_of_the_model(backend: TransformersBackend, folder: Callable[[str], Path]) -> None:
@@ -388,6 +394,16 @@ def test_not_a_model_folder(tmp_path: Path) -> None:
     assert one_line(tmp_path) == "not a model folder (no config.json)"
     (tmp_path / "notes.txt").write_text("hello")
     assert one_line(tmp_path / "notes.txt") == "neither a GGUF file nor a model folder"
+
+
+@pytest.mark.parametrize("pattern", ["*.safetensors", "tokenizer.json", "config.json"])
+def test_a_git_lfs_pointer_is_named(copied: Path, pattern: str) -> None:
+    (path,) = copied.glob(pattern)
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+    with pytest.raises(
+        ModelError, match="a Git LFS pointer, not the file itself; fetch it with: git lfs pull"
+    ):
+        TransformersBackend(str(copied))
 
 
 def test_pickled_weights(copied: Path) -> None:

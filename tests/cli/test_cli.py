@@ -98,10 +98,6 @@ EXTERNAL = (
         ('<d><sentence id="s1"/></d>', "sentence s1: no text"),
         ('<d><sentence text="x"/></d>', "has no id"),
         ('<d><sentence id="s1" text="x"/><sentence id="s1" text="y"/></d>', "duplicate sentence id 's1'"),
-        (
-            '<d><sentence id="s1" text="ab"><entity id="e0" charOffset="1-9" type="t"/></sentence></d>',
-            "sentence s1: entity e0",
-        ),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(
@@ -118,6 +114,27 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert error.count("\n") == 1
     assert out.read_text() == "an older result\n"
     assert {path.name for path in tmp_path.iterdir()} <= {"in.xml", "out"}
+
+
+@pytest.mark.parametrize(
+    ("entity", "why"),
+    [
+        ('charOffset="1-9" type="t"', "offsets 1-9 run past the text (2 characters)"),
+        ('charOffset="0-1"', "missing or unusable type (found None)"),
+        ('charOffset="0 to 1" type="t"', "offsets '0 to 1' are not of the form"),
+    ],
+)
+def test_gold_that_cannot_be_read_does_not_stop_a_run(
+    tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str], entity: str, why: str
+) -> None:
+    source = tmp_path / "in.xml"
+    source.write_text(f'<d><sentence id="s1" text="ab"><entity id="e0" {entity}/></sentence></d>')
+    assert run("llm-NERC", source, tmp_path / "out", "--model", model) == 0
+    note = capsys.readouterr().err.splitlines()[0]
+    assert note.startswith(
+        f"note: {source}: 1 of 1 entities cannot be read and are left out: sentence s1: entity e0"
+    )
+    assert why in note
 
 
 def truncated(model: Path) -> bytes:
@@ -220,7 +237,7 @@ def test_ctrl_c_leaves_a_journal_and_the_same_command_resumes(tmp_path: Path, mo
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in error
-    assert "the same command resumes here" in error
+    assert "run the same command to resume" in error
     assert not (tmp_path / "out").exists()
     assert journal.stat().st_size >= 5000
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +25,7 @@ from constrained_ner.constraint.tag_tokens import TagTokens
 from constrained_ner.data import Mention, Sentence, Span
 from constrained_ner.decoding.answer import Answer, Decoder, Extend, choose
 from constrained_ner.decoding.copy_draft import copy_draft
-from constrained_ner.decoding.legal_mass import legal_mass
+from constrained_ner.decoding.legal_mass import legal_mass, total
 from constrained_ner.decoding.stepwise import stepwise
 from constrained_ner.decoding.unconstrained import unconstrained
 from constrained_ner.errors import ContextOverflowError
@@ -60,29 +63,46 @@ def decode(decoder: Decoder, backend: FakeBackend) -> Answer:
     return next(run_all(iter([decoder]), backend))
 
 
+HORIZONS = [None, 1, 2, 5, 16]
+
+
 @pytest.mark.parametrize("vocabulary", VOCABULARIES)
 @pytest.mark.parametrize("rule", ["canonical", "any"])
 @pytest.mark.parametrize("seed", range(3))
 def test_copy_draft_equals_stepwise(vocabulary: str, rule: TokenRule, seed: int) -> None:
-    answers = {
-        decoder: list(
+    reference, *drafted = (
+        list(
             run_all(
-                (decoder(PROMPT, legal_tokens(text, vocabulary, rule), 4000) for text in TEXTS),
+                (
+                    decoder(PROMPT, legal_tokens(text, vocabulary, rule), 4000, horizon=horizon)
+                    for text in TEXTS
+                ),
                 fake(vocabulary, seed=seed),
             )
         )
-        for decoder in (stepwise, copy_draft)
-    }
-    for reference, drafted in zip(answers[stepwise], answers[copy_draft], strict=True):
-        assert drafted.token_ids == reference.token_ids
-        assert drafted.choices == reference.choices
+        for decoder, horizon in ((stepwise, None), *((copy_draft, horizon) for horizon in HORIZONS))
+    )
+    for answers in drafted:
+        for answer, expected in zip(answers, reference, strict=True):
+            assert answer.token_ids == expected.token_ids
+            assert answer.choices == expected.choices
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow], deadline=None)
-@given(text=st.text(max_size=30), seed=st.integers(0, 1000), rule=st.sampled_from(["canonical", "any"]))
-def test_any_text_comes_back_whole_and_both_decoders_agree(text: str, seed: int, rule: TokenRule) -> None:
+@given(
+    text=st.text(max_size=30),
+    seed=st.integers(0, 1000),
+    rule=st.sampled_from(["canonical", "any"]),
+    horizon=st.none() | st.integers(1, 40),
+)
+def test_any_text_comes_back_whole_and_both_decoders_agree(
+    text: str, seed: int, rule: TokenRule, horizon: int | None
+) -> None:
     drafted, reference = (
-        decode(decoder(PROMPT, legal_tokens(text, "byte-level", rule), 4000), fake("byte-level", seed=seed))
+        decode(
+            decoder(PROMPT, legal_tokens(text, "byte-level", rule), 4000, horizon=horizon),
+            fake("byte-level", seed=seed),
+        )
         for decoder in (copy_draft, stepwise)
     )
     assert drafted.token_ids == reference.token_ids
@@ -117,13 +137,36 @@ def test_a_sentence_without_names_takes_one_pass() -> None:
     assert answer.n_passes == backend.n_passes == 1
 
 
-def test_passes_are_at_most_two_a_mention_and_two() -> None:
+@pytest.mark.parametrize("horizon", HORIZONS)
+def test_passes_and_tokens_are_bounded(horizon: int | None) -> None:
     for seed in range(20):
         tokens = legal_tokens(TEXTS[0])
-        answer = decode(copy_draft(PROMPT, tokens, 4000), fake("tag tokens", seed=seed, scale=2.0))
-        tagged = tokens.constraint.read(VOCABULARIES["tag tokens"].decode(answer.token_ids))
-        assert tagged is not None
-        assert answer.n_passes <= 2 * len(tagged) + 2
+        decoder = copy_draft(PROMPT, tokens, 4000, horizon=horizon)
+        check_effort(tokens, decode(decoder, fake("tag tokens", seed=seed, scale=2.0)), horizon)
+
+
+def check_effort(tokens: LegalTokens, answer: Answer, horizon: int | None) -> None:
+    """Two passes a mention and one at most are for rejected drafts; all others add a whole draft.
+
+    Holds for tags of one token under the canonical rule.
+    """
+    n_mentions, n_tokens = len(found(tokens, answer)), len(answer.token_ids) + 1  # with the stop token
+    longest = horizon or n_tokens
+    assert answer.n_passes <= 2 * n_mentions + 1 + math.ceil(n_tokens / longest)
+    if horizon is not None:
+        assert answer.n_tokens <= len(PROMPT) + n_tokens + answer.n_passes * horizon
+
+
+def test_the_work_for_a_long_text_with_a_horizon_is_linear() -> None:
+    """Whole drafts take work that grows with the square of the length."""
+
+    def n_tokens(n_copies: int, horizon: int | None) -> int:
+        backend = fake("tag tokens", scale=2.0)
+        text = TEXTS[0] * n_copies
+        return decode(copy_draft(PROMPT, legal_tokens(text), 4000, horizon=horizon), backend).n_tokens
+
+    assert n_tokens(16, 12) < 1.5 * 4 * n_tokens(4, 12)
+    assert n_tokens(16, None) > 2 * 4 * n_tokens(4, None)
 
 
 def disjoint_mentions(text: str) -> st.SearchStrategy[list[Mention]]:
@@ -147,18 +190,18 @@ def disjoint_mentions(text: str) -> st.SearchStrategy[list[Mention]]:
     seed=st.integers(0, 1000),
     vocabulary=st.sampled_from(list(VOCABULARIES)),
     rule=st.sampled_from(["canonical", "any"]),
+    horizon=st.none() | st.integers(1, 40),
 )
 def test_expected_mentions_never_change_the_answer(
-    expected: list[Mention], seed: int, vocabulary: str, rule: TokenRule
+    expected: list[Mention], seed: int, vocabulary: str, rule: TokenRule, horizon: int | None
 ) -> None:
     tokens = legal_tokens(TEXTS[0], vocabulary, rule)
-    drafted = decode(copy_draft(PROMPT, tokens, 4000, expected), fake(vocabulary, seed=seed, scale=2.0))
+    decoder = copy_draft(PROMPT, tokens, 4000, expected, horizon=horizon)
+    drafted = decode(decoder, fake(vocabulary, seed=seed, scale=2.0))
     reference = decode(stepwise(PROMPT, tokens, 4000), fake(vocabulary, seed=seed, scale=2.0))
     assert (drafted.token_ids, drafted.choices) == (reference.token_ids, reference.choices)
     if (vocabulary, rule) == ("tag tokens", "canonical"):
-        tagged = tokens.constraint.read(VOCABULARIES[vocabulary].decode(drafted.token_ids))
-        assert tagged is not None
-        assert drafted.n_passes <= 2 * len(tagged) + 2
+        check_effort(tokens, drafted, horizon)
 
 
 def test_a_sentence_with_the_expected_names_takes_one_pass() -> None:
@@ -223,7 +266,31 @@ def test_a_draft_stops_where_the_room_ends() -> None:
         assert tokens.n_sets < 50
 
 
+@pytest.mark.parametrize("decoder", [stepwise, copy_draft])
+def test_legal_mass_changes_no_answer_and_is_none_unless_asked_for(decoder: Any) -> None:
+    """Not even if another sentence of the same passes asks for it."""
+    asked = [True, False, True, False, False, True]
+    routines = (
+        decoder(PROMPT, legal_tokens(text), 4000, summary=summary)
+        for text, summary in zip(TEXTS, asked, strict=True)
+    )
+    answers = list(run_all(routines, fake("tag tokens")))
+    every = list(run_all((decoder(PROMPT, legal_tokens(text), 4000) for text in TEXTS), fake("tag tokens")))
+    for answer, other, summary in zip(answers, every, asked, strict=True):
+        assert answer.token_ids == other.token_ids
+        for choice, expected in zip(answer.choices, other.choices, strict=True):
+            unasked = expected and replace(expected, legal_mass=None, wanted=None)
+            assert choice == (expected if summary else unasked)
+
+
+def test_a_sum_of_legal_masses_is_none_if_one_is_missing() -> None:
+    assert total([]) == 0.0
+    assert total([0.5, 0.25]) == 0.75
+    assert total([0.5, None]) is None
+
+
 def test_legal_mass_is_the_legal_share_of_the_probability() -> None:
+    assert legal_mass(1.0, [], None) is None
     assert legal_mass(np.log(0.3), [0.0], 0.0) == pytest.approx(0.6)
     assert legal_mass(np.log(0.3), [np.log(0.1) - np.log(0.3)], 0.0) == pytest.approx(0.4)
     assert legal_mass(1.0, [], 1.0) == 1.0
@@ -242,9 +309,9 @@ def greedily(backend: FakeBackend, limit: int) -> list[int]:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_unconstrained_equals_plain_greedy_generation(seed: int) -> None:
-    for text in TEXTS:
+    for text, horizon in itertools.product(TEXTS, HORIZONS):
         backend = fake("tag tokens", seed=seed)
-        answer = decode(unconstrained(PROMPT, legal_tokens(text), 4000), backend)
+        answer = decode(unconstrained(PROMPT, legal_tokens(text), 4000, horizon=horizon), backend)
         expected = greedily(backend, len(answer.token_ids) + 1)
         assert list(answer.token_ids) == expected[: len(answer.token_ids)]
         assert answer.finished == (len(expected) == len(answer.token_ids))

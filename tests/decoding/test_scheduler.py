@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -24,7 +25,7 @@ from constrained_ner.backends.fake import FakeBackend, seeded_score
 from constrained_ner.backends.protocol import Scores, Step
 from constrained_ner.data import Sentence
 from constrained_ner.decoding.answer import Extend
-from constrained_ner.decoding.scheduler import CancelledError, Scheduler, Ticket, scheduler_of
+from constrained_ner.decoding.scheduler import RoutineCancelledError, Scheduler, Ticket, scheduler_of
 from constrained_ner.errors import ModelError
 from constrained_ner.prompting.wording import PromptFile
 
@@ -41,8 +42,9 @@ TEXTS = [
     "aspirin and iron again, " * 6,
 ]
 OTHER_PROMPT = PromptFile(sysprompt=(), usrprompt=("Mark it: {sentence}",))
-ROW = seeded_score(len(VOCABULARY), scale=3.0)
-score = cache(ROW)  # threads take turns, so that the cost of the fake model hardly matters
+score = cache(
+    seeded_score(len(VOCABULARY), scale=3.0, n_context=400)
+)  # every token counts, also the prefix's
 
 
 def fake(max_sequences: int = 3, **options: Any) -> FakeBackend:
@@ -182,7 +184,7 @@ def test_a_cancelled_ticket_frees_its_slot_and_its_routine_is_closed() -> None:
     assert backend.n_passes == 5
     assert {step.sequence for step in backend.passes[-1]} == {0, 1}, "both slots are in use again"
     for ticket in (running, waiting):
-        with pytest.raises(CancelledError):
+        with pytest.raises(RoutineCancelledError):
             ticket.result()
     other.cancel()  # too late: it has its result
     assert other.result() == 2
@@ -193,7 +195,7 @@ def test_a_ticket_that_is_cancelled_before_it_is_asked_for_takes_no_pass() -> No
     scheduler = Scheduler(backend)
     ticket = submit(scheduler, 5)
     ticket.cancel()
-    with pytest.raises(CancelledError):
+    with pytest.raises(RoutineCancelledError):
         ticket.result()
     assert backend.n_passes == 0
 
@@ -286,7 +288,7 @@ def test_a_routine_that_fails_fails_alone() -> None:
         wrong.result()
 
 
-def test_a_prefix_that_cannot_be_computed_is_tried_again() -> None:
+def test_a_prefix_that_cannot_be_computed_fails_its_own_routine_and_no_other() -> None:
     class NoPrefix(FakeBackend):
         n_left = 1
 
@@ -298,9 +300,57 @@ def test_a_prefix_that_cannot_be_computed_is_tried_again() -> None:
 
     scheduler = Scheduler(NoPrefix(byte_vocabulary()))
     ticket = scheduler.submit(counting(2, 5), (7, 8))  # type: ignore[arg-type,var-annotated]
+    other = scheduler.submit(counting(2, 6), (7, 8))  # type: ignore[arg-type,var-annotated]
+    assert other.result() == 6, "the error is for whom it concerns, whoever runs the pass"
     with pytest.raises(RuntimeError, match="no memory"):
         ticket.result()
-    assert ticket.result() == 5
+
+
+def test_a_closed_scheduler_ends_what_is_not_done_and_takes_nothing_more() -> None:
+    backend = bytes_backend()
+    scheduler = Scheduler(backend)
+    done, open_one = (scheduler.submit(counting(n, n)) for n in (1, 3))  # type: ignore[arg-type,var-annotated]
+    assert done.result() == 1
+    scheduler.close()
+    scheduler.close()
+    with pytest.raises(ModelError, match="the model is closed"):
+        open_one.result()
+    with pytest.raises(ModelError, match="the model is closed"):
+        scheduler.submit(counting(1, 1))  # type: ignore[arg-type]
+    assert done.result() == 1
+
+
+def test_an_annotator_may_be_closed_while_another_thread_uses_it() -> None:
+    started = threading.Event()
+
+    class Slow(FakeBackend):
+        closed = False
+
+        def forward(self, steps: Sequence[Step]) -> list[list[Scores | None]]:
+            started.set()
+            time.sleep(0.05)
+            assert not self.closed, "closed in the middle of a pass"
+            return super().forward(steps)
+
+        def close(self) -> None:
+            self.closed = True
+
+    scheduler = Scheduler(Slow(byte_vocabulary()))
+    ticket = scheduler.submit(counting(5, 5))  # type: ignore[arg-type,var-annotated]
+    failed: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            ticket.result()
+        except ModelError as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    started.wait()
+    scheduler.close()
+    thread.join()
+    assert [str(error) for error in failed] == ["the model is closed"]
 
 
 def test_prefixes_take_turns_in_the_order_of_their_coming() -> None:
@@ -371,6 +421,7 @@ def test_a_forked_process_is_refused_in_one_line(locked: bool) -> None:
         lambda: Annotator(backend, prompt=OTHER_PROMPT),
     ]
     said = [in_a_fork(action) for action in actions]
+    assert in_a_fork(lambda: Annotator(fake()).annotate("aspirin")) == "nothing", "its own it may use"
     if locked:
         scheduler._lock.release()
     for line in said:

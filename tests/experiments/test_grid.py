@@ -182,7 +182,7 @@ def test_the_table_is_printed_and_saved_and_is_that_of_the_runs(
 
 
 def test_a_model_is_loaded_once_and_finished_arms_are_kept(
-    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     opened = []
     load = annotating.load_backend
@@ -200,8 +200,11 @@ def test_a_model_is_loaded_once_and_finished_arms_are_kept(
     assert len(before) == 3 * 3  # output, mentions and record of each arm
     assert run(*arguments, "--limit", 3, "--decoder", "copy-draft,stepwise") == 0
     assert before == {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in outputs}
-    # An arm with another option is not that arm.
-    assert run(*arguments, "--limit", 2, "--decoder", "copy-draft,stepwise") == 0
+    # An arm with another option is not that arm, and replaces it only if asked to.
+    assert run(*arguments, "--limit", 2, "--decoder", "copy-draft,stepwise") == 2
+    assert "holds the result of another run" in capsys.readouterr().err
+    assert before == {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in outputs}
+    assert run(*arguments, "--limit", 2, "--decoder", "copy-draft,stepwise", "--overwrite") == 0
     assert RunRecord.load(tmp_path / "grid" / "copy-draft.out.run.json").n_sentences == 2
 
 

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from commands import run_command
 
+from constrained_ner.annotation.result import Annotated
 from constrained_ner.cli import report as command
 from constrained_ner.data import Sentence
 from constrained_ner.errors import MissingExtraError, OutputError
@@ -29,7 +30,7 @@ from constrained_ner.experiments.scored_run import ScoredRun, find_records, scor
 from constrained_ner.formats.ddi import read_ddi
 from constrained_ner.formats.evaluator_lines import evaluator_lines
 from constrained_ner.runs.journal import SentenceResult
-from constrained_ner.runs.record import RunRecord, record_path
+from constrained_ner.runs.record import RunRecord, Totals, installed_versions, record_path
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "sample.xml"
 HOSTILE = "</td><script>alert(1)</script><img src=x onerror=alert(1)>|`[a](javascript:b) $x^ \x07 β 日本"
@@ -44,19 +45,23 @@ def write_run(out: Path, predicted: Sequence[Sentence], **options: Any) -> Path:
     chosen = {"model": {"name": "m.gguf", "path": f"/somewhere/{out.name}"}, "limit": None, **options}
     lines = [list(evaluator_lines(sentence)) for sentence in predicted]
     effort = {"n_passes": 3, "n_tokens": 30, "n_verbatim": 1, "n_prompt_tokens": 20}
-    record = RunRecord.of(
-        [
-            SentenceResult.of(s, line, effort=effort, problems=[f"unknown tag {HOSTILE}"] if n == 0 else [])
-            for n, (s, line) in enumerate(zip(predicted, lines, strict=True))
-        ],
+    totals = Totals()
+    for n, sentence in enumerate(predicted):
+        result = SentenceResult.of(Annotated(sentence))
+        problems = (f"unknown tag {HOSTILE}",) if n == 0 else ()
+        totals.add(result.model_copy(update={"effort": effort, "problems": problems}))
+    record = RunRecord(
         started="2025-01-01T00:00:00+00:00",
-        input=SAMPLE,
-        output=out,
+        input=str(SAMPLE),
+        output=str(out),
         options=chosen,
         schema_hash="a",
         prompt_hash="b",
         model_hash="c",
+        versions=installed_versions(),
+        n_resumed=0,
         elapsed_s=2.0 + len(out.name),
+        **totals.fields(),
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text("".join(f"{line}\n" for sentence in lines for line in sentence), encoding="utf-8")

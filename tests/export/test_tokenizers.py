@@ -48,9 +48,9 @@ def test_mentions_and_token_ids(
     there = Annotator.load(str(base), adapter=str(adapter), device="cpu")
     here = Annotator.load(tmp_path / "merged.gguf", threads=1)
     assert here.backend.chat_template == there.backend.chat_template
-    assert here._prompt.prefix_ids == there._prompt.prefix_ids
+    assert here._transport._prompt.prefix_ids == there._transport._prompt.prefix_ids
     for sentence in sentences:
-        assert here._prompt.ids(sentence.text) == there._prompt.ids(sentence.text)
+        assert here._transport._prompt.ids(sentence.text) == there._transport._prompt.ids(sentence.text)
     pairs = list(zip(here.run(sentences), there.run(sentences), strict=True))
     assert all(one.failure is None and other.failure is None for one, other in pairs)
     mentions = [(spans(one.sentence), spans(other.sentence)) for one, other in pairs]

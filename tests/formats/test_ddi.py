@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from constrained_ner.data import Document, Mention, Sentence, Span, covered_text
-from constrained_ner.errors import InputError
+from constrained_ner.errors import DamagedFilesError, InputError
 from constrained_ner.formats.ddi import read_ddi
 from constrained_ner.formats.evaluator_lines import evaluator_lines, read_predictions
 
@@ -139,6 +139,20 @@ def test_encodings_and_line_ends(tmp_path: Path, encode) -> None:  # type: ignor
         (one_sentence(attributes='id="" text="lost"'), "sentence number 1 has no id (its text: 'lost')"),
         (one_sentence(attributes='id="a|b" text="x"'), "sentence id 'a|b' contains a vertical bar"),
         ('<r><sentence id="a" text=""/><sentence id="a" text=""/></r>', "duplicate sentence id 'a'"),
+    ],
+)
+def test_bad_files_are_named_with_their_fault(tmp_path: Path, content: str | bytes, message: str) -> None:
+    path = write(tmp_path, content)
+    with pytest.raises(InputError) as caught:
+        read_ddi(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
         (one_sentence('<entity id="e7" type="drug"/>'), "sentence d.s0: entity e7: no charOffset attribute"),
         (one_sentence('<entity type="drug"/>'), "sentence d.s0: entity number 1: no charOffset attribute"),
         (
@@ -162,13 +176,66 @@ def test_encodings_and_line_ends(tmp_path: Path, encode) -> None:  # type: ignor
         ),
     ],
 )
-def test_bad_files_are_named_with_their_fault(tmp_path: Path, content: str | bytes, message: str) -> None:
-    path = write(tmp_path, content)
-    with pytest.raises(InputError) as caught:
-        read_ddi(path)
-    assert str(caught.value).startswith(f"{path}: ")
-    assert message in str(caught.value)
-    assert "\n" not in str(caught.value)
+def test_an_entity_that_cannot_be_read_is_left_out_and_named(
+    tmp_path: Path, content: str, message: str
+) -> None:
+    path = write(tmp_path, content.replace("<entity", '<entity charOffset="12-15" type="drug"/><entity', 1))
+    said: list[str] = []
+    [sentence] = sentences_of(read_ddi(path, notify=said.append))
+    assert [m.text for m in sentence.mentions] == ["iron"]
+    [note] = said
+    assert note.startswith(f"{path}: 1 of 2 entities cannot be read and are left out: sentence d.s0: entity ")
+    assert message.replace("number 1", "number 2") in note
+    assert "\n" not in note
+
+
+def test_pieces_separated_by_commas(tmp_path: Path) -> None:
+    entities = "".join(
+        f'<entity charOffset="{offsets}" type="drug"/>'
+        for offsets in ("0-6,12-15", "0-6, 12-15", "0-6; 12-15")
+    )
+    [sentence] = sentences_of(read_ddi(write(tmp_path, one_sentence(entities))))
+    assert [m.spans for m in sentence.mentions] == [(Span(0, 7), Span(12, 16))] * 3
+
+
+# Folders with damaged files
+
+
+DAMAGED = {
+    "cut.xml": "<document><sent",
+    "empty.xml": "",
+    "nul.xml": "\0" * 300,
+    "no_text.xml": '<sentence id="x"/>',
+}
+
+
+def damaged_folder(folder: Path, **more: str) -> Path:
+    for name, content in {**DAMAGED, **more}.items():
+        write(folder, content, name.replace("_xml", ".xml"))
+    return folder
+
+
+def test_damaged_files_are_named_all_at_once(tmp_path: Path) -> None:
+    damaged_folder(tmp_path, whole_xml='<sentence id="a" text="x"/>')
+    with pytest.raises(DamagedFilesError) as caught:
+        read_ddi(tmp_path)
+    first, *others = str(caught.value).splitlines()
+    assert first == f"{tmp_path}: 4 of 5 files cannot be read:"
+    assert [line.split(": ")[0] for line in others] == [f"  {tmp_path / name}" for name in sorted(DAMAGED)]
+
+
+def test_damaged_files_are_skipped_if_someone_is_told(tmp_path: Path) -> None:
+    damaged_folder(tmp_path, whole_xml='<sentence id="a" text="x"/>')
+    told: dict[str, str] = {}
+    documents = read_ddi(tmp_path, on_damaged=lambda path, message: told.update({path.name: message}))
+    assert [s.id for s in sentences_of(documents)] == ["a"]
+    assert sorted(told) == sorted(DAMAGED)
+    assert "no element found" in told["empty.xml"]
+
+
+def test_a_folder_of_damaged_files_alone_is_refused_all_the_same(tmp_path: Path) -> None:
+    with pytest.raises(DamagedFilesError, match="4 of 4 files"):
+        read_ddi(damaged_folder(tmp_path), on_damaged=lambda path, message: None)
 
 
 def test_external_entities_are_refused(tmp_path: Path) -> None:
@@ -204,13 +271,6 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_a_folder_without_xml_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no \.xml files in this folder"):
-        read_ddi(tmp_path)
-
-
-def test_an_id_in_two_files_names_both(tmp_path: Path) -> None:
-    for name in ("a.xml", "b.xml"):
-        write(tmp_path, '<sentence id="s7" text="x"/>', name)
-    with pytest.raises(InputError, match=r"b\.xml: duplicate sentence id 's7', first used in .*a\.xml"):
         read_ddi(tmp_path)
 
 

@@ -45,6 +45,12 @@ def test_a_name_may_hold_the_separator(tmp_path: Path) -> None:
     assert read_predictions(path) == [("s", mention)]
 
 
+def test_an_id_with_leading_blanks_comes_back_as_it_was(tmp_path: Path) -> None:
+    mention = Mention((Span(0, 4),), "drug", "iron")
+    path = write(tmp_path, "".join(format_line(name, mention) + "\n" for name in ("  s", "\ts", " ", "s ")))
+    assert [name for name, _ in read_predictions(path)] == ["  s", "\ts", " ", "s "]
+
+
 def test_predictions_with_bom_crlf_and_empty_lines(tmp_path: Path) -> None:
     path = write(tmp_path, "\ufeffs|0-3|iron|drug\r\n\r\ns|0-3|iron|drug\r\n")
     assert read_predictions(path) == [("s", Mention((Span(0, 4),), "drug", "iron"))] * 2

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,6 +94,28 @@ def test_a_malformed_mention_is_named(tmp_path: Path, line: str, message: str) -
     assert str(caught.value).startswith(f"{path}: {message}")
 
 
+def test_a_margin_of_minus_infinity_is_read_back(tmp_path: Path) -> None:
+    margins = ((-math.inf, -2.5), ())
+    mention = Mention((Span(0, 4),), "drug", "iron", 0.5, "constrained", None, margins)
+    path = tmp_path / "out.mentions.jsonl"
+    path.write_text("".join(FORMATS["mentions"].write([("d", Sentence("s", "iron", (mention,)))])))  # type: ignore[misc]
+    assert "Infinity" not in path.read_text().replace('"-Infinity"', "")  # plain JSON
+    [(_, found)] = FORMATS["mentions"].read_mentions(path)  # type: ignore[misc]
+    assert found.margins == margins
+    path.write_text(path.read_text().replace('"-Infinity"', "null"))  # as earlier versions wrote it
+    [(_, found)] = FORMATS["mentions"].read_mentions(path)  # type: ignore[misc]
+    assert found.margins == margins
+
+
+def test_the_mentions_file_is_useful_without_the_corpus() -> None:
+    lines = "".join(FORMATS["mentions"].write(sentences_of(DOCUMENTS))).splitlines()  # type: ignore[misc]
+    records = [json.loads(line) for line in lines]
+    texts = {r["sentence"]: r["sentence_text"] for r in records if "sentence_text" in r}
+    assert texts == {"d1.s0": "Aspirin and iron.", "d2.s0": "salts and zinc"}
+    assert len(records) == 3  # the text only once a sentence
+    assert texts["d1.s0"][records[0]["start"] : records[0]["end"]] == records[0]["text"]
+
+
 # Lists of names
 
 
@@ -115,3 +139,9 @@ def test_half_a_gzip_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "names.gz").write_bytes(gzip.compress(b"aspirin|drug\n" * 1000)[:-20])
     with pytest.raises(InputError, match=r"names\.gz: cannot be read: "):
         read_names(tmp_path / "names.gz")
+
+
+def test_a_git_lfs_pointer_in_place_of_names_is_named(tmp_path: Path) -> None:
+    (tmp_path / "names").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(InputError, match="a Git LFS pointer, not the file itself"):
+        read_names(tmp_path / "names")

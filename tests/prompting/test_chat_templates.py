@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from vocabularies import byte_vocabulary
 
+from constrained_ner.annotation.annotator import Annotator
+from constrained_ner.backends.fake import FakeBackend
 from constrained_ner.constraint.automaton import Constraint, TagMachine
 from constrained_ner.constraint.legal import LegalTokens
 from constrained_ner.constraint.markup import Markup
@@ -294,3 +296,44 @@ def test_llama_cpp_and_transformers_give_the_same_ids(
         assert one.prefix_ids == other.prefix_ids
         for question in questions:
             assert one.ids(question) == other.ids(question), (template[:60], question)
+
+
+# ---- templates that drop or repeat the system message
+
+DROPS_SYSTEM = """{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %} [INST] {{ m.content }}
+{%- elif m.role == 'assistant' %} {{ m.content }}{{ eos_token }}{% endif %}{% endfor %}"""
+REPEATS_SYSTEM = """{{ (messages | selectattr('role', 'equalto', 'system') | list | last).content
+if messages[0].role == 'system' else '' }}{% for m in messages %}{{ m.role }}: {{ m.content }}
+{% endfor %}assistant:"""
+
+
+@pytest.mark.parametrize("source", [DROPS_SYSTEM, REPEATS_SYSTEM], ids=["drops", "repeats"])
+def test_instructions_that_a_template_drops_or_repeats_go_into_the_first_user_turn(source: str) -> None:
+    template = ChatTemplate(source, byte_vocabulary())
+    assert template.misplaces_system
+    for roles in (("system", "user"), CONVERSATION):
+        pieces = template.render(roles)
+        assert [piece for piece in pieces if isinstance(piece, int)] == list(range(len(roles)))
+        assert pieces[2] == "\n\n"
+    said: list[str] = []
+    examples = [Sentence("e", "aspirin")]
+    vocabulary = byte_vocabulary()
+    backend = FakeBackend(vocabulary, chat_template=source, context_length=8000)
+    Annotator(backend, examples=examples, notify=said.append)
+    (note,) = said
+    assert "drops or repeats the system message" in note
+    prompts = Prompts(PromptFile.built_in(), MARKUP, examples)
+    encoder = PromptEncoder(prompts, vocabulary, source, lambda e: vocabulary.encode(e.text))
+    written = vocabulary.decode([*encoder.prefix_ids, *encoder.ids("Take iron.")]).decode()
+    assert written.count("You find names") == 1
+    assert written.index("You find names") < written.index("aspirin") < written.index("Take iron.")
+
+
+@pytest.mark.parametrize("source", [PLAIN_TEMPLATE, "{{ messages[-1]['content'] }}"])
+def test_templates_that_write_all_or_only_the_question_are_left_alone(source: str) -> None:
+    assert not ChatTemplate(source, byte_vocabulary()).misplaces_system
+
+
+def test_the_templates_of_the_cases(shared: Path) -> None:
+    for path in (shared / "cases" / "templates").glob("*.jinja"):
+        assert ChatTemplate(path.read_text(encoding="utf-8"), byte_vocabulary()).misplaces_system

@@ -82,6 +82,39 @@ def test_what_tags_cannot_express_is_no_example() -> None:
     assert [c.sentence.id for c in Pool.of(documents, MARKUP, "char").candidates] == ["whole", "inside"]
 
 
+@pytest.mark.parametrize("select", ["first", "random", "diverse", "similar"])
+def test_the_same_text_is_shown_once_and_contradicting_ones_as_the_majority_has_it(
+    tmp_path: Path, select: str
+) -> None:
+    """The sentence about midazolam occurs six times, as a drug and as a brand."""
+    text = "Concomitant use of midazolam with inhibitors is not advised."
+    kinds = ["brand", "drug", "brand", "drug", "drug", "drug"]
+    repeated = [
+        Document(f"L{n}", (Sentence(f"L{n}.s0", text, (Mention((Span(19, 28),), kind, "midazolam"),)),))
+        for n, kind in enumerate(kinds)
+    ]
+    others = [sentence([word, "rose", "in", "patients"], f"o.s{n}") for n, word in enumerate(TYPE_OF)]
+    documents = [*repeated, Document("o", tuple(others))]
+    usable = {s.id for document in documents for s in document}
+    question = Document("q", (Sentence("q.s0", "Use of midazolam with strong inhibitors."),))
+    said: list[str] = []
+    request = ExampleRequest(tmp_path / "pool.xml", 5, select)
+    chosen = request.choose(documents, usable, [question], DDI, say=said.append)
+    shown = chosen(question.sentences[0].text) if isinstance(chosen, SimilarExamples) else chosen
+    assert len(shown) == len({s.text for s in shown}) == 5
+    assert [s.mentions[0].type for s in shown if s.text == text] in (["drug"], [])
+    assert select != "similar" or shown[-1].id == "L1.s0"
+    (line,) = said
+    assert "texts that occur several times with different entities: 1, for instance that of" in line
+
+
+def test_equal_texts_that_agree_are_nothing_to_speak_of() -> None:
+    twice = [sentence(["aspirin", "rose"], name) for name in ("a", "b")]
+    pool, contradicted = Pool.of([Document("d", tuple(twice))], MARKUP).distinct()
+    assert [candidate.sentence.id for candidate in pool.candidates] == ["a"]
+    assert not contradicted
+
+
 def test_rare_types_have_less_than_half_of_an_even_share() -> None:
     counts = {"aspirin": 10, "statins": 6, "Zocor": 2, "MPTP": 1}
     names = [name for name, n in counts.items() for _ in range(n)]
@@ -282,12 +315,12 @@ def test_a_command_line_without_examples_asks_for_none() -> None:
 
 def test_sentences_of_the_evaluated_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        InputError, match=r"sample\.xml: sentence sample\.\S+ \(and \d+ others\) stands in .*sample"
+        InputError, match=r"sample\.xml: sentence sample\.\S+ \(and \d+ others\) is also in .*sample"
     ):
         ask(SAMPLE, 2)
     renamed = [Sentence(f"n{n}", s.text.upper(), s.mentions) for n, s in enumerate(sample())]
     with pytest.raises(
-        InputError, match=r"the text of sentence n0 \(and \d+ others\) .* may not serve as examples"
+        InputError, match=r"the text of sentence n0 \(and \d+ others\) .* cannot be used as examples"
     ):
         ask(write(tmp_path / "renamed.xml", renamed), 2)
 
@@ -309,7 +342,7 @@ def test_a_phrase_that_two_files_share_is_left_out_and_no_reason_to_refuse() -> 
         purpose="training",
     )
     assert kept == [*used, short[1]]
-    with pytest.raises(InputError, match=r"t: sentence e7 stands in e, too: .* may not serve for training"):
+    with pytest.raises(InputError, match=r"t: sentence e7 is also in e: .* cannot be used for training"):
         keep_apart(evaluated[7:8], evaluated, used_path="t", evaluated_path="e", purpose="training")
 
 
@@ -427,7 +460,7 @@ def test_the_bundled_model_says_that_it_is_given_none(
     [
         (("--shots", 2), "name a file with --examples"),
         (("--examples", SHOTS), "say how many examples"),
-        (("--shots", 2, "--examples", SAMPLE), "may not serve as examples"),
+        (("--shots", 2, "--examples", SAMPLE), "cannot be used as examples"),
         (("--shots", 99, "--examples", SHOTS), "--shots asks for 99 examples"),
         (("--shots", 2, "--examples", SHOTS, "--select", "nearest"), "--select nearest: no such file"),
         (("--prompt", "clever"), "neither a file nor one of guide, plain, strict"),

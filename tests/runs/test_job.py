@@ -33,10 +33,16 @@ SAMPLE = Path(__file__).parents[2] / "examples" / "sample.xml"
 TEMPLATE = "{{ messages[-1]['content'] }}<|im_end|>"
 
 
-def fake(*, context_length: int = 2048) -> FakeBackend:
+def fake(*, context_length: int = 2048, draft_horizon: int | None = None) -> FakeBackend:
     vocabulary = tag_token_vocabulary()
     score = seeded_score(len(vocabulary), scale=3.0)
-    return FakeBackend(vocabulary, score, context_length=context_length, chat_template=TEMPLATE)
+    return FakeBackend(
+        vocabulary,
+        score,
+        context_length=context_length,
+        chat_template=TEMPLATE,
+        draft_horizon=draft_horizon,
+    )
 
 
 def annotator(backend: FakeBackend | None = None, **options: Any) -> Annotator:
@@ -53,9 +59,17 @@ def opening(backend: FakeBackend | None = None) -> OpenAnnotator:
 
 
 def annotate_file(
-    input: Path, output: Path, backend: FakeBackend | None = None, *, limit: int | None = None, **options: Any
+    input: Path,
+    output: Path,
+    backend: FakeBackend | None = None,
+    *,
+    limit: int | None = None,
+    overwrite: bool = False,
+    **options: Any,
 ) -> RunRecord:
-    return annotate(input, output, Settings(**options), limit=limit, open_annotator=opening(backend))
+    return annotate(
+        input, output, Settings(**options), limit=limit, overwrite=overwrite, open_annotator=opening(backend)
+    )
 
 
 class DyingBackend(FakeBackend):
@@ -150,15 +164,67 @@ def test_stepwise_and_copy_draft_write_the_same_file(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
+@pytest.mark.parametrize("horizon", [1, 5, 12])
+def test_a_horizon_changes_no_byte(tmp_path: Path, horizon: int) -> None:
+    whole = annotate_file(SAMPLE, tmp_path / "whole")
+    for name, n_at_once in (("together", 4), ("alone", 1)):
+        backend = fake(draft_horizon=horizon)
+        backend.max_sequences = n_at_once
+        record = annotate_file(SAMPLE, tmp_path / name, backend)
+        assert (tmp_path / name).read_bytes() == (tmp_path / "whole").read_bytes() != b""
+        for one, other in zip(
+            *(read_mentions(mentions_path(tmp_path / n)) for n in (name, "whole")), strict=True
+        ):
+            assert one == other
+        assert record.n_passes > whole.n_passes
+        assert record.n_tokens < whole.n_tokens
+
+
+def test_the_legal_share_is_measured_if_asked_for_and_changes_no_byte(tmp_path: Path) -> None:
+    said: dict[str, list[str]] = {}
+    records = {}
+    for name, asked in (("with", True), ("without", False)):
+        display = Listening()
+        records[name] = annotate(
+            SAMPLE,
+            tmp_path / name,
+            Settings(legal_mass=asked),
+            open_annotator=opening(),
+            progress=display,
+        )
+        said[name] = display.said
+    assert records["with"].legal_share is not None
+    assert 0 < records["with"].legal_share < 1
+    assert records["without"].legal_share is None
+    assert "legal_mass" not in records["without"].effort
+    assert records["with"].fingerprint == records["without"].fingerprint
+    assert (tmp_path / "with").read_bytes() == (tmp_path / "without").read_bytes() != b""
+    mentions = [mentions_path(tmp_path / name).read_bytes() for name in records]
+    assert mentions[0] == mentions[1]
+    assert "of probability on legal tokens" in said["with"][-1]
+    assert "legal" not in said["without"][-1]
+
+
+class Listening(ProgressDisplay):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        super().__init__(quiet=True)
+        self.said: list[str] = []
+
+    def say(self, message: str) -> None:
+        self.said.append(message)
+
+
 @pytest.mark.parametrize("n_passes", [0, 1, 7, 40])
 def test_a_killed_run_resumes_with_the_same_bytes(tmp_path: Path, n_passes: int) -> None:
     annotate_file(SAMPLE, tmp_path / "whole")
     out = tmp_path / "out"
     out.write_text("an older result\n")
     with pytest.raises(KeyboardInterrupt):
-        annotate_file(SAMPLE, out, DyingBackend(n_passes, KeyboardInterrupt()))
+        annotate_file(SAMPLE, out, DyingBackend(n_passes, KeyboardInterrupt()), overwrite=True)
     assert out.read_text() == "an older result\n"
-    record = annotate_file(SAMPLE, out)
+    record = annotate_file(SAMPLE, out, overwrite=True)
     assert out.read_bytes() == (tmp_path / "whole").read_bytes()
     assert (record.n_resumed > 0) == (n_passes == 40)
     assert mentions_path(out).read_bytes() == mentions_path(tmp_path / "whole").read_bytes()
@@ -239,7 +305,7 @@ def test_a_link_is_followed_and_kept(tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "real").write_text("old")
     (tmp_path / "out").symlink_to(tmp_path / "results" / "real")
-    annotate_file(source, tmp_path / "out")
+    annotate_file(source, tmp_path / "out", overwrite=True)
     assert (tmp_path / "out").is_symlink()
     assert (tmp_path / "results" / "real").read_bytes() == (tmp_path / "whole").read_bytes()
     assert mentions_path(tmp_path / "out").read_bytes() == mentions_path(tmp_path / "whole").read_bytes()
@@ -283,7 +349,7 @@ def test_the_journal_of_another_run_is_kept_and_named(tmp_path: Path) -> None:
     assert record.n_resumed == 0
     assert (tmp_path / "out.journal.1").read_bytes() == content
     (note,) = (line for line in said if line.startswith("note: "))
-    assert note.startswith("note: out.journal was written by another run")
+    assert note.startswith("note: out.journal belongs to a run with other settings or sentences")
     assert "kept as out.journal.1" in note
 
 
@@ -365,7 +431,7 @@ def test_strict_refuses_offsets_that_are_a_guess(tmp_path: Path) -> None:
         return annotate_file(source, tmp_path / "out", model, constrained=False, **options)
 
     assert annotate_freely().n_mentions == 1
-    strict = annotate_freely(strict=True)
+    strict = annotate_freely(strict=True, overwrite=True)
     assert strict.n_mentions == 0
     assert strict.problems == (("d.s0", "'aspirin' (drug): normalised offsets refused by --strict"),)
 

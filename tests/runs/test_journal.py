@@ -134,10 +134,45 @@ def test_another_fingerprint_starts_afresh_and_keeps_the_journal(tmp_path: Path)
     assert (tmp_path / "out.journal.1").read_bytes() == first
     assert (tmp_path / "out.journal.2").read_bytes() == second
     assert said == [
-        "out.journal was written by another run, with other settings or sentences: kept as "
+        "out.journal belongs to a run with other settings or sentences, or of another version: kept as "
         f"out.journal.{n}; this run starts from the beginning"
         for n in (1, 2)
     ]
+
+
+def test_results_that_cannot_be_read_are_kept_aside_and_made_again(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "out", stop_after=3)
+    path = tmp_path / "out.journal"
+    header, first, second, third = path.read_bytes().splitlines(keepends=True)
+    damaged = header + first + second.replace(b'"mentions"', b'"findings"') + third
+    path.write_bytes(damaged)
+    assert run(tmp_path / "out") == ["s1", "s2", "s3"]
+    assert (tmp_path / "out.journal.1").read_bytes() == damaged
+    assert said == [
+        "out.journal has 2 results that cannot be read: kept as out.journal.1; they are made again"
+    ]
+
+
+def test_a_journal_that_was_removed_before_it_was_locked_is_opened_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run before may remove its finished journal between the opening and the locking of it."""
+    path = tmp_path / "out.journal"
+    lock, n_locked = Journal._lock, 0
+
+    def lock_too_late(journal: Journal) -> None:
+        nonlocal n_locked
+        n_locked += 1
+        if n_locked == 1:
+            path.unlink()
+        lock(journal)
+
+    monkeypatch.setattr(Journal, "_lock", lock_too_late)
+    with Journal(tmp_path / "out", "print", said.append) as journal:
+        assert n_locked == 2
+        journal.append(SentenceResult(sentence_id="s0"))
+        assert path.read_bytes().count(b"\n") == 2
 
 
 def test_a_kept_journal_goes_on_once_it_has_its_name_again(tmp_path: Path) -> None:

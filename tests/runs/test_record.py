@@ -74,6 +74,17 @@ def test_a_run_without_decisions_has_no_legal_share() -> None:
     assert record([]).legal_share is None
 
 
+def test_a_share_that_some_sentences_lack_is_not_given() -> None:
+    """Such as after an interruption, if only one of the two runs had --legal-mass."""
+    unmeasured = SentenceResult(sentence_id="s3", effort={"n_passes": 1, "n_decisions": 2})
+    r = record([*RESULTS, unmeasured])
+    assert r.legal_share is None
+    assert "legal_mass" not in r.effort
+    assert r.effort["n_decisions"] == 7
+    nothing_decided = SentenceResult(sentence_id="s4", effort={"n_passes": 0, "n_decisions": 0})
+    assert record([*RESULTS, nothing_decided]).legal_share == 0.9
+
+
 def test_a_record_round_trips(tmp_path: Path) -> None:
     path = record_path(tmp_path / "out")
     assert path.name == "out.run.json"

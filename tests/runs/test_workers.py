@@ -329,3 +329,12 @@ def test_stretches_begin_with_blocks_and_take_over_what_is_done_up_to_a_gap() ->
     ]
     assert stretches(sentences, done(*range(3 * b + 5))) == []
     assert list(merged([])) == []
+
+
+def test_whole_blocks_that_are_done_prove_that_the_model_answers() -> None:
+    sentences = made(2 * BLOCK)
+    failed = {f"s{n}": SentenceResult(sentence_id=f"s{n}", failure="bad") for n in range(BLOCK)}
+    assert [s.proven for s in stretches(sentences, {})] == [False, False]
+    assert [s.proven for s in stretches(sentences, failed)] == [False]
+    left = stretches(sentences, failed | done(0))
+    assert [(len(s.done), s.proven) for s in (*left, *merged(left))] == [(0, True), (0, True)]

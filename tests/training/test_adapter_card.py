@@ -50,7 +50,7 @@ def test_a_card_changed_by_hand_is_refused(tuned: Path, tmp_path: Path) -> None:
 def test_a_warning_if_it_never_learnt_to_copy(folder: Path, tuned: Path) -> None:
     notes: list[str] = []
     options: dict[str, Any] = {"adapter": str(tuned), "device": "cpu", "notify": notes.append}
-    Annotator.load(folder / "model", decoder="unconstrained", **options).close()
+    Annotator.load(folder / "model", constrained=False, **options).close()
     assert "trained with --loss legal" in notes.pop()
     Annotator.load(folder / "model", **options).close()
     assert not notes

@@ -86,7 +86,7 @@ def test_llama_cpp_agrees(
             str(path), n_ctx=128, logits_all=True, verbose=False, n_threads=1, n_threads_batch=1
         )
     for text in TEXTS:
-        ids = tokenizer.encode(text)
+        ids = tokenizer.vocabulary.encode(text)
         assert llama.tokenize(text.encode(), add_bos=False, special=False) == ids
         llama.reset()
         llama.eval(ids)
@@ -105,7 +105,7 @@ def test_transformers_reads_it_back(
     assert not list(tmp_path.glob("*.bin"))
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path).eval()
     wrapped = AutoTokenizer.from_pretrained(tmp_path)
-    ids = tokenizer.encode(TEXTS[0])
+    ids = tokenizer.vocabulary.encode(TEXTS[0])
     with torch.no_grad():
         # It may use another attention kernel than in training.
         assert torch.allclose(

@@ -28,7 +28,13 @@ from constrained_ner.errors import (
 from constrained_ner.evaluation import Evaluation, evaluate
 from constrained_ner.formats.ddi import read_ddi
 from constrained_ner.prompting.wording import PromptFile
-from constrained_ner.training.finetune.checkpoints import last_checkpoint, n_epochs_without_gain
+from constrained_ner.training.finetune.callbacks import KeepBest
+from constrained_ner.training.finetune.checkpoints import (
+    best_epoch,
+    is_best_so_far,
+    last_checkpoint,
+    n_epochs_without_gain,
+)
 from constrained_ner.training.finetune.run import finetune
 from constrained_ner.training.finetune.selection import Select
 from constrained_ner.training.finetune.trainer import Tuner
@@ -119,6 +125,38 @@ def test_a_killed_run_ends_as_an_unbroken_one(folder: Path, tmp_path: Path) -> N
     assert "nothing to do" in lines[-1]
 
 
+def evaluated(*figures: tuple[float, float]) -> list[dict[str, float]]:
+    """F1 and loss of each epoch, as the Trainer logs them."""
+    epochs = enumerate(figures, start=1)
+    return [{"epoch": n, "eval_micro_f1": f1, "eval_loss": loss} for n, (f1, loss) in epochs]
+
+
+def test_early_stopping_while_f1_stands_still_and_the_loss_falls() -> None:
+    falling = evaluated((0.0, 1.3), (0.0, 1.2), (0.0, 1.1))
+    assert n_epochs_without_gain(falling) == 0
+    assert best_epoch(falling)["epoch"] == 3
+    assert is_best_so_far(falling)
+    rising = evaluated((0.5, 1.3), (0.4, 1.2), (0.4, 1.25), (0.5, 1.25))
+    assert [n_epochs_without_gain(rising[:n]) for n in range(1, 5)] == [0, 0, 1, 0]
+    assert best_epoch(rising)["epoch"] == 4
+    equal = evaluated((0.5, 1.0), (0.5, 1.0), (0.5, 1.0))
+    assert n_epochs_without_gain(equal) == 2
+    assert best_epoch(equal)["epoch"] == 1
+
+
+def test_stopping_early_is_said() -> None:
+    said: list[str] = []
+    written: list[int] = []
+    keep = KeepBest(lambda: written.append(1), 2, said.append)
+    state, control = transformers.TrainerState(max_steps=99, global_step=3), transformers.TrainerControl()
+    for n in range(1, 4):
+        state.log_history = evaluated((0.5, 1.0), (0.4, 1.1), (0.3, 1.2))[:n]
+        keep.on_evaluate(None, state, control)
+    assert control.should_training_stop
+    assert len(written) == 1
+    assert said == ["stopping early: 2 epochs without a gain in F1 or loss (--patience 2); epoch 1 is kept"]
+
+
 def test_patience_counts_from_the_first_best() -> None:
     history = [{"eval_micro_f1": f1} for f1 in (0.1, 0.5, 0.5, 0.4)]
     assert [n_epochs_without_gain(history[:n]) for n in range(5)] == [0, 0, 0, 1, 2]
@@ -138,7 +176,7 @@ class TestMistakes:
         assert not (tmp_path / "a").exists()
 
     def test_measuring_on_training_data(self, folder: Path, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match="may not serve for training"):
+        with pytest.raises(InputError, match="cannot be used for training"):
             self.tune(folder, tmp_path / "a", val=folder / "train.xml")
 
     def test_types_that_do_not_match(self, folder: Path, tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_from_data_to_a_model_and_its_student(
     monkeypatch.setattr(recipe, "ModelSize", lambda: SMALL)
     monkeypatch.setattr(Trainer, "CHUNK_BATCHES", 2)
     train = partial(
-        recipe.train, data, tokens=(2000, 2000, 2000), devel=data / "ddi" / "devel.xml", n_threads=1
+        recipe.train, data, tokens=(2000, 2000, 2000), devel=data / "ddi" / "devel.xml", threads=1
     )
     first, second = tmp_path / "first", tmp_path / "second"
     train(first)

@@ -21,6 +21,14 @@ from .vocabulary import vocabulary_of_llama
 EXACT_BYTES = 512 << 20
 """Models up to this size keep their cache in float32: it is small then, and exact."""
 
+DRAFT_HORIZON = 12
+"""Tokens of a draft on the processor, where a pass costs as much as three or four tokens.
+
+One thread of a Xeon (Sapphire Rapids): 0.9 ms, and 0.32 ms a token, for the bundled model; 20 and 5.2 for one
+of 171 million parameters in Q8_0. With the bundled model, 436 sentences of DDI train take 4.8 passes and 85
+tokens each instead of 2.7 and 116; horizons from 8 to 16 are within 3 % of each other.
+"""
+
 
 ONE_THREAD_BYTES = 32 << 20
 """Models up to this size compute with one thread by default.
@@ -78,6 +86,7 @@ class LlamaCppBackend:
         self.context_length = context or self.model.trained_context_length
         self.max_sequences = batch
         self.gpu_layers = gpu_layers
+        self.draft_horizon: int | None = None if gpu_layers else DRAFT_HORIZON  # a GPU has tokens for nothing
         self._n_threads = threads or _default_threads(self.model)
         self._exact = cache == "f32" or (cache == "auto" and self.model.size_in_bytes <= EXACT_BYTES)
         self._cache = LlamaCache(
@@ -132,7 +141,7 @@ class LlamaCppBackend:
             cache.truncate(step.sequence, step.keep)
         answers: list[list[Scores | None]] = [[None] * len(step.token_ids) for step in steps]
         rows = [
-            Row(token_id, n_prefix + step.keep + at, step.sequence + 1, watch, (number, at))
+            Row(token_id, n_prefix + step.keep + at, step.sequence + 1, watch, step.summary, (number, at))
             for number, step in enumerate(steps)
             for at, (token_id, watch) in enumerate(zip(step.token_ids, step.watch, strict=True))
         ]

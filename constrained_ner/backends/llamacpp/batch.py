@@ -18,13 +18,15 @@ class Row:
     """A token to compute.
 
     sequence: llama.cpp's number; 0 is the shared prefix.
-    watch: ids whose logits are wanted after it, None to skip the position. place: where its scores belong.
+    watch: ids whose logits are wanted after it, None to skip the position. summary: as in `protocol.Step`.
+    place: where its scores belong.
     """
 
     token_id: int
     position: int
     sequence: int
     watch: Sequence[int] | None = None
+    summary: bool = False
     place: tuple[int, int] = (0, 0)
 
 

@@ -152,7 +152,11 @@ class LlamaCache:
                 watched = [row for row in part if row.watch is not None]
                 self._decode(part)
                 if watched:
-                    scores = score_rows(self._logits(len(watched)), [row.watch or () for row in watched])
+                    scores = score_rows(
+                        self._logits(len(watched)),
+                        [row.watch or () for row in watched],
+                        [row.summary for row in watched],
+                    )
                     found += zip([row.place for row in watched], scores, strict=True)
         except BaseException:  # an interrupt, too: the cache no longer holds what the slots say
             self.close()

@@ -43,7 +43,7 @@ def connect(
     batch: int = 4,
     timeout: float = 300.0,
 ) -> TextBackend:
-    """Connect to a server and find the model on it.
+    """Connect to a server and find the model on it. A server with one model needs no name.
 
     base_url: address of the server; optional for Ollama, which has a usual one.
     server: a name in PRODUCTS, for openai:NAME; None to find out.
@@ -59,9 +59,12 @@ def connect(
         module = import_module(PROTOCOLS[protocol], __package__)
     except ImportError as error:
         raise MissingExtraError(error.name or "a client", "servers") from None
-    if not name:
-        raise ModelError(f"{model}: no model is named after the colon")
     if base_url is not None and not base_url.startswith(("http://", "https://")):
         raise ModelError(f"{base_url}: --base-url must begin with http:// or https://")
     connection = module.open_server(name, base_url=base_url, server=server, context=context)
-    return RemoteBackend(connection, max_sequences=batch, patience=Patience(timeout_s=timeout))
+    try:
+        return RemoteBackend(connection, max_sequences=batch, patience=Patience(timeout_s=timeout))
+    except ModelError as error:
+        if name:
+            raise
+        raise ModelError(f"{model}: no model is named after the colon: {error}") from None

@@ -237,6 +237,23 @@ def message_of(error: failures.APIError) -> str:
     return status + shortened(words)
 
 
+def answer_of(content: str | None, thoughts: str | None, *, finished: bool) -> str:
+    """The text of an answer. Raises SentenceError if there is none.
+
+    thoughts: what the server took for thoughts. If there is nothing else, it is the answer: a server that
+    separates the two may do so wrongly, above all under a grammar, which leaves no room for thoughts.
+    """
+    if content and content.strip():
+        return content
+    if thoughts and thoughts.strip():
+        if finished:
+            return thoughts
+        raise SentenceError("the answer was cut off while the model was thinking: turn thinking off")
+    if not finished:
+        return content or ""
+    raise SentenceError("the server's answer is empty")
+
+
 def shortened(words: str, longest: int = 300) -> str:
     line = " ".join(words.split())
     return line if len(line) <= longest else line[:longest] + "..."

@@ -20,7 +20,7 @@ from outlines.types import JsonSchema
 
 from ...errors import ContextOverflowError, ModelError
 from ..protocol import GrammarDialect, TextAnswer, TextRequest
-from .connection import listed
+from .connection import answer_of, listed
 
 DEFAULT_URL = "http://localhost:11434"
 DEFAULT_CONTEXT_LENGTH = 8192
@@ -57,6 +57,8 @@ class OllamaServer:
                 models = {model.model: model for model in (await self._client.list()).models}
         except (ollama.ResponseError, ValueError) as error:
             raise ModelError(f"{self.url}: not an Ollama server: {error}") from None
+        if not self.name and len(models) == 1:
+            self.name = next(iter(models)) or ""
         model = models.get(self.name) or models.get(f"{self.name}:latest")
         if model is None:
             names = [name for name in models if name]
@@ -84,9 +86,10 @@ class OllamaServer:
                     "num_predict": request.max_tokens,
                 },
             )
+        finished = answer.done_reason != "length"
         return TextAnswer(
-            text=answer.message.content or "",
-            finished=answer.done_reason != "length",
+            text=answer_of(answer.message.content, answer.message.thinking, finished=finished),
+            finished=finished,
             n_prompt_tokens=answer.prompt_eval_count or 0,
             n_tokens=answer.eval_count or 0,
         )

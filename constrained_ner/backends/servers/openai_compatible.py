@@ -10,6 +10,7 @@ server.
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import openai
 import outlines
@@ -20,9 +21,14 @@ from outlines.inputs import Chat
 from ...errors import ModelError
 from ..protocol import GrammarDialect, TextAnswer, TextRequest
 from . import PRODUCTS
-from .connection import listed
+from .connection import answer_of, listed
+from .form import Form
 from .openai import OPENAI
 from .product import Product
+
+_GREEDY = {"temperature": 0, "presence_penalty": 0, "frequency_penalty": 0}
+_THOUGHTS = ("reasoning_content", "reasoning")
+"""Where servers put thoughts, and with some parsers the whole answer."""
 
 
 def open_server(name: str, *, base_url: str | None, server: str | None, context: int | None) -> OpenAIServer:
@@ -43,7 +49,7 @@ def open_server(name: str, *, base_url: str | None, server: str | None, context:
 class OpenAIServer:
     """One model of a server. base_url ends in /v1; the key is taken from OPENAI_API_KEY.
 
-    product: None to find out.
+    name: "" for the server's only model. product: None to find out.
     """
 
     provider = "openai"
@@ -53,6 +59,7 @@ class OpenAIServer:
         self.url = base_url.rstrip("/")
         self.context_length: int | None = None
         self._product = product
+        self._form = Form()
         self._client = openai.AsyncOpenAI(
             base_url=self.url,
             api_key=os.environ.get("OPENAI_API_KEY") or "none",
@@ -87,6 +94,8 @@ class OpenAIServer:
             raise ModelError(f"{self.url}/models: not found; does --base-url end in /v1?") from None
         except (AttributeError, TypeError, ValueError):
             raise ModelError(f"{self.url}: not a server that speaks OpenAI's protocol") from None
+        if not self.name and len(models) == 1:
+            (self.name,) = models
         model = models.get(self.name)
         if model is None:
             raise ModelError(f"{self.url}: the server has no model {self.name!r}; {listed(list(models))}")
@@ -95,32 +104,64 @@ class OpenAIServer:
         return {"backend": "server", "name": self.name, "server": self.product.title, "path": self.url}
 
     async def ask(self, request: TextRequest) -> TextAnswer:
-        constraint = self.product.constrain(self._client, request.grammar) if request.grammar else {}
-        extra_body = {**self.product.greedy, **constraint.pop("extra_body", {})}
-        messages = Chat([{"role": role, "content": content} for role, content in request.messages])
-        completion: ChatCompletion = await self._client.chat.completions.create(
-            model=self.name,
-            messages=outlines.from_openai(self._client).type_adapter.format_input(messages),
-            max_tokens=request.max_tokens,
-            temperature=0,
-            presence_penalty=0,
-            frequency_penalty=0,
-            extra_body=extra_body,
+        while True:
+            form = self._form
+            try:
+                return read_completion(await self._create(request, form), form)
+            except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+                other = form.after(_refusal(error), self._optional_fields())
+                if other is None:
+                    raise
+                if self._form is form:  # otherwise another request has met the same refusal
+                    self._form = other
+
+    def _optional_fields(self) -> list[str]:
+        return [*_GREEDY, *self.product.greedy]
+
+    async def _create(self, request: TextRequest, form: Form) -> ChatCompletion:
+        grammar = request.grammar
+        if grammar and self.dialect == "json-schema":
+            grammar = form.schema(grammar)
+        constraint = self.product.constrain(self._client, grammar) if grammar else {}
+        extra_body = {**form.fields(self.product.greedy), **constraint.pop("extra_body", {})}
+        options: dict[str, Any] = {
+            form.limit: request.max_tokens,
+            **form.fields(_GREEDY),
+            "extra_body": extra_body,
             **constraint,
+        }
+        messages = outlines.from_openai(self._client).type_adapter.format_input(
+            Chat(form.messages(request.messages))
         )
-        try:
-            choice, usage = completion.choices[0], completion.usage
-            return TextAnswer(
-                text=choice.message.content or "",
-                finished=choice.finish_reason != "length",
-                n_prompt_tokens=usage.prompt_tokens if usage else 0,
-                n_tokens=usage.completion_tokens if usage else 0,
-            )
-        except (AttributeError, IndexError, TypeError):  # the client does not check what it is sent
-            raise ValueError("not a chat completion") from None
+        completion: ChatCompletion = await self._client.chat.completions.create(
+            model=self.name, messages=messages, **options
+        )
+        return completion
 
     async def hang_up(self) -> None:
         await self._client.close()
+
+
+def read_completion(completion: ChatCompletion, form: Form) -> TextAnswer:
+    """The answer. Raises ValueError for what is no completion, SentenceError if there is no answer in it."""
+    try:
+        choice, usage = completion.choices[0], completion.usage
+        finished = choice.finish_reason != "length"
+        message = choice.message
+        thoughts = next(filter(None, (getattr(message, name, None) for name in _THOUGHTS)), None)
+        return TextAnswer(
+            text=form.answer(answer_of(message.content, thoughts, finished=finished)),
+            finished=finished,
+            n_prompt_tokens=usage.prompt_tokens if usage else 0,
+            n_tokens=usage.completion_tokens if usage else 0,
+        )
+    except (AttributeError, IndexError, TypeError):  # the client does not check what it is sent
+        raise ValueError("not a chat completion") from None
+
+
+def _refusal(error: openai.APIStatusError) -> str:
+    """What the server said, whatever the shape of its body."""
+    return f"{error.message} {error.body}"
 
 
 def _product_of(model: Model) -> Product:

@@ -18,25 +18,34 @@ try:
 except ImportError as error:
     raise MissingExtraError(error.name or "transformers", "transformers") from None
 
+_TALKATIVE = ("huggingface_hub", "bitsandbytes", "peft", "accelerate", "kernels")
+"""Loggers of libraries. The hub logs each of its retries, bitsandbytes what it would rather have."""
+
 _NO_MEMORY = re.compile(r"(out of|enough|allocate) memory", re.IGNORECASE)
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence progress bars, reports and deprecations among libraries; what matters is raised as an error."""
+    """Silence what libraries print: bars, reports, warnings. What matters is raised as an error.
+
+    Warnings of this package are shown.
+    """
     log: Any = transformers.utils.logging
     level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
-    hub = logging.getLogger("huggingface_hub")  # it logs each of its retries
-    hub_level = hub.level
-    hub.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in _TALKATIVE]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     log.set_verbosity_error()
     log.disable_progress_bar()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
+            warnings.simplefilter("ignore")
+            warnings.filterwarnings("default", module=r"constrained_ner\b")
             yield
     finally:
-        hub.setLevel(hub_level)
+        for logger, logger_level in zip(loggers, levels, strict=True):
+            logger.setLevel(logger_level)
         log.set_verbosity(level)
         if bars:
             log.enable_progress_bar()

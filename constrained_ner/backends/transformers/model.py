@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ...errors import MissingExtraError, ModelError
-from ...files import file_hash
+from ...files import hash_of_folder, require_content
 from ...processors import usable_threads
 from .adapter import add_adapter, check_adapter, tokenizer_folder
 from .messages import explained, quiet
@@ -75,8 +74,9 @@ def load_model(
     with quiet(), explained(name):
         model = _load_weights(name, config, precision, quantize, where, trust_remote_code)
     if adapter is not None:
-        merged = quantize is None if merge is None else merge
-        model = add_adapter(model, adapter, len(tokenizer), merge=merged)
+        if merge is None and getattr(model, "is_quantized", False):  # by us, or on the disk already
+            merge = False
+        model = add_adapter(model, adapter, len(tokenizer), merge=merge)
     model.eval()
     model.requires_grad_(False)
     return LoadedModel(
@@ -145,6 +145,8 @@ def require(package: str, extra: str) -> None:
 def check_folder(name: str) -> None:
     """Raise ModelError for a local path that is not a model in safetensors, saying what is wrong with it."""
     folder = Path(name)
+    if folder.exists():
+        require_content(folder, ModelError)
     if folder.is_file():
         raise ModelError(f"{name}: neither a GGUF file nor a model folder")
     if not folder.is_dir():
@@ -171,14 +173,6 @@ def check_architecture(name: str, config: Any) -> None:
     if config.is_encoder_decoder or (architectures and not any(a.endswith(_WRITERS) for a in architectures)):
         kind = architectures[0] if architectures else config.model_type
         raise ModelError(f"{name}: a {kind} is not a causal language model, so it cannot write an answer")
-
-
-def hash_of_folder(folder: Path) -> str:
-    """SHA-256 over names and contents of the files with a model's configuration and weights."""
-    digest = hashlib.sha256()
-    for path in sorted([*folder.glob("*config.json"), *folder.glob("*.safetensors")]):
-        digest.update(f"{path.name}\0{file_hash(path)}\n".encode())
-    return digest.hexdigest()
 
 
 def _load_weights(

@@ -46,6 +46,24 @@ class Pool:
         """The candidates whose sentences have these ids."""
         return Pool(candidate for candidate in self.candidates if candidate.sentence.id in ids)
 
+    def distinct(self) -> tuple[Pool, tuple[str, ...]]:
+        """The pool with each text once, and the ids of those that were kept of contradicting ones.
+
+        Of equal texts with different mentions, the first with the most frequent mentions is kept.
+        """
+        by_text: dict[str, list[Candidate]] = {}
+        for candidate in self.candidates:
+            by_text.setdefault(" ".join(candidate.sentence.text.split()), []).append(candidate)
+        kept: list[Candidate] = []
+        contradicted: list[str] = []
+        for equal in by_text.values():
+            readings = Counter(map(_reading, equal))
+            usual, _ = readings.most_common(1)[0]
+            kept.append(next(candidate for candidate in equal if _reading(candidate) == usual))
+            if len(readings) > 1:
+                contradicted.append(kept[-1].sentence.id)
+        return Pool(kept), tuple(contradicted)
+
     def __len__(self) -> int:
         return len(self.candidates)
 
@@ -68,6 +86,11 @@ class Pool:
     def hash(self) -> str:
         """`examples_hash` of all candidates."""
         return examples_hash(candidate.sentence for candidate in self.candidates)
+
+
+def _reading(candidate: Candidate) -> tuple[tuple[str, str], ...]:
+    """What a candidate's text is said to contain, whatever its white space."""
+    return tuple((mention.type, mention.text) for mention in candidate.sentence.mentions)
 
 
 def examples_hash(sentences: Iterable[Sentence]) -> str:

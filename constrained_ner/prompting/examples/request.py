@@ -84,11 +84,12 @@ class ExampleRequest:
         evaluated: Sequence[Document],
         schema: Schema,
         boundary: Boundary = "word",
+        say: Callable[[str], None] | None = None,
     ) -> Examples:
-        """Choose examples among the sentences of `documents`.
+        """Choose examples among the sentences of `documents`, equal texts once, unless they are listed by id.
 
         usable: ids of the sentences that may be used: those that do not occur in what is evaluated.
-        evaluated: the documents that are to be annotated.
+        evaluated: the documents that are to be annotated. say: told if equal texts contradict one another.
         Raises InputError for what the documents or the list of ids cannot give.
         """
         by_name = SELECTIONS.get(self.select)
@@ -98,6 +99,13 @@ class ExampleRequest:
         pool = self._pool(documents, usable, Markup(schema), boundary)
         if by_name is None:
             return self._hand_picked(pool, documents)
+        pool, contradicted = pool.distinct()
+        if contradicted and say is not None:
+            say(
+                f"{self.examples}: texts that occur several times with different entities: "
+                f"{len(contradicted)}, for instance that of sentence {contradicted[0]}: the most frequent "
+                "reading is used"
+            )
         n_sentences = sum(len(document.sentences) for document in documents)
         return by_name(_Selection(pool, self._n_wanted(len(pool), n_sentences), self.seed, evaluated))
 

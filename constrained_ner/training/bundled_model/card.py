@@ -11,6 +11,7 @@ from string import Template
 import gguf
 
 from ...annotation.annotator import Annotator
+from ...annotation.result import Effort
 from ...files import file_hash, write_atomically
 from ...formats.ddi import read_ddi
 from ..measure import score
@@ -24,7 +25,7 @@ def write_card(
     devel: Path | None,
     *,
     history: str = "",
-    n_threads: int | None = None,
+    threads: int | None = None,
 ) -> None:
     """Write the card of a GGUF.
 
@@ -43,7 +44,7 @@ def write_card(
             for s in stages
         ),
         history=history,
-        figures=_figures(model, devel, n_threads) if devel else "Not measured.",
+        figures=_figures(model, devel, threads) if devel else "Not measured.",
     )
     write_atomically(path, [content])
 
@@ -65,24 +66,24 @@ def _shape(model: Path) -> dict[str, str]:
     }
 
 
-def _figures(model: Path, devel: Path, n_threads: int | None) -> str:
+def _figures(model: Path, devel: Path, threads: int | None) -> str:
     documents = read_ddi(devel)
     sentences = [s for document in documents for s in document]
-    with Annotator.load(model, n_threads=n_threads) as ner:
+    with Annotator.load(model, threads=threads) as ner:
         began_s = time.perf_counter()
         results = list(ner.run(sentences, doubtful=True))
         each = iter(results)
         found = [s for d in documents for s in ner.agreed([next(each).sentence for _ in d])]
         elapsed_s = time.perf_counter() - began_s
+        weighing = Annotator(ner.backend, ner.settings, legal_mass=True)
+        effort = sum((r.effort for r in weighing.run(sentences, doubtful=True)), Effort())
     evaluation = score(sentences, found)
     n = len(sentences)
-    n_passes = sum(r.effort.n_passes for r in results)
-    n_decisions = sum(r.effort.n_decisions for r in results)
-    legal_mass = 100 * sum(r.effort.legal_mass for r in results) / max(1, n_decisions)
+    legal_percent = 100 * (effort.legal_mass or 0.0) / max(1, effort.n_decisions)
     table = "\n".join(f"    {line}" for line in evaluation.table().splitlines())
     return (
         f"{devel.name}, {n:,} sentences, exact span and type, `bin/llm-NERC {devel.name} out` and "
         f"`bin/evaluate {devel.name} out`:\n\n{table}\n\n"
-        f"{n / elapsed_s:.1f} sentences per second, {n_passes / n:.2f} forward passes per sentence; "
-        f"{legal_mass:.1f} % of the probability at the decisions is on legal tokens."
+        f"{n / elapsed_s:.1f} sentences per second, {effort.n_passes / n:.2f} forward passes per sentence; "
+        f"{legal_percent:.1f} % of the probability at the decisions is on legal tokens."
     )

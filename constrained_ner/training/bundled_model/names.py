@@ -60,7 +60,7 @@ def _usable(name: str, kind: str, lower_case_words: Mapping[str, int], common: i
     if not 0 < len(key) <= _MAX_WORDS or len(name) < _MIN_LETTERS or not name[0].isalpha():
         return False
     limit = common if kind == "brand" else 100 * common
-    return min(lower_case_words.get(word, 0) for word in key) < limit
+    return min(lower_case_words.get(word.lower(), 0) for word in key) < limit
 
 
 def _occurrences(texts: Iterable[str], names: Mapping[Key, str]) -> Counter[Key]:

@@ -53,7 +53,7 @@ def train(
     resume: bool = False,
     device: str = "cpu",
     compiled: bool | None = None,
-    n_threads: int | None = None,
+    threads: int | None = None,
     seed: int = 0,
 ) -> None:
     """Train tokenizer and model, export them, and write a model card with the scores on `devel`.
@@ -69,8 +69,8 @@ def train(
     compiled: use torch.compile; None does so on a GPU, where training is in bfloat16 too.
     Raises UserError.
     """
-    if n_threads:
-        torch.set_num_threads(n_threads)
+    if threads:
+        torch.set_num_threads(threads)
     checkpoint = out / "checkpoint.pt"
     if checkpoint.exists() and not resume:
         raise OutputError(
@@ -83,7 +83,7 @@ def train(
     log(f"parameters {sum(p.numel() for p in model.parameters())}, tokens {tokenizer.n_tokens}")
     corpus = read_corpus(data, seed=seed)
     if teacher:
-        corpus = replace(corpus, tagged=_taught(teacher, n_taught, corpus, out, n_threads, seed))
+        corpus = replace(corpus, tagged=_taught(teacher, n_taught, corpus, out, threads, seed))
         log(f"{len(corpus.tagged)} sentences marked by {teacher} and the lexicon")
     stages = make_stages(tokenizer, corpus, minutes, tokens, taught=teacher is not None, listed=listed)
     measured = _measured(devel, n_measured)
@@ -109,7 +109,7 @@ def train(
         save(model, tokenizer, out)
     history = _history(start_from, teacher, listed, bias)
     card = out / "MODEL_CARD.md"
-    write_card(card, out / MODEL_FILE, trainer.finished, devel, history=history, n_threads=n_threads)
+    write_card(card, out / MODEL_FILE, trainer.finished, devel, history=history, threads=threads)
     log(f"written: {out / MODEL_FILE}, {card}")
 
 
@@ -239,9 +239,9 @@ def _history(
 
 
 def _taught(
-    teacher: Path, n: int, corpus: Corpus, out: Path, n_threads: int | None, seed: int
+    teacher: Path, n: int, corpus: Corpus, out: Path, threads: int | None, seed: int
 ) -> tuple[Sentence, ...]:
-    with Annotator.load(teacher, threads=n_threads, min_confidence=0.0) as ner:
+    with Annotator.load(teacher, threads=threads, min_confidence=0.0) as ner:
         return tuple(teach(ner, corpus.tagged, n, out / "taught.jsonl", np.random.default_rng(seed)))
 
 

@@ -4,7 +4,7 @@ It splits text into words as GPT-2 does (a word carries its leading space), whic
 id. Opening tags come in two forms, ` <drug>` and `<drug>`. The first absorbs the space before the name, so
 that every other word of the answer keeps the ids it has in the prompt.
 
-Text never becomes a control token: `encode` reads `<drug>` as six characters.
+Text never becomes a control token: `vocabulary.encode` reads `<drug>` as six characters.
 """
 
 from __future__ import annotations
@@ -79,11 +79,10 @@ class TagIds:
 
 
 class ModelTokenizer:
-    """Maps text to ids, and control tokens to ids, without ever mixing the two."""
+    """Knows which ids are text, and which control token is which."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
-        self.tokenizer.encode_special_tokens = True
         self.n_tokens: int = tokenizer.get_vocab_size()
         self.n_text_tokens: int = tokenizer.get_vocab_size(with_added_tokens=False)
         self.pad = self.control(PAD)
@@ -99,10 +98,6 @@ class ModelTokenizer:
 
     def save(self, path: Path) -> None:
         self.tokenizer.save(str(path))
-
-    def encode(self, text: str) -> list[int]:
-        """Encode text as text: a spelt-out control token becomes ordinary tokens."""
-        return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
     def control(self, text: str) -> int:
         """Look up a control token; ModelError if the tokenizer lacks it."""
@@ -134,7 +129,7 @@ class ModelTokenizer:
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        """The tokens as decoding sees them."""
+        """The tokens as decoding sees them. Text stays text, whatever control token it spells."""
         return vocabulary_of_tokenizer(self.for_transformers())
 
     def target_writer(self, schema: Schema) -> TargetWriter:

@@ -65,7 +65,8 @@ def load_for_training(
 ) -> AdaptedModel:
     """Load the base model, frozen, and add an adapter that has no effect yet. Raises ModelError."""
     require("peft", "train")
-    from peft import LoraConfig, get_peft_model
+    with quiet():
+        from peft import LoraConfig, get_peft_model
 
     loaded = load_model(
         name,

@@ -9,22 +9,29 @@ from typing import Any
 
 import transformers
 
-from .checkpoints import SCORE, n_epochs_without_gain
+from .checkpoints import SCORE, best_epoch, is_best_so_far, n_epochs_without_gain
 
 
 class KeepBest(transformers.TrainerCallback):
     """Writes the adapter after every epoch that is the best so far. Stops when patience runs out."""
 
-    def __init__(self, write: Callable[[], None], patience: int | None) -> None:
+    def __init__(self, write: Callable[[], None], patience: int | None, log: Callable[[str], None]) -> None:
         self.write = write
         self.patience = patience
+        self.log = log
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        n_waited = n_epochs_without_gain(state.log_history)
-        if n_waited == 0 and state.is_world_process_zero:
+        history = state.log_history
+        if is_best_so_far(history) and state.is_world_process_zero:
             self.write()
+        n_waited = n_epochs_without_gain(history)
         if self.patience is not None and n_waited >= self.patience:
             control.should_training_stop = True
+            if state.global_step < state.max_steps:
+                self.log(
+                    f"stopping early: {n_waited} epochs without a gain in F1 or loss (--patience "
+                    f"{self.patience}); epoch {best_epoch(history)['epoch']:.0f} is kept"
+                )
 
 
 class SaveEverySteps(transformers.TrainerCallback):
@@ -80,7 +87,7 @@ class StatusLines(transformers.TrainerCallback):
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **about: Any) -> None:
         metrics = about["metrics"]
-        best = "" if n_epochs_without_gain(state.log_history) else ", the best so far"
+        best = ", the best so far" if is_best_so_far(state.log_history) else ""
         self.log(
             f"epoch {state.epoch:.2f}: training loss {self._loss:.4f}, validation loss "
             f"{metrics['eval_loss']:.4f}, constrained F1 micro {metrics[SCORE]:.1%}, "

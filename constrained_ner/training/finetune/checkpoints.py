@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import transformers
 
 SCORE = "eval_micro_f1"
-"""The figure by which the best epoch is chosen."""
+"""The figure by which the best epoch is chosen; the validation loss decides between equals."""
 
 _STATE_FILE = "trainer_state.json"  # the last file of a checkpoint to be written
 
@@ -37,7 +38,39 @@ def read_state(checkpoint: Path) -> Any:
         return None
 
 
+def best_epoch(history: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The best evaluation: the highest score, of equal ones the smallest loss, of these the first."""
+    return max(_evaluations(history), key=_worth)
+
+
+def is_best_so_far(history: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the last evaluation is the best one."""
+    evaluations = _evaluations(history)
+    return bool(evaluations) and best_epoch(evaluations) is evaluations[-1]
+
+
 def n_epochs_without_gain(history: Sequence[Mapping[str, Any]]) -> int:
-    """Count the evaluations since the best one, which is the first with the highest score."""
-    scores = [entry[SCORE] for entry in history if SCORE in entry]
-    return len(scores) - 1 - scores.index(max(scores)) if scores else 0
+    """Count the evaluations since the last gain: a better epoch than all before, or a smaller loss.
+
+    While the loss falls, the score may stand still and rise later.
+    """
+    evaluations = _evaluations(history)
+    gains = [0]
+    for at in range(1, len(evaluations)):
+        earlier, now = evaluations[:at], evaluations[at]
+        loss = _loss(now)
+        if _worth(now) > max(map(_worth, earlier)) or loss < min(map(_loss, earlier)):
+            gains.append(at)
+    return len(evaluations) - 1 - gains[-1] if evaluations else 0
+
+
+def _evaluations(history: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [entry for entry in history if SCORE in entry]
+
+
+def _loss(evaluation: Mapping[str, Any]) -> float:
+    return float(evaluation.get("eval_loss", math.inf))
+
+
+def _worth(evaluation: Mapping[str, Any]) -> tuple[float, float]:
+    return evaluation[SCORE], -_loss(evaluation)

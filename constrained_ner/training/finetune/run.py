@@ -41,7 +41,7 @@ from ..measure import find_mentions, score
 from ..targets import TargetWriter, WrittenTargets
 from .adapter import AdaptedModel, Lora, load_for_training, save_adapter, training_device, training_precision
 from .callbacks import CheckGradients, KeepBest, SaveEverySteps, StatusLines
-from .checkpoints import SCORE, is_finished, last_checkpoint, read_state
+from .checkpoints import SCORE, best_epoch, is_finished, last_checkpoint, read_state
 from .data import Log, check_types, every_kth, read, report_examples, require_examples
 from .folder import CHECKPOINTS, RECORD_FILE, FinetuneSettings, TrainingRecord, prepare
 from .memory_estimate import ModelShape, Workload, estimate, savings
@@ -113,7 +113,7 @@ def _record(
         refused=dict(written.refused),
         dropped=written.dropped,
         epochs=evaluations,
-        best=max(evaluations, key=lambda entry: entry[SCORE]),
+        best=dict(best_epoch(evaluations)),
         elapsed_s=round(time.monotonic() - began_s, 1),
         peak_memory_bytes=peak_memory(training_device(settings.device)),
         versions=installed_versions(),
@@ -217,7 +217,7 @@ def _make_tuner(
         data_collator=lambda examples: collate(examples, settings.loss, pad),
         callbacks=[
             StatusLines(log),
-            KeepBest(write_best, settings.patience),
+            KeepBest(write_best, settings.patience, log),
             SaveEverySteps(settings.save_steps),
         ],
     )
