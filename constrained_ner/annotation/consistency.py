@@ -18,9 +18,11 @@ two-stage model for exploiting non-local dependencies in named entity recognitio
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 
 from ..data import Mention, Sentence
 from ..decoding.confidence import WORTH_KEEPING
@@ -101,16 +103,18 @@ def _counts(mention: Mention) -> bool:
 
 def _begins_with_a_word(text: str, found: Mention) -> bool:
     """Whether this is the capital of a sentence's first word, not a name such as "As" or "In"."""
-    first = not text[: found.start].strip()
-    return first and found.text.istitle() and may_be_word(key_of(found.text))
+    return found.text.istitle() and may_be_word(key_of(found.text)) and not text[: found.start].strip()
 
 
 def _unmarked(sentence: Sentence, lexicon: Lexicon, fits: Fits) -> list[Mention]:
     """The unmarked occurrences in a sentence of the names of the document."""
+    marked = sorted((m.start, m.end) for m in sentence.mentions)
+    starts = [start for start, _ in marked]
+    ends = [0, *accumulate((end for _, end in marked), max)]  # the last end of the first n mentions
     free = [
         replace(found, provenance="repeated")
         for found in lexicon.tag(sentence.text)
-        if not any(found.start < m.end and m.start < found.end for m in sentence.mentions)
+        if ends[bisect_left(starts, found.end)] <= found.start
         and not _begins_with_a_word(sentence.text, found)
     ]
     return list(fits(sentence.with_mentions(free)))
