@@ -1,8 +1,9 @@
 """Text in, sentences with mentions out.
 
 settings.py     every option, declared once
-annotator.py    the front door
+resolve.py      what the options come to with a model and an adapter
 given.py        what callers give: texts, examples, names
+annotator.py    the front door; about.py: what it is, without its model
 pipeline.py     windows, turns and failures, written once for both transports
 by_logits.py    transport 1: decoded here, by a model whose logits we see
 by_text.py      transport 2: asked from a server, whose answers are checked

@@ -11,30 +11,27 @@ from __future__ import annotations
 import dataclasses
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ..adapters import AdapterCard, BaseModelIdentity
+from ..adapters import AdapterCard
 from ..backends import load_backend
 from ..backends.protocol import LogitsBackend, TextBackend
 from ..constraint.automaton import TagMachine
-from ..constraint.edges import Boundary
-from ..constraint.markup import Markup
-from ..data import Mention, Sentence
-from ..decoding.confidence import least_confidence
+from ..data import Sentence
 from ..errors import ModelError, SentenceError, UserError
 from ..prompting.examples.pool import examples_hash
 from ..prompting.messages import Prompts
 from ..prompting.wording import PromptFile
 from ..schema import DDI
+from .about import About, Judge
 from .by_logits import ByLogits
 from .by_text import ByText
-from .consistency import consistent
 from .given import expected_names, given_examples, numbered
 from .pipeline import OnWindow, Pipeline, Transport
+from .resolve import as_trained, settled
 from .result import Annotated
 from .settings import Settings
 
@@ -63,18 +60,19 @@ class Annotator:
         self.schema = settings.read_schema() or DDI
         self.prompt = settings.read_prompt() or PromptFile.built_in()
         self.knows_confidence = backend.shows_logits and settings.constrained
-        self.settings = _settled(settings, backend, self.knows_confidence)
+        self.settings = settled(settings, backend, self.knows_confidence)
         self._notify = notify
         self._process = os.getpid()
-        self._markup = Markup(self.schema)
+        self._judge = Judge(self.schema, dataclasses.replace(self.settings, examples=None))
+        markup = self._judge.markup
         prompts = Prompts(
             self.prompt,
-            self._markup,
+            markup,
             given_examples(settings, self.schema),
             instructions=settings.instructions,
             boundary=settings.boundary,
         )
-        machine = TagMachine(self._markup)
+        machine = TagMachine(markup)
         self._transport: Transport = (
             ByLogits(backend, prompts, machine, settings, notify)
             if backend.shows_logits
@@ -82,9 +80,8 @@ class Annotator:
         )
         self.examples = self._transport.examples
         drafts = self._transport.decoder == "copy-draft"
-        names = expected_names(settings, self._markup, drafts=drafts)
-        self._expressible = partial(_expressible, self._markup, settings.boundary)
-        self._pipeline = Pipeline(self._transport, names, self._expressible, settings.boundary)
+        names = expected_names(settings, markup, drafts=drafts)
+        self._pipeline = Pipeline(self._transport, names, self._judge.expressible, settings.boundary)
 
     @classmethod
     def load(
@@ -112,7 +109,7 @@ class Annotator:
             if opened.adapter_card is not None:
                 card = AdapterCard.parse(opened.adapter_card, settings.lora or name)
             if card is not None:
-                settings = _as_trained(settings, card, opened, name, notify)
+                settings = as_trained(settings, card, opened, name, notify)
             return cls(opened, settings, notify=notify)
         except BaseException:
             if backend is None:
@@ -148,12 +145,14 @@ class Annotator:
         *,
         doubtful: bool = False,
         finished: Sequence[Sentence | None] = (),
+        proven: bool = False,
         on_window: OnWindow | None = None,
     ) -> Iterator[Annotated]:
         """Annotate sentences, in order, whatever mentions they have. Failures are reported, not raised.
 
         doubtful: keep mentions below the least confidence, for `agreed` to judge. finished: what an
-        interrupted run has done, None for what failed. on_window: called within long sentences.
+        interrupted run has done, None for what failed. proven: the model has answered before, even if that
+        is not in `finished`. on_window: called within long sentences.
         """
         self._require_own_process()
         least = 0.0 if doubtful else self.settings.min_confidence or 0.0
@@ -163,12 +162,17 @@ class Annotator:
             return surer.exact_only() if self.settings.strict else surer
 
         learns = self._transport.decoder != "unconstrained"
-        yield from self._pipeline.run(sentences, keep, finished=finished, learns=learns, on_window=on_window)
+        yield from self._pipeline.run(
+            sentences, keep, finished=finished, proven=proven, learns=learns, on_window=on_window
+        )
 
     def agreed(self, sentences: Sequence[Sentence]) -> list[Sentence]:
         """The sentences of one document made consistent, as `run` leaves them with the doubtful mentions."""
-        least = self.settings.min_confidence or 0.0
-        return consistent(sentences, self._expressible, min_confidence=least)
+        return self._judge.agreed(sentences)
+
+    def about(self) -> About:
+        """What this annotator is, without its model."""
+        return About(self.identity(), self.choices(), self._judge)
 
     def choices(self) -> dict[str, Any]:
         """All that was chosen and can change an answer, as plain data, for the record of a run."""
@@ -240,46 +244,6 @@ def bundled_model() -> Path:
     if not found:
         raise ModelError(f"{folder}: the bundled model is missing; name a model with --model")
     return found[0]
-
-
-def _settled(settings: Settings, backend: Backend, knows_confidence: bool) -> Settings:
-    """The settings with what depends on the model filled in. Raises UserError for what it cannot do."""
-    if (settings.min_confidence or settings.bias) and not knows_confidence:
-        raise UserError("--min-confidence and --bias need a local model and a constrained decoder")
-    least = least_confidence(backend.temperature) if knows_confidence else 0.0
-    return dataclasses.replace(
-        settings,
-        min_confidence=least if settings.min_confidence is None else settings.min_confidence,
-        consistency=knows_confidence if settings.consistency is None else settings.consistency,
-    )
-
-
-def _as_trained(
-    settings: Settings, card: AdapterCard, backend: Backend, name: str, notify: Notify
-) -> Settings:
-    """The settings with the schema and prompt that the adapter was trained for, unless others were asked for.
-
-    Raises ModelError if the adapter does not fit what was asked for, unless `force` is set.
-    """
-    adapter = settings.adapter or settings.lora or name
-    schema = settings.read_schema() or card.entity_schema
-    prompt = settings.read_prompt() or card.prompt
-    if not settings.constrained and not card.writes_freely:
-        notify(
-            f"{adapter}: trained with --loss legal, which leaves copying to the constraint, so it cannot "
-            "generate freely; --loss completion teaches both"
-        )
-    if not settings.force and backend.shows_logits:
-        model: Mapping[str, str] | None = backend.description
-        if backend.adapter_card is not None:  # a GGUF file knows what it was made of, or does not say
-            base = backend.base_model and BaseModelIdentity.parse(backend.base_model, name)
-            model = base.model_dump(exclude_none=True) if base else None
-        card.require(adapter, schema=schema, prompt=prompt, chat_template=backend.chat_template, model=model)
-    return dataclasses.replace(settings, schema=schema, prompt=prompt)
-
-
-def _expressible(markup: Markup, boundary: Boundary, sentence: Sentence) -> Sequence[Mention]:
-    return markup.expressible(sentence, boundary)[0]
 
 
 def _succeeded(annotated: Annotated) -> Sentence:

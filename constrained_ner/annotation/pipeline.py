@@ -19,6 +19,13 @@ from ..text.windows import cut_near_middle
 from .lexicon import Lexicon
 from .result import Annotated, join
 
+BLOCK = 32
+"""Sentences after which drafts forget the names of this run and expect the first ones again.
+
+What a draft expects decides how probabilities are rounded. Blocks that know nothing of each other get the
+same bytes from any number of processes, in any order.
+"""
+
 OnWindow = Callable[[str, int, int], None]
 """Called after each window of a sentence that has several: with its id, characters done, all characters."""
 
@@ -122,27 +129,29 @@ class Pipeline:
         keep: Callable[[Annotated], Annotated],
         *,
         finished: Sequence[Sentence | None] = (),
+        proven: bool = False,
         learns: bool = True,
         on_window: OnWindow | None = None,
     ) -> Iterator[Annotated]:
         """Annotate sentences, in order. Failures are reported, not raised.
 
         keep: leaves out the mentions that are not wanted. finished: sentences of the same run that were done
-        before it was interrupted, None for those that failed. learns: expect the names that are found.
+        before it was interrupted, None for those that failed. proven: the model has answered before, so
+        failures are those of sentences. learns: expect the names that are found.
         Raises ModelError if the first sentences all fail and the transport takes this for the model's fault.
         """
         results = _Run(self, keep, finished, learns, on_window).annotate(sentences)
         n_to_stop = self.transport.n_failures_to_stop
-        has_succeeded = any(sentence is not None for sentence in finished)
-        return results if n_to_stop is None or has_succeeded else _stop_if_all_fail(results, n_to_stop)
+        proven = proven or any(sentence is not None for sentence in finished)
+        return results if n_to_stop is None or proven else _stop_if_all_fail(results, n_to_stop)
 
 
 class _Run:
     """One call of `Pipeline.run`, which shares nothing with others but the model.
 
-    Names found in a sentence are expected a fixed number of sentences later, however the answers come in. So
-    a sentence's drafts, and the rounding of its probabilities, depend neither on who else uses the model nor
-    on an interruption.
+    Names found in a sentence are expected a fixed number of sentences later, until the block ends, however
+    the answers come in. So a sentence's drafts, and the rounding of its probabilities, depend neither on who
+    else uses the model, nor on an interruption, nor on what other blocks hold.
     """
 
     def __init__(
@@ -188,8 +197,7 @@ class _Run:
 
     def _ask_all(self, sentences: Iterable[Sentence]) -> Iterator[_Asked]:
         for number, sentence in enumerate(sentences, start=self._n_finished):
-            while self._to_learn and self._to_learn[0][0] <= number - self._n_at_once:
-                self._names.learn(self._to_learn.popleft()[1])
+            self._learn_before(number)
             turn = _Turn(number, sentence)
             try:
                 _require_text(sentence.text)
@@ -199,6 +207,15 @@ class _Run:
             except SentenceError as error:
                 turn.failure = turn.failure or str(error)
             yield _Asked(turn, "", None)
+
+    def _learn_before(self, number: int) -> None:
+        """Expect, in the sentence of this number, the names of earlier ones of its block."""
+        if number % BLOCK == 0:
+            self._names = self._pipeline.names().branch()
+        while self._to_learn and self._to_learn[0][0] <= number - self._n_at_once:
+            n, sentence = self._to_learn.popleft()
+            if n // BLOCK == number // BLOCK:
+                self._names.learn(sentence)
 
     def _submit(self, window: str, sentence: str) -> Pending:
         found = Sentence("", window, tuple(self._names.tag(window)))

@@ -118,7 +118,11 @@ class Settings:
     device: Annotated[Literal["auto", "cpu", "cuda"] | None, _model("Where to run (transformers).")] = None
     batch: Annotated[int | None, Field(ge=1), _model("Sentences that the model works on at once.")] = None
     context: Annotated[int | None, Field(ge=64), _model("Context length in tokens.")] = None
-    threads: Annotated[int | None, Field(ge=1), _model("Processor threads (GGUF).")] = None
+    threads: Annotated[
+        int | None,
+        Field(ge=1),
+        _model("Processor threads (GGUF). Default: 1 for small models, what is free for others."),
+    ] = None
     extra_buffers: Annotated[
         bool | None,
         _model("Let llama.cpp rearrange weights for the processor. Default: no on processors with AMX."),

@@ -16,7 +16,7 @@ from ..experiments.comparison import EXPLANATION
 from ..experiments.grid import grid, run_grid
 from ..prompting.examples.request import SELECTIONS
 from ..runs.progress import ProgressDisplay
-from .options import LimitOption, QuietOption, SplitOption, takes_settings
+from .options import LimitOption, QuietOption, SplitOption, WorkersOption, asked_workers, takes_settings
 from .run import RESUMES, run
 
 _ARMS = {"constrained": True, "unconstrained": False}
@@ -68,6 +68,7 @@ def ablate(
     ] = "native",
     limit: LimitOption = None,
     split: SplitOption = None,
+    workers: WorkersOption = "1",
     overwrite: Annotated[
         bool,
         typer.Option("--overwrite", help="Replace results of other settings in OUT.", rich_help_panel="Run"),
@@ -95,7 +96,16 @@ def ablate(
         engine=_known("--engine", engine, _ENGINES),
     )
     progress = ProgressDisplay(quiet=quiet)
-    outcome = run_grid(chosen, input, out, limit=limit, split=split, overwrite=overwrite, progress=progress)
+    outcome = run_grid(
+        chosen,
+        input,
+        out,
+        limit=limit,
+        split=split,
+        overwrite=overwrite,
+        workers=asked_workers(workers),
+        progress=progress,
+    )
     outcome.save(out)
     sys.stdout.write(f"{outcome.comparison.table(options=False).text()}{EXPLANATION}\n")
     for arm, message in outcome.failed.items():

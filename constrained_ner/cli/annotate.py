@@ -10,12 +10,15 @@ import typer
 from ..annotation.settings import Settings
 from ..runs.job import annotate_file
 from ..runs.progress import ProgressDisplay
+from ..runs.team import worker_processes
 from .options import (
     LimitOption,
     OverwriteOption,
     QuietOption,
     SkipBadOption,
     SplitOption,
+    WorkersOption,
+    asked_workers,
     takes_settings,
 )
 from .run import RESUMES, run
@@ -35,6 +38,7 @@ def annotate(
     settings: Settings,
     split: SplitOption = None,
     limit: LimitOption = None,
+    workers: WorkersOption = "1",
     skip_bad: SkipBadOption = False,
     overwrite: OverwriteOption = False,
     quiet: QuietOption = False,
@@ -49,17 +53,19 @@ def annotate(
       bin/llm-NERC devel.xml out
       bin/llm-NERC devel.xml out --model folder --shots 5 --examples train.xml --select similar
     """
-    record = annotate_file(
-        input,
-        output,
-        settings,
-        limit=limit,
-        split=split,
-        skip_damaged=skip_bad,
-        keep_finished=not overwrite,
-        overwrite=overwrite,
-        progress=ProgressDisplay(quiet=quiet),
-    )
+    with worker_processes(asked_workers(workers), settings.model) as pool:
+        record = annotate_file(
+            input,
+            output,
+            settings,
+            limit=limit,
+            split=split,
+            skip_damaged=skip_bad,
+            keep_finished=not overwrite,
+            overwrite=overwrite,
+            workers=pool,
+            progress=ProgressDisplay(quiet=quiet),
+        )
     if record.failures or record.skipped_files:
         raise typer.Exit(1)
 

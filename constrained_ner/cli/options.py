@@ -14,7 +14,10 @@ import typer
 from annotated_types import Ge, Le
 
 from ..annotation.settings import Settings, field_types, options_by_name
+from ..errors import UserError
 from ..runs.splits import Split
+
+MOST_WORKERS = 256
 
 PromptOption = Annotated[str | None, typer.Option("--prompt", help="plain, strict, guide, or a prompt file.")]
 SchemaOption = Annotated[
@@ -42,6 +45,16 @@ LimitOption = Annotated[
     int | None,
     typer.Option("--limit", min=1, help="Annotate only the first N sentences.", rich_help_panel="Run"),
 ]
+WorkersOption = Annotated[
+    str,
+    typer.Option(
+        "--workers",
+        metavar="N|auto",
+        help="Processes that annotate, each with the model in its memory. auto: one for each processor that "
+        "may be used.",
+        rich_help_panel="Run",
+    ),
+]
 SkipBadOption = Annotated[
     bool,
     typer.Option("--skip-bad", help="Skip files of a folder that cannot be read.", rich_help_panel="Run"),
@@ -55,6 +68,15 @@ OverwriteOption = Annotated[
 QuietOption = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print nothing but errors.", rich_help_panel="Run")
 ]
+
+
+def asked_workers(text: str) -> int | Literal["auto"]:
+    """The value of --workers. Raises UserError."""
+    if text == "auto":
+        return "auto"
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_WORKERS:
+        raise UserError(f"--workers: {text!r:.80} is neither auto nor a number from 1 to {MOST_WORKERS}")
+    return int(text)
 
 
 def takes_settings(*, without: Collection[str] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -15,12 +15,12 @@ import contextlib
 import json
 import re
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby, product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..annotation.annotator import Annotator, Backend, Notify
 from ..annotation.settings import Settings
@@ -31,6 +31,8 @@ from ..runs.job import annotate_file
 from ..runs.progress import ProgressDisplay
 from ..runs.record import record_path
 from ..runs.splits import Split
+from ..runs.team import worker_processes
+from ..runs.worker import Open, load
 from .comparison import Comparison
 from .scored_run import score_runs
 from .table import csv_text
@@ -46,13 +48,6 @@ class Arm:
     name: str
     settings: Settings
     chosen: dict[str, Any]
-
-
-Open = Callable[[Settings, Backend | None, Notify], Annotator]
-
-
-def _load(settings: Settings, backend: Backend | None, notify: Notify) -> Annotator:
-    return Annotator.load(settings=settings, backend=backend, notify=notify)
 
 
 def grid(settings: Settings, **values: Sequence[Any]) -> list[Arm]:
@@ -180,14 +175,16 @@ def run_grid(
     limit: int | None = None,
     split: Split | None = None,
     overwrite: bool = False,
-    open_annotator: Open = _load,
+    open_annotator: Open = load,
+    workers: int | Literal["auto"] = 1,
     progress: ProgressDisplay | None = None,
 ) -> Outcome:
     """Run what is not finished yet, and return where everything is.
 
     split: which split the input is, if it is not a known one. overwrite: replace results of other settings;
-    finished arms are kept all the same. open_annotator: makes an arm's annotator, over
-    the back end that another arm of the same model has opened, if any.
+    finished arms are kept all the same. open_annotator: makes an arm's annotator, over the back end that
+    another arm of the same model has opened, if any. workers: processes that annotate; they import
+    `open_annotator`, so it must be a function of a module then.
     Raises UserError if no arm could run: input without gold, a folder that cannot be written.
     """
     progress = progress or ProgressDisplay(quiet=True)
@@ -199,8 +196,10 @@ def run_grid(
     arms = list(arms)
     records: dict[Arm, Path] = {}
     failed: dict[Arm, str] = {}
-    for _, of_model in groupby(arms, key=lambda arm: (arm.settings.model, arm.settings.model_options())):
+    by_model = groupby(arms, key=lambda arm: (arm.settings.model, arm.settings.model_options()))
+    for (model, _), of_model in by_model:
         with contextlib.ExitStack() as stack:
+            pool = stack.enter_context(worker_processes(workers, model, open_annotator))
             shared = _SharedBackend(open_annotator, stack)
             for arm in of_model:
                 out = folder / f"{arm.name}.out"
@@ -215,6 +214,7 @@ def run_grid(
                         keep_finished=True,
                         overwrite=overwrite,
                         open_annotator=shared.open,
+                        workers=pool,
                         progress=progress,
                     )
                 except UserError as error:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ..annotation.about import About
 from ..annotation.annotator import Annotator, Notify
 from ..annotation.settings import Settings
 from ..data import Document, Sentence
@@ -28,12 +29,28 @@ from .outputs import check_outputs, finished_run, refuse_other_run
 from .progress import ProgressDisplay
 from .record import RunRecord, Totals, installed_versions, record_path
 from .splits import Split, data_hash, earlier_test_run, note_test_run, split_of
+from .stretches import stretches
+from .team import Team, ThisProcess
+from .workers import WorkerProcesses
 
 OpenAnnotator = Callable[[Settings, Notify], AbstractContextManager[Annotator]]
 
 
 def _load(settings: Settings, notify: Notify) -> Annotator:
     return Annotator.load(settings=settings, notify=notify)
+
+
+@contextmanager
+def _team(
+    workers: WorkerProcesses | None, open_annotator: OpenAnnotator, settings: Settings, notify: Notify
+) -> Iterator[Team]:
+    """The worker processes, or the annotator of this process."""
+    if workers is not None:
+        with workers.open(settings, notify) as team:
+            yield team
+    else:
+        with open_annotator(settings, notify) as annotator:
+            yield ThisProcess(annotator)
 
 
 def annotate_file(
@@ -47,6 +64,7 @@ def annotate_file(
     keep_finished: bool = False,
     overwrite: bool = False,
     open_annotator: OpenAnnotator = _load,
+    workers: WorkerProcesses | None = None,
     progress: ProgressDisplay | None = None,
 ) -> RunRecord:
     """Annotate a DDI file or folder into evaluator lines, and return the run's record.
@@ -56,7 +74,7 @@ def annotate_file(
     keep_finished: if an earlier run has finished this very job, return its record and do nothing.
     overwrite: replace files at `output` that this job has not written: other files, results of other runs.
     open_annotator: makes the annotator, once input and outputs are known to be usable. It is closed at the
-        end.
+        end. workers: processes that annotate instead, and write the same bytes.
 
     A sentence that fails is reported and has no lines. A run that is interrupted goes on when it is started
     again with the same input, model and settings. Raises UserError.
@@ -70,8 +88,9 @@ def annotate_file(
         progress.say(f"skipped {path}: {why}")
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     shown = with_examples(settings, source.every, input, progress.note)
-    with open_annotator(shown, progress.note) as annotator:
-        run_fingerprint = fingerprint(annotator.identity(), source.documents)
+    with _team(workers, open_annotator, shown, progress.note) as team:
+        about = team.about
+        run_fingerprint = fingerprint(about.identity, source.documents)
         if keep_finished and (finished := finished_run(output, run_fingerprint)):
             progress.say(f"{_counts(finished)}; this run has finished before")
             _report_failures(finished, progress)
@@ -82,26 +101,26 @@ def annotate_file(
             _warn_of_tuning(input, source.data_hash, run_fingerprint, progress)
         with Journal(output, run_fingerprint, progress.note) as journal:
             began_s = time.perf_counter()
-            _annotate(annotator, source.sentences, journal, progress)
+            n_resumed = _annotate(team, source.sentences, journal, progress)
             header = {
                 "started": started,
                 "input": str(input),
                 "output": str(output),
                 "mentions": str(mentions_path(output)),
                 "fingerprint": run_fingerprint,
-                "options": {**annotator.choices(), **_asked(settings), "limit": limit},
+                "options": {**about.choices, **_asked(settings), "limit": limit},
                 "data_hash": source.data_hash,
                 "split": source.split,
                 "skipped_files": source.skipped,
-                "schema_hash": annotator.schema.hash(),
-                "prompt_hash": annotator.prompt.hash(),
-                "model_hash": annotator.backend.identity.get("sha256")
-                or annotator.backend.identity.get("commit"),  # of a model from the hub
+                "schema_hash": about.identity["schema"],
+                "prompt_hash": about.identity["prompt"],
+                "model_hash": about.model_hash,
                 "versions": installed_versions(),
-                "n_resumed": len(journal.finished),
+                "n_resumed": n_resumed,
+                "peak_memory_mb": team.peak_memory_mb,
             }
-            results = _settled(journal.results(), source.documents, annotator)
-            record = _write_outputs(results, output, header, began_s)
+            results = journal.results(sentence.id for sentence in source.sentences)
+            record = _write_outputs(_settled(results, source.documents, about), output, header, began_s)
             journal.remove()
     if source.split == "test" and (problem := note_test_run(source.data_hash, run_fingerprint, output)):
         progress.say(f"warning: {problem}")
@@ -176,47 +195,37 @@ def _asked(settings: Settings) -> dict[str, Any]:
     return {name: v for name, v in plain.items() if v is None or isinstance(v, (str, int, float))}
 
 
-def _annotate(
-    annotator: Annotator, sentences: list[Sentence], journal: Journal, progress: ProgressDisplay
-) -> None:
-    """Annotate into the journal what is not in it yet."""
-    n_finished = len(journal.finished)
+def _annotate(team: Team, sentences: list[Sentence], journal: Journal, progress: ProgressDisplay) -> int:
+    """Annotate into the journal what is not in it yet. Returns how many sentences need not be done again."""
+    left = stretches(sentences, {result.sentence_id: result for result in journal.finished})
+    n_finished = len(sentences) - sum(len(stretch.sentences) for stretch in left)
     if n_finished:
         progress.say(f"resuming: {n_finished} sentences already done")
-    done = [
-        None if result.failure is not None else sentence.with_mentions(result.found())
-        for sentence, result in zip(sentences, journal.finished, strict=False)
-    ]
-    results = annotator.run(
-        sentences[n_finished:],
-        doubtful=bool(annotator.settings.consistency),
-        finished=done,
-        on_window=progress.within,
-    )
     with progress.start(len(sentences), n_finished):
-        for annotated in results:
+        for annotated in team.annotate(left, progress.within):
             if annotated.failure is not None:
                 progress.say(f"sentence {annotated.sentence.id}: {annotated.failure}")
             journal.append(SentenceResult.of(annotated))
             progress.advance()
+    return n_finished
 
 
 def _settled(
-    results: Iterator[SentenceResult], documents: Iterable[Document], annotator: Annotator
+    results: Iterator[SentenceResult], documents: Iterable[Document], about: About
 ) -> Iterator[tuple[str, Sentence, SentenceResult]]:
     """The results with their documents' ids and sentences, names made consistent if that is wanted."""
     for document in documents:
         found = [result for _, result in zip(document, results, strict=False)]
-        if annotator.settings.consistency:
-            found = _agreed(document, found, annotator)
+        if about.consistency:
+            found = _agreed(document, found, about)
         for sentence, result in zip(document, found, strict=False):
             yield document.id, sentence, result
 
 
-def _agreed(document: Document, results: list[SentenceResult], annotator: Annotator) -> list[SentenceResult]:
+def _agreed(document: Document, results: list[SentenceResult], about: About) -> list[SentenceResult]:
     """The results of a document that agree on each name. A sentence that failed stays empty."""
     pairs = zip(document, results, strict=True)
-    agreed = iter(annotator.agreed([s.with_mentions(r.found()) for s, r in pairs if r.failure is None]))
+    agreed = iter(about.judge.agreed([s.with_mentions(r.found()) for s, r in pairs if r.failure is None]))
     return [result if result.failure is not None else result.settled(next(agreed)) for result in results]
 
 

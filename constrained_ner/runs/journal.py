@@ -1,13 +1,14 @@
 """What a run has done so far, on disk: one line a sentence, so that whatever ends the run loses nothing.
 
     with Journal(out, fingerprint) as journal:
-        for annotated in annotate(sentences[len(journal.finished):]):
+        for annotated in annotate(what journal.finished lacks):
             journal.append(SentenceResult.of(annotated))
-        ... write the outputs from journal.results() ...
+        ... write the outputs from journal.results(ids) ...
         journal.remove()
 
-The next run with the same fingerprint goes on after the last whole line. The journal of another run is never
-overwritten: it is kept beside, and named.
+Results come in any order and are read in that of the input. The next run with the same fingerprint goes
+on after the last whole line. The journal of another run is never overwritten: it is kept beside,
+and named.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from ..errors import OutputError
 from ..files import output_errors, replaceable, require_writable
 from ..formats.mentions import MentionRecord
 
-_VERSION = 3
+_VERSION = 4
 
 
 class SentenceResult(BaseModel):
@@ -90,7 +91,7 @@ def fingerprint(deciding: Mapping[str, Any], documents: Iterable[Document]) -> s
 class Journal:
     """The results so far, beside `out` as `out.journal`. Close it, or use it in a `with` block.
 
-    finished: the results of an earlier run with the same fingerprint, in order.
+    finished: the results of an earlier run with the same fingerprint, in the order of the file.
     notify: called if the journal of another run had to be moved out of the way.
     Raises OutputError at once if `out` cannot be written, or if another run is writing it.
     """
@@ -117,16 +118,30 @@ class Journal:
             raise
 
     def append(self, result: SentenceResult) -> None:
-        """Add the next sentence's result; it is out of this process's hands when the call returns."""
+        """Add a sentence's result; it is out of this process's hands when the call returns."""
         self._write(_line(result))
         self._is_empty = False
 
-    def results(self) -> Iterator[SentenceResult]:
-        """Every result so far, in order, from the disk."""
-        self._file.seek(0)
-        self._file.readline()
-        for line in self._file:
+    def results(self, sentence_ids: Iterable[str]) -> Iterator[SentenceResult]:
+        """The results of these sentences, in this order, from the disk; the last one if there are several."""
+        places = self._places()
+        at = -1
+        for sentence_id in sentence_ids:
+            if at != places[sentence_id]:
+                at = self._file.seek(places[sentence_id])
+            line = self._file.readline()
+            at += len(line)
             yield SentenceResult.model_validate_json(line)
+
+    def _places(self) -> dict[str, int]:
+        """Where each sentence's line begins."""
+        places: dict[str, int] = {}
+        self._file.seek(0)
+        at = len(self._file.readline())
+        for line in self._file:
+            places[json.loads(line)["sentence_id"]] = at
+            at += len(line)
+        return places
 
     def remove(self) -> None:
         """Delete the journal: the outputs are in place."""

@@ -83,6 +83,11 @@ class RunRecord(BaseModel):
         description="Mentions by how their offsets were obtained (see provenance in the mentions file)."
     )
     elapsed_s: float = Field(description="Seconds of annotating, without loading the model.")
+    peak_memory_mb: tuple[float, ...] = Field(
+        default=(),
+        description="The most memory that each process has held that annotated, in MB; 0 if the system does "
+        "not say.",
+    )
     n_passes: int = Field(
         description="Forward passes, summed over sentences; one that two sentences share counts for both."
     )

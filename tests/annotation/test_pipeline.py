@@ -289,6 +289,14 @@ def test_fewer_sentences_than_that_may_all_fail() -> None:
     assert run(transport) == []
 
 
+def test_if_the_model_has_answered_before_it_is_the_sentences() -> None:
+    transport = Told()
+    transport.n_failures_to_stop = 3
+    sentences = [Sentence(f"{n} fails", f"{n} fails") for n in range(5)]
+    found = list(pipeline(transport).run(sentences, as_it_is, proven=True))
+    assert [r.failure for r in found] == [f"'{n} fails' fails" for n in range(5)]
+
+
 # ---- through the annotator
 
 

@@ -50,14 +50,14 @@ def test_every_field_has_help_and_a_panel_and_is_an_option(name: str) -> None:
 
 
 def test_the_command_has_the_fields_and_nothing_that_should_be_one() -> None:
-    own = ["input", "output", "split", "skip_bad", "overwrite", "limit", "quiet"]
+    own = ["input", "output", "split", "limit", "workers", "skip_bad", "overwrite", "quiet"]
     assert sorted(parameters(annotate.annotate)) == sorted([*NAMES, *own])
 
 
 def test_a_grid_lists_what_it_varies_and_takes_the_rest() -> None:
     own = {"input", "out", "arms", "model", "shots", "select", "prompt", "decoder", "engine"}
     fixed = {"constrained", "consistency", "min_confidence"}
-    run = {"limit", "split", "overwrite", "quiet"}
+    run = {"limit", "split", "workers", "overwrite", "quiet"}
     assert set(parameters(ablate.ablate)) == set(NAMES) - fixed | own | run
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -257,6 +260,45 @@ def test_damaged_weights(model_path: Path, tmp_path: Path) -> None:
     backend = LlamaCppBackend(path, threads=1)
     with pytest.raises(ModelError, match="logits are not numbers"):
         backend.forward([Step(0, 0, [1], [[2]])])
+
+
+# ---- threads
+
+
+def n_threads_of(backend: LlamaCppBackend) -> str:
+    return backend.description["device"]
+
+
+def test_a_small_model_computes_with_one_thread_by_default(model_path: Path) -> None:
+    assert n_threads_of(LlamaCppBackend(model_path)) == "cpu, 1 threads"
+    assert n_threads_of(LlamaCppBackend(model_path, threads=2)) == "cpu, 2 threads"
+
+
+@pytest.mark.parametrize(("free", "expected"), [(1, 1), (2, 2), (4, 4), (6, 4), (16, 8)])
+def test_a_larger_model_computes_with_what_is_free(
+    model_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, expected: int
+) -> None:
+    monkeypatch.setattr("constrained_ner.backends.llamacpp.backend.ONE_THREAD_BYTES", 0)
+    monkeypatch.setattr("constrained_ner.backends.llamacpp.backend.free_threads", lambda: free)
+    assert n_threads_of(LlamaCppBackend(model_path)) == f"cpu, {expected} threads"
+
+
+@pytest.mark.parametrize(
+    ("given", "spins", "left"), [({}, "0", None), ({"GOMP_SPINCOUNT": "77"}, "77", "77")]
+)
+def test_threads_that_wait_give_way_unless_a_policy_was_set(
+    given: dict[str, str], spins: str, left: str | None
+) -> None:
+    """GCC's OpenMP says what it has read when it is loaded, and the environment is then as it was."""
+    environment = {n: v for n, v in os.environ.items() if not n.startswith(("GOMP_", "OMP_", "PYTHONPATH"))}
+    environment |= {"OMP_DISPLAY_ENV": "verbose", "PYTHONPATH": os.pathsep.join(sys.path), **given}
+    script = "import os, constrained_ner.backends.llamacpp.library; print(os.environ.get('GOMP_SPINCOUNT'))"
+    said = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+    )
+    assert said.stdout.strip() == str(left)
+    if "GOMP_SPINCOUNT" in said.stderr:  # a llama.cpp that was built with another OpenMP, or none, is silent
+        assert f"GOMP_SPINCOUNT = '{spins}'" in said.stderr
 
 
 # ---- a model in several files

@@ -190,6 +190,36 @@ def test_wrong_options_are_exit_code_2(tmp_path: Path, option: tuple[str, ...]) 
     assert run("llm-NERC", SAMPLE, tmp_path / "out", *option) == 2
 
 
+def test_workers_write_the_same_file(tmp_path: Path, model: Path) -> None:
+    source = tmp_path / "in.xml"
+    sentences = "".join(f'<sentence id="s{n}" text="Effect of aspirin on {n} men."/>' for n in range(70))
+    source.write_text(f"<document>{sentences}</document>")
+    for name, workers in (("one", "1"), ("two", "2")):
+        arguments = ("--model", model, "--workers", workers, "--quiet")
+        assert run("llm-NERC", source, tmp_path / name, *arguments) == 0
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes() != b""
+    records = [json.loads((tmp_path / f"{name}.run.json").read_text()) for name in ("one", "two")]
+    assert [len(record["peak_memory_mb"]) for record in records] == [1, 2]
+    assert records[0]["fingerprint"] == records[1]["fingerprint"]
+
+
+@pytest.mark.parametrize(
+    ("workers", "model_name", "message"),
+    [
+        ("0", None, "--workers: '0' is neither auto nor a number from 1 to 256"),
+        ("many", None, "--workers: 'many' is neither auto nor a number from 1 to 256"),
+        ("2", "openai:m", "--workers 2: openai:m is on a server; use --batch for more requests at once"),
+        ("2", "none.gguf", "none.gguf: no such model file"),
+    ],
+)
+def test_workers_that_cannot_be_are_one_line_and_exit_code_2(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], workers: str, model_name: str | None, message: str
+) -> None:
+    model_option = ("--model", model_name) if model_name else ()
+    assert run("llm-NERC", SAMPLE, tmp_path / "out", "--workers", workers, *model_option) == 2
+    assert capfd.readouterr().err == f"error: {message}\n"
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 def test_ctrl_c_leaves_a_journal_and_the_same_command_resumes(tmp_path: Path, model: Path) -> None:
     source = tmp_path / "in.xml"
@@ -207,7 +237,7 @@ def test_ctrl_c_leaves_a_journal_and_the_same_command_resumes(tmp_path: Path, mo
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in error
-    assert "the same command resumes here" in error
+    assert "run the same command to resume" in error
     assert not (tmp_path / "out").exists()
     assert journal.stat().st_size >= 5000
 

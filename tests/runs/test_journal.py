@@ -34,6 +34,7 @@ RESULTS = [
         problems=("odd",),
     ),
 ]
+IDS = [result.sentence_id for result in RESULTS]
 MENTIONS = (
     b'{"sentence":"s0","start":0,"end":4,"text":"iron","type":"drug","confidence":0.75,'
     b'"provenance":"constrained","margins":[[-1.1]]}\n'
@@ -71,7 +72,7 @@ def run(out: Path, mark: str = "same", stop_after: int | None = None) -> list[st
 
 def write_outputs(journal: Journal, out: Path) -> None:
     """Evaluator lines and mentions, from what is on the disk."""
-    results = list(journal.results())
+    results = list(journal.results(IDS))
     assert results == RESULTS
     found = [("d", Sentence(result.sentence_id, "", tuple(result.found()))) for result in results]
     write_atomically(out, write_evaluator_lines(found))
@@ -108,7 +109,17 @@ def test_results_come_back_equal(tmp_path: Path) -> None:
             journal.append(result)
     with open_journal(tmp_path / "out", "x") as journal:
         assert list(journal.finished) == RESULTS
-        assert list(journal.results()) == RESULTS
+        assert list(journal.results(IDS)) == RESULTS
+
+
+def test_results_in_any_order_are_read_in_that_of_the_input(tmp_path: Path) -> None:
+    with open_journal(tmp_path / "out", "x") as journal:
+        for at in (2, 0, 3, 1):
+            journal.append(RESULTS[at])
+        assert list(journal.results(IDS)) == RESULTS
+        journal.append(RESULTS[0].model_copy(update={"problems": ("done again",)}))
+        assert next(journal.results(IDS)).problems == ("done again",)
+        assert list(journal.results(["s2", "s1"])) == [RESULTS[2], RESULTS[1]]
 
 
 def test_another_fingerprint_starts_afresh_and_keeps_the_journal(tmp_path: Path) -> None:
@@ -255,7 +266,7 @@ def test_a_run_that_did_nothing_leaves_nothing(tmp_path: Path) -> None:
 
 def test_no_results_are_no_results(tmp_path: Path) -> None:
     with open_journal(tmp_path / "out", "x") as journal:
-        assert list(journal.results()) == []
+        assert list(journal.results([])) == []
         journal.remove()
     assert files(tmp_path) == set()
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from ...errors import ModelError
+from ...processors import free_threads
 from ..protocol import Scores, Step
 from ..scoring import check_prefix, check_steps
 from .adapter import LlamaLora
@@ -31,10 +31,18 @@ All of devel takes 71 tokens a sentence instead of 98, and 19 % more sentences a
 """
 
 
+ONE_THREAD_BYTES = 32 << 20
+"""Models up to this size compute with one thread by default.
+
+The bundled one (8 MB) does 36 sentences a second on one thread and 49 on two, but 1.4 on two where something
+else takes one of them. Processes of their own are the better use of a second processor (`runs/workers.py`).
+"""
+
+
 class LlamaCppBackend:
     """A GGUF model on the processor, or with `gpu_layers` of it (-1: all) on a GPU.
 
-    threads: None takes what the process may use.
+    threads: None takes one for a small model, and what is free at the start for others.
     context: context length in tokens; None takes the length that the model was trained for.
     batch: sequences at once. One by default: a draft keeps the processor busy by itself, and the result for a
         sentence then depends on no other sentence, not even by a rounding error, so a resumed run writes the
@@ -80,7 +88,7 @@ class LlamaCppBackend:
         self.max_sequences = batch
         self.gpu_layers = gpu_layers
         self.draft_horizon: int | None = None if gpu_layers else DRAFT_HORIZON  # a GPU has tokens for nothing
-        self._n_threads = threads or _usable_threads()
+        self._n_threads = threads or _default_threads(self.model)
         self._exact = cache == "f32" or (cache == "auto" and self.model.size_in_bytes <= EXACT_BYTES)
         self._cache = LlamaCache(
             self.model, self._lora, n_slots=batch, n_threads=self._n_threads, exact=self._exact
@@ -170,7 +178,9 @@ def _extra_buffers_note(model: LlamaModel) -> str:
     return state if model.extra_buffers else f"{state} (AMX)"
 
 
-def _usable_threads() -> int:
-    """The processors that we may use; beyond four, half of them, as the others are mostly hyperthreads."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(min(usable, 4), usable // 2)
+def _default_threads(model: LlamaModel) -> int:
+    """One for a small model; else the free ones: beyond four, half, as the others are mostly hyperthreads."""
+    if model.size_in_bytes <= ONE_THREAD_BYTES:
+        return 1
+    free = free_threads()
+    return max(min(free, 4), free // 2)

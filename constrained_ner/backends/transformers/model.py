@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from ...errors import MissingExtraError, ModelError
 from ...files import hash_of_folder, require_content
+from ...processors import usable_threads
 from .adapter import add_adapter, check_adapter, tokenizer_folder
 from .messages import explained, quiet
 
@@ -59,6 +60,8 @@ def load_model(
     merge: add the adapter to the weights; None does so unless they are quantised (see `add_adapter`).
     """
     where = pick_device(device)
+    if where.type == "cpu":  # torch knows of the affinity and of OMP_NUM_THREADS, but not of quotas
+        torch.set_num_threads(min(torch.get_num_threads(), usable_threads()))
     if quantize is not None and quantize not in ("4bit", "8bit"):
         raise ModelError(f"--quantize is {quantize!r}, but it must be '4bit' or '8bit'")
     if quantize is not None:

@@ -1,0 +1,52 @@
+"""What settings come to with this model and this adapter."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+from ..adapters import AdapterCard, BaseModelIdentity
+from ..backends.protocol import LogitsBackend, TextBackend
+from ..decoding.confidence import least_confidence
+from ..errors import UserError
+from .settings import Settings
+
+
+def settled(settings: Settings, backend: LogitsBackend | TextBackend, knows_confidence: bool) -> Settings:
+    """The settings with what depends on the model filled in. Raises UserError for what it cannot do."""
+    if (settings.min_confidence or settings.bias) and not knows_confidence:
+        raise UserError("--min-confidence and --bias need a local model and a constrained decoder")
+    least = least_confidence(backend.temperature) if knows_confidence else 0.0
+    return dataclasses.replace(
+        settings,
+        min_confidence=least if settings.min_confidence is None else settings.min_confidence,
+        consistency=knows_confidence if settings.consistency is None else settings.consistency,
+    )
+
+
+def as_trained(
+    settings: Settings,
+    card: AdapterCard,
+    backend: LogitsBackend | TextBackend,
+    name: str,
+    notify: Callable[[str], None],
+) -> Settings:
+    """The settings with the schema and prompt that the adapter was trained for, unless others were asked for.
+
+    Raises ModelError if the adapter does not fit what was asked for, unless `force` is set.
+    """
+    adapter = settings.adapter or settings.lora or name
+    schema = settings.read_schema() or card.entity_schema
+    prompt = settings.read_prompt() or card.prompt
+    if not settings.constrained and not card.writes_freely:
+        notify(
+            f"{adapter}: trained with --loss legal, which leaves copying to the constraint, so it cannot "
+            "generate freely; --loss completion teaches both"
+        )
+    if not settings.force and backend.shows_logits:
+        model: Mapping[str, str] | None = backend.description
+        if backend.adapter_card is not None:  # a GGUF file knows what it was made of, or does not say
+            base = backend.base_model and BaseModelIdentity.parse(backend.base_model, name)
+            model = base.model_dump(exclude_none=True) if base else None
+        card.require(adapter, schema=schema, prompt=prompt, chat_template=backend.chat_template, model=model)
+    return dataclasses.replace(settings, schema=schema, prompt=prompt)
