@@ -20,8 +20,8 @@ from ..annotation.settings import Settings
 from ..data import Document, Sentence
 from ..errors import DamagedFilesError
 from ..files import atomic_writer, replaceable
+from ..formats import writer_of
 from ..formats.ddi import read_ddi
-from ..formats.evaluator_lines import write_evaluator_lines
 from ..formats.mentions import mentions_path, write_mentions
 from .examples import with_examples
 from .journal import Journal, SentenceResult, fingerprint
@@ -32,6 +32,9 @@ from .splits import Split, data_hash, earlier_test_run, note_test_run, split_of
 from .stretches import stretches
 from .team import Team, ThisProcess
 from .workers import WorkerProcesses
+
+OUTPUT_FORMAT = "evaluator"
+"""What an output is written in: a name in `formats.FORMATS`."""
 
 OpenAnnotator = Callable[[Settings, Notify], AbstractContextManager[Annotator]]
 
@@ -246,7 +249,7 @@ def _write_outputs(
                 mentions.writelines(write_mentions([(document_id, annotated)]))
                 yield document_id, annotated
 
-        lines.writelines(write_evaluator_lines(sentences()))
+        lines.writelines(writer_of(OUTPUT_FORMAT)(sentences()))
         elapsed_s = round(time.perf_counter() - began_s, 3)
         record = RunRecord(**header, **totals.fields(), elapsed_s=elapsed_s)
         record.save(record_path(output))

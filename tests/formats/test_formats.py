@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from constrained_ner.data import Document, Mention, Sentence, Span
-from constrained_ner.errors import InputError
-from constrained_ner.formats import FORMATS
+from constrained_ner.errors import InputError, UserError
+from constrained_ner.formats import FORMATS, writer_of
 from constrained_ner.formats.mentions import MentionRecord
 from constrained_ner.formats.name_lines import read_names
 from constrained_ner.formats.protocol import sentences_of
@@ -145,3 +145,12 @@ def test_a_git_lfs_pointer_in_place_of_names_is_named(tmp_path: Path) -> None:
     (tmp_path / "names").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
     with pytest.raises(InputError, match="a Git LFS pointer, not the file itself"):
         read_names(tmp_path / "names")
+
+
+def test_a_format_that_cannot_be_written_is_refused_with_those_that_can() -> None:
+    assert writer_of("evaluator") is FORMATS["evaluator"].write
+    for name in ("ddi", "word"):
+        with pytest.raises(
+            UserError, match=f"'{name}' is not a format that can be written: choose one of eval"
+        ):
+            writer_of(name)
