@@ -1,6 +1,6 @@
 """Text in, sentences with mentions out.
 
-settings.py     every option, declared once
+settings.py     every option, declared once; option.py: what an option is
 resolve.py      what the options come to with a model and an adapter
 given.py        what callers give: texts, examples, names
 annotator.py    the front door; about.py: what it is, without its model

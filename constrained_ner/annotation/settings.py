@@ -27,7 +27,6 @@ from pydantic import (
 )
 
 from ..backends.servers import PRODUCTS
-from ..constraint.bias import parse_bias
 from ..constraint.edges import Boundary
 from ..constraint.legal import TokenRule
 from ..data import Sentence
@@ -37,51 +36,7 @@ from ..prompting.examples.request import SELECTIONS
 from ..prompting.messages import Chooser, Instructions
 from ..prompting.wording import PromptFile
 from ..schema import Schema
-
-Panel = Literal["Model", "Prompt", "Decoding", "Output"]
-
-
-@dataclass(frozen=True)
-class Option:
-    """What a field of `Settings` is besides its type and default.
-
-    panel: where it is listed in the help of a command.
-    decides: a run with another value is another run, because its answers may differ. A path does not decide;
-        what it leads to is hashed instead (see `Annotator.identity`).
-    backend: back ends take it, under this name, when they load the model.
-    typed: its type on the command line, if that is not the field's own. metavar: what its value is called
-        there. off: the name that turns a switch off, if it is not --no-NAME.
-    """
-
-    help: str
-    panel: Panel
-    decides: bool = False
-    backend: bool = False
-    typed: Any = None
-    metavar: str | None = None
-    off: str | None = None
-
-
-def _model(help: str, *, decides: bool = False) -> Option:
-    return Option(help, "Model", decides=decides, backend=True)
-
-
-def _bias_by_type(value: Any) -> Any:
-    return parse_bias(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
-
-
-def _known_server(name: str | None) -> str | None:
-    if name is not None and name not in PRODUCTS:
-        raise ValueError(f"must be one of {', '.join(PRODUCTS)}")
-    return name
-
-
-def _as_text(value: Any) -> Any:
-    return str(value) if isinstance(value, Path) else value
-
-
-def _as_path(value: Any) -> Any:
-    return Path(value) if isinstance(value, str) else value
+from .option import Option, as_path, as_text, bias_by_type, known_server, model_option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +49,7 @@ class Settings:
 
     model: Annotated[
         str | None,
-        BeforeValidator(_as_text),
+        BeforeValidator(as_text),
         Option(
             "GGUF file, transformers folder, hub id, or a name on a server: ollama:NAME, openai:NAME. "
             "Default: the bundled model.",
@@ -103,38 +58,52 @@ class Settings:
     ] = None
     adapter: Annotated[
         str | None,
-        BeforeValidator(_as_text),
-        _model("Folder or hub id of a LoRA adapter (transformers)."),
+        BeforeValidator(as_text),
+        model_option("Folder or hub id of a LoRA adapter (transformers)."),
     ] = None
-    lora: Annotated[str | None, BeforeValidator(_as_text), _model("GGUF LoRA to add to a GGUF model.")] = None
+    lora: Annotated[
+        str | None, BeforeValidator(as_text), model_option("GGUF LoRA to add to a GGUF model.")
+    ] = None
     merge: Annotated[
         bool | None,
-        _model("Add the adapter to the weights. Default: yes, unless the model is quantized.", decides=True),
+        model_option(
+            "Add the adapter to the weights. Default: yes, unless the model is quantized.", decides=True
+        ),
     ] = None
     force: Annotated[bool, Option("Use an adapter with settings it was not trained for.", "Model")] = False
     quantize: Annotated[
-        Literal["4bit", "8bit"] | None, _model("Load in low precision (transformers).", decides=True)
+        Literal["4bit", "8bit"] | None, model_option("Load in low precision (transformers).", decides=True)
     ] = None
-    device: Annotated[Literal["auto", "cpu", "cuda"] | None, _model("Where to run (transformers).")] = None
-    batch: Annotated[int | None, Field(ge=1), _model("Sentences that the model works on at once.")] = None
-    context: Annotated[int | None, Field(ge=64), _model("Context length in tokens.")] = None
+    device: Annotated[Literal["auto", "cpu", "cuda"] | None, model_option("Where to run (transformers).")] = (
+        None
+    )
+    batch: Annotated[int | None, Field(ge=1), model_option("Sentences that the model works on at once.")] = (
+        None
+    )
+    context: Annotated[int | None, Field(ge=64), model_option("Context length in tokens.")] = None
     threads: Annotated[
         int | None,
         Field(ge=1),
-        _model("Processor threads (GGUF). Default: 1 for small models, what is free for others."),
+        model_option("Processor threads (GGUF). Default: 1 for small models, what is free for others."),
     ] = None
     extra_buffers: Annotated[
         bool | None,
-        _model("Let llama.cpp rearrange weights for the processor. Default: no on processors with AMX."),
+        model_option(
+            "Let llama.cpp rearrange weights for the processor. Default: no on processors with AMX."
+        ),
     ] = None
-    trust_remote_code: Annotated[bool, _model("Let a model from the hub run its own code.")] = False
-    base_url: Annotated[str | None, _model("Address of the server of openai:NAME or ollama:NAME.")] = None
+    trust_remote_code: Annotated[bool, model_option("Let a model from the hub run its own code.")] = False
+    base_url: Annotated[str | None, model_option("Address of the server of openai:NAME or ollama:NAME.")] = (
+        None
+    )
     server: Annotated[
         str | None,
-        AfterValidator(_known_server),
-        _model(f"Server product behind openai:NAME, if it cannot be detected: {', '.join(PRODUCTS)}."),
+        AfterValidator(known_server),
+        model_option(f"Server product behind openai:NAME, if it cannot be detected: {', '.join(PRODUCTS)}."),
     ] = None
-    timeout: Annotated[float | None, Field(ge=0.1), _model("Seconds to wait for a server's answer.")] = None
+    timeout: Annotated[
+        float | None, Field(ge=0.1), model_option("Seconds to wait for a server's answer.")
+    ] = None
 
     schema: Annotated[
         Schema | Path | None,
@@ -156,7 +125,7 @@ class Settings:
     ] = None
     examples: Annotated[
         SkipValidation[Sequence[Sentence] | Chooser | Path | None],
-        BeforeValidator(_as_path),
+        BeforeValidator(as_path),
         Option("DDI XML to take examples from.", "Prompt", typed=Path),
     ] = None
     select: Annotated[
@@ -215,7 +184,7 @@ class Settings:
     ] = False
     bias: Annotated[
         Mapping[str, Annotated[float, Field(allow_inf_nan=False)]],
-        BeforeValidator(_bias_by_type),
+        BeforeValidator(bias_by_type),
         Option(
             "Find more of a type (drug_n=+0.5) or less (drug=-0.5). Repeatable.",
             "Decoding",

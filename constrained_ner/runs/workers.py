@@ -14,12 +14,10 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import multiprocessing.connection
-import signal
-import sys
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..annotation.about import About
@@ -30,6 +28,7 @@ from ..annotation.settings import Settings
 from ..errors import ModelError
 from .stretches import Stretch
 from .worker import Open, load, work
+from .worker_process import WorkerProcess, without_interrupts
 
 _TRIES = 3
 """How often a sentence is begun, if the process dies at it."""
@@ -37,43 +36,6 @@ _DEATHS_IN_A_ROW = 3 * _TRIES
 """After so many without a result between them, it is not the sentences."""
 _STARTS = 3
 """How often a worker is started in a row if it dies before it has the model."""
-_PATIENCE_S = 5.0
-
-
-@dataclass
-class _Worker:
-    """A process, its connection, and the stretch that it has; None if it waits for one.
-
-    opened: the settings that it was told. is_open: whether it has loaded the model. results: those of the
-    stretch so far, of which it may have been asked for the first sentence only.
-    """
-
-    slot: int
-    process: Any
-    connection: Any
-    opened: Settings | None = None
-    is_open: bool = False
-    stretch: Stretch | None = None
-    results: list[Annotated] = field(default_factory=list)
-
-    def cause_of_death(self) -> str:
-        """Example: "killed by SIGKILL (is there enough memory?)"."""
-        self.process.join(_PATIENCE_S)
-        code = self.process.exitcode
-        if code is None or code >= 0:
-            return f"exit code {code}"
-        name = next((known.name for known in signal.Signals if known == -code), f"signal {-code}")
-        return f"killed by {name}" + (" (is there enough memory?)" if name == "SIGKILL" else "")
-
-    def end(self) -> None:
-        """End the process, whatever it does; it holds nothing that has to be put in order."""
-        self.connection.close()
-        self.process.terminate()
-        self.process.join(_PATIENCE_S)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join()
-        self.process.close()
 
 
 class WorkerProcesses:
@@ -87,7 +49,7 @@ class WorkerProcesses:
         self._n = n
         self._open_annotator = open_annotator
         self._spawn = multiprocessing.get_context("spawn")  # a fork would copy threads and locks of libraries
-        self._workers: dict[int, _Worker] = {}
+        self._workers: dict[int, WorkerProcess] = {}
         self._settings = Settings()
         self._notify: Notify = print
         self._said: set[str] = set()
@@ -150,12 +112,12 @@ class WorkerProcesses:
 
     # ---- talking to workers
 
-    def _that_speak(self) -> list[_Worker]:
+    def _that_speak(self) -> list[WorkerProcess]:
         by_connection = {worker.connection: worker for worker in self._workers.values()}
         ready = multiprocessing.connection.wait(list(by_connection))
         return [by_connection[connection] for connection in ready]
 
-    def _give(self, worker: _Worker, stretch: Stretch, n_deaths: Counter[str]) -> None:
+    def _give(self, worker: WorkerProcess, stretch: Stretch, n_deaths: Counter[str]) -> None:
         """Ask a worker for a stretch; for its first sentence alone if a process has died at that."""
         alone = n_deaths[stretch.sentences[0].id]
         asked = replace(stretch, sentences=stretch.sentences[:1]) if alone else stretch
@@ -164,12 +126,12 @@ class WorkerProcesses:
             self._tell_settings(worker)
             worker.connection.send(("annotate", asked))
 
-    def _tell_settings(self, worker: _Worker) -> None:
+    def _tell_settings(self, worker: WorkerProcess) -> None:
         if worker.opened is not self._settings:
             worker.opened, worker.is_open = self._settings, False
             worker.connection.send(("open", self._settings))
 
-    def _hear(self, worker: _Worker, on_window: OnWindow | None = None) -> Any:
+    def _hear(self, worker: WorkerProcess, on_window: OnWindow | None = None) -> Any:
         """The worker's next message: a result, an About, "done", "died"; None if it was dealt with here."""
         try:
             kind, content = worker.connection.recv()
@@ -211,20 +173,20 @@ class WorkerProcesses:
 
     # ---- starting and burying
 
-    def _worker(self, slot: int) -> _Worker:
+    def _worker(self, slot: int) -> WorkerProcess:
         """The worker of a slot, started if there is none."""
         if slot not in self._workers:
             ours, theirs = self._spawn.Pipe()
             process = self._spawn.Process(
                 target=work, args=(theirs, self._open_annotator, self._n), daemon=True
             )
-            with _without_interrupts():
+            with without_interrupts():
                 process.start()
-                self._workers[slot] = _Worker(slot, process, ours)
+                self._workers[slot] = WorkerProcess(slot, process, ours)
             theirs.close()  # ours ends when theirs does
         return self._workers[slot]
 
-    def _replace(self, worker: _Worker) -> str:
+    def _replace(self, worker: WorkerProcess) -> str:
         """End what is left of a worker, and start another. Returns what it died of.
 
         Raises ModelError if workers die again and again before they have the model.
@@ -242,7 +204,7 @@ class WorkerProcesses:
         return cause
 
     def _bury(
-        self, worker: _Worker, waiting: deque[Stretch], n_deaths: Counter[str], n_in_a_row: int
+        self, worker: WorkerProcess, waiting: deque[Stretch], n_deaths: Counter[str], n_in_a_row: int
     ) -> list[Annotated]:
         """Replace a worker that died and put back what it had. Returns a sentence that has failed by it."""
         cause = self._replace(worker)
@@ -283,25 +245,9 @@ class Crew:
         return self.processes.annotate(stretches, on_window)
 
 
-def _rest(worker: _Worker) -> Sequence[Stretch]:
+def _rest(worker: WorkerProcess) -> Sequence[Stretch]:
     """What a worker was not asked for of its stretch; it is free afterwards."""
     assert worker.stretch is not None
     left = worker.stretch.after(worker.results)
     worker.stretch = None
     return [left] if left.sentences else []
-
-
-@contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Processes started within never see Ctrl-C: it is for this process, which ends them."""
-    if sys.platform == "win32":
-        yield
-        return
-    from multiprocessing import resource_tracker
-
-    resource_tracker.ensure_running()  # it would unblock the signal
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -15,7 +15,8 @@ from vocabularies import byte_vocabulary
 
 from constrained_ner import Annotator
 from constrained_ner.annotation import settings as module
-from constrained_ner.annotation.settings import Panel, Settings, field_types, options_by_name
+from constrained_ner.annotation.option import Panel
+from constrained_ner.annotation.settings import Settings, field_types, options_by_name
 from constrained_ner.backends.fake import FakeBackend
 from constrained_ner.cli import ablate, annotate, options
 from constrained_ner.data import Document, Sentence

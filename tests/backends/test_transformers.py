@@ -25,7 +25,8 @@ transformers = pytest.importorskip("transformers")
 
 from constrained_ner.backends import load_backend  # noqa: E402
 from constrained_ner.backends.protocol import Step  # noqa: E402
-from constrained_ner.backends.transformers.backend import TransformersBackend, score_on_device  # noqa: E402
+from constrained_ner.backends.transformers.backend import TransformersBackend  # noqa: E402
+from constrained_ner.backends.transformers.scoring import score_on_device  # noqa: E402
 from constrained_ner.backends.transformers.vocabulary import vocabulary_of_tokenizer  # noqa: E402
 from constrained_ner.errors import MissingExtraError, ModelError  # noqa: E402
 from constrained_ner.vocabulary import Vocabulary  # noqa: E402

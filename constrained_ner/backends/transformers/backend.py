@@ -10,7 +10,6 @@ import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -18,13 +17,14 @@ import numpy as np
 from ...errors import ModelError
 from ...vocabulary import Vocabulary
 from ..protocol import Scores, Step
-from ..scoring import NOT_NUMBERS, check_prefix, check_steps, common_length, scores_of
+from ..scoring import check_prefix, check_steps, common_length
 from ..temperature import stored_temperature
 from .model import LoadedModel, Quantize, configured_stops, load_model
 
 import torch  # isort: skip  (after model.py, which says how to install it)
 import transformers  # isort: skip
 
+from .scoring import score_on_device  # isort: skip
 from .cache import Cells, cell_cache, make_plan, set_plan  # isort: skip
 from .vocabulary import template_of, vocabulary_of_tokenizer  # isort: skip
 
@@ -274,23 +274,6 @@ class TransformersBackend:
         """
         hidden = inputs[0].flatten(0, 1).index_select(0, self._wanted.to(inputs[0].device))
         return (hidden.unsqueeze(0), *inputs[1:])
-
-
-def score_on_device(
-    logits: torch.Tensor, watches: Sequence[Sequence[int]], summaries: Sequence[bool]
-) -> list[Scores]:
-    """What `scoring.score_rows` does, on the device of the logits; shape (positions, vocabulary)."""
-    lengths = [len(watch) for watch in watches]
-    rows = torch.from_numpy(np.repeat(np.arange(len(watches)), lengths)).to(logits.device)
-    columns = torch.tensor(list(chain.from_iterable(watches)), dtype=torch.int64).to(logits.device)
-    picked = logits[rows, columns].float().cpu().numpy()
-    wanted = np.flatnonzero(summaries).tolist()
-    numbers = (logits if len(wanted) == len(watches) else logits[wanted]).float()
-    sums = torch.logsumexp(numbers, dim=-1).cpu()
-    if not (np.isfinite(picked).all() and bool(torch.isfinite(sums).all())):
-        raise ModelError(NOT_NUMBERS)
-    best = numbers.argmax(dim=-1).tolist() if wanted else []
-    return scores_of(picked, lengths, wanted, sums.tolist(), best)
 
 
 def _cache_argument(model: Any) -> str:

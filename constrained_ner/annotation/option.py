@@ -1,0 +1,56 @@
+"""What a field of `Settings` is besides its type and default: its help text and what it is for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ..backends.servers import PRODUCTS
+from ..constraint.bias import parse_bias
+
+Panel = Literal["Model", "Prompt", "Decoding", "Output"]
+
+
+@dataclass(frozen=True)
+class Option:
+    """What a field of `Settings` is besides its type and default.
+
+    panel: where it is listed in the help of a command.
+    decides: a run with another value is another run, because its answers may differ. A path does not decide;
+        what it leads to is hashed instead (see `Annotator.identity`).
+    backend: back ends take it, under this name, when they load the model.
+    typed: its type on the command line, if that is not the field's own. metavar: what its value is called
+        there. off: the name that turns a switch off, if it is not --no-NAME.
+    """
+
+    help: str
+    panel: Panel
+    decides: bool = False
+    backend: bool = False
+    typed: Any = None
+    metavar: str | None = None
+    off: str | None = None
+
+
+def model_option(help: str, *, decides: bool = False) -> Option:
+    return Option(help, "Model", decides=decides, backend=True)
+
+
+def bias_by_type(value: Any) -> Any:
+    return parse_bias(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+
+
+def known_server(name: str | None) -> str | None:
+    if name is not None and name not in PRODUCTS:
+        raise ValueError(f"must be one of {', '.join(PRODUCTS)}")
+    return name
+
+
+def as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
+
+
+def as_path(value: Any) -> Any:
+    return Path(value) if isinstance(value, str) else value
