@@ -92,14 +92,14 @@ class Annotator:
         model: str | Path | None = None,
         settings: Settings | None = None,
         *,
-        backend: Backend | None = None,
+        loaded: Backend | None = None,
         notify: Notify = warnings.warn,
         **options: Any,
     ) -> Annotator:
         """Load a model: None for the bundled one, a GGUF file, a folder, a hub id, a name on a server.
 
         options: fields of `Settings`, for example min_confidence=0.9; they change `settings`.
-        backend: the model, if another annotator has loaded it with the same options. Raises UserError.
+        loaded: the model, if another annotator has loaded it with the same options. Raises UserError.
         """
         if model is not None:
             options["model"] = str(model)
@@ -107,8 +107,7 @@ class Annotator:
         name = settings.model or str(bundled_model())
         # Before the model is loaded: a missing adapter should not take half a minute to notice.
         card = AdapterCard.load(settings.adapter) if settings.adapter else None
-        if backend is None:
-            backend = load_backend(name, **settings.model_options())
+        backend = load_backend(name, **settings.model_options()) if loaded is None else loaded
         if backend.adapter_card is not None:
             card = AdapterCard.parse(backend.adapter_card, settings.lora or name)
         if card is not None:

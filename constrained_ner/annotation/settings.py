@@ -18,6 +18,8 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import BeforeValidator, ConfigDict, Field, SkipValidation, TypeAdapter, ValidationError
 
+from ..backends import GgufBackendName
+from ..backends.bundled_cpu.model_files import Precision
 from ..constraint.bias import parse_bias
 from ..constraint.edges import Boundary
 from ..constraint.legal import TokenRule
@@ -80,6 +82,14 @@ class Settings:
             "Model",
         ),
     ] = None
+    backend: Annotated[
+        GgufBackendName,
+        _model(
+            "What runs a GGUF file. auto: bundled-cpu if it has a graph beside it, as the bundled model has, "
+            "else llamacpp."
+        ),
+    ] = "auto"
+    precision: Annotated[Precision | None, _model("Arithmetic of bundled-cpu. Default: int8.")] = None
     adapter: Annotated[str | None, _model("Folder or hub id of a LoRA adapter (transformers).")] = None
     lora: Annotated[str | None, _model("GGUF LoRA to add to a GGUF model.")] = None
     merge: Annotated[

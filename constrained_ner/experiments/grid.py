@@ -52,7 +52,7 @@ Open = Callable[[Settings, Backend | None, Notify], Annotator]
 
 
 def _load(settings: Settings, backend: Backend | None, notify: Notify) -> Annotator:
-    return Annotator.load(settings=settings, backend=backend, notify=notify)
+    return Annotator.load(settings=settings, loaded=backend, notify=notify)
 
 
 def grid(settings: Settings, **values: Sequence[Any]) -> list[Arm]:

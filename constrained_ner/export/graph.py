@@ -5,6 +5,7 @@ end makes them from the GGUF (`bundled_cpu/weights.py`). In its metadata is the 
 
     token_ids --embeddings--> rows -> layers -> watched rows --norm--> hidden
     keys and values of each layer, in and out: one buffer, written in place at the new positions
+    cosines and sines of all positions, by which queries and keys are rotated
 
 In int8 each row of activations is quantised with its own scale, so that no row depends on another.
 """
@@ -18,8 +19,8 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backends.bundled_cpu.graph import GGUF_KEY, graph_path
-from ..backends.bundled_cpu.weights import LlamaShape, Precision, weights_of
+from ..backends.bundled_cpu.model_files import GGUF_KEY, Precision, graph_path
+from ..backends.bundled_cpu.weights import LlamaShape, weights_of
 from ..backends.gguf_file import GgufFile
 from ..errors import MissingExtraError
 from .gguf import written_whole
@@ -72,9 +73,16 @@ class _Graph:
         return model
 
     def _inputs(self) -> list[Any]:
-        whole = [("token_ids", ["tokens"], np.int64), ("watched", ["rows"], np.int64)]
-        whole += [("last_position", [1], np.int32), ("n_positions", [], np.int32)]
-        return [*(_value(*about) for about in whole), *self._cache("past", "cells")]
+        rotations = ["positions", self.shape.head_size // 2]
+        return [
+            _value("token_ids", ["tokens"], np.int64),
+            _value("watched", ["rows"], np.int64),
+            _value("last_position", [1], np.int32),
+            _value("n_positions", [], np.int32),
+            _value("cosines", rotations, np.float32),
+            _value("sines", rotations, np.float32),
+            *self._cache("past", "cells"),
+        ]
 
     def _outputs(self) -> list[Any]:
         hidden = _value("hidden", ["rows", self.shape.n_hidden], np.float32)
@@ -148,7 +156,7 @@ class _Graph:
         return self._reshaped(outputs[0], (-1, shape.n_heads * shape.head_size))
 
     def _quantised(self, rows: str) -> tuple[str, str] | None:
-        """The rows as signed bytes, and their scales as a column; None in float32."""
+        """The rows as bytes, 128 for zero, and their scales as a column; None in float32."""
         if self.exact:
             return None
         largest = self._add("ReduceMax", [self._add("Abs", [rows]), self._constant(-1, np.int64)], keepdims=0)
@@ -164,9 +172,10 @@ class _Graph:
         if self.exact:
             return self._add("MatMul", [rows, matrix])
         integers, scale = quantised or self._quantised(rows) or ("", "")
+        one, middle = self._constant(1, np.float32), self._constant(_MIDDLE, np.uint8)
         product = self._add(
             "MatMulIntegerToFloat",
-            [integers, matrix, self._constant(1, np.float32), f"{matrix}.scale", self._constant(_MIDDLE, np.uint8)],
+            [integers, matrix, one, f"{matrix}.scale", middle],
             domain=_RUNTIME_OPERATORS,
         )
         return self._add("Mul", [product, scale])

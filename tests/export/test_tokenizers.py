@@ -28,8 +28,8 @@ from tiny_models import byte_level_tokenizer, write_transformers  # noqa: E402
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers  # noqa: E402
 
 from constrained_ner.annotation.annotator import Annotator  # noqa: E402
-from constrained_ner.backends.llamacpp.vocabulary import load_vocabulary  # noqa: E402
 from constrained_ner.backends.llamacpp.model import LlamaModel  # noqa: E402
+from constrained_ner.backends.llamacpp.vocabulary import load_vocabulary  # noqa: E402
 from constrained_ner.backends.transformers.backend import vocabulary_of_tokenizer  # noqa: E402
 from constrained_ner.data import Sentence  # noqa: E402
 from constrained_ner.export.to_gguf import export_model  # noqa: E402

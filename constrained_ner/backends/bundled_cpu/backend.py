@@ -17,67 +17,122 @@ from ..protocol import Scores, Step
 from ..scoring import NOT_NUMBERS, check_prefix, check_steps, common_length, score_rows
 from .cache import SlotCache
 from .graph import Graph, onnxruntime
+from .model_files import Precision
 from .tokenizer import vocabulary_of_gguf
-from .weights import Precision
 
 
 class BundledCpuBackend:
+    """A GGUF with a graph beside it (see `export/graph.py`), on the processor. Sequences run one by one.
+
+    threads: one by default: the products are too small to share.
+    context: context length in tokens; None takes the length that the model was trained for.
+    batch: sequences whose tokens are held at once. It makes nothing faster and changes no answer.
+    precision: int8 computes with integers of 8 bits, and 7 for weights. float32 has no other rounding than
+        llama.cpp with a model in float32.
+
+    Raises ModelError, naming the path, for a model without a graph or with that of another, and if ONNX
+    Runtime cannot run it.
+    """
+
     shows_logits: Literal[True] = True
     thread_safe = False
     base_model: str | None = None
 
-    def __init__(self, path, *, threads=None, context=None, batch=1, precision: Precision="int8", lse=True):
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        threads: int | None = None,
+        context: int | None = None,
+        batch: int = 1,
+        precision: Precision = "int8",
+    ) -> None:
         self._file = GgufFile(path)
-        self.temperature = self._file.temperature
-        self.chat_template = self._file.metadata.get("tokenizer.chat_template")
-        self.adapter_card = None
         self.vocabulary = vocabulary_of_gguf(self._file)
-        self.context_length = context or 1024
+        self.context_length = context or int(self._file.of_architecture("context_length", 0))
         self.max_sequences = batch
-        self.precision = precision
-        self._graph = Graph(self._file, precision, n_threads=threads or 1, context_length=self.context_length)
+        self.temperature = self._file.temperature
+        self.chat_template: str | None = self._file.metadata.get("tokenizer.chat_template")
+        self.adapter_card: str | None = self._file.metadata.get(ADAPTER_KEY)
+        self._precision = precision
+        self._n_threads = threads or 1
+        self._graph = Graph(
+            self._file, precision, n_threads=self._n_threads, context_length=self.context_length
+        )
         self._slots = [SlotCache(self._graph) for _ in range(batch)]
         self._n_prefix = 0
-        self.lse = lse
-    @property
-    def identity(self):
-        return {"backend": "bundled-cpu"}
-    description = identity
 
-    def prefill(self, prefix_ids):
+    @cached_property
+    def identity(self) -> dict[str, str]:
+        return {
+            "backend": "bundled-cpu",
+            "sha256": self._file.sha256,
+            "precision": self._precision,
+            "device": "cpu",
+        }
+
+    @property
+    def description(self) -> dict[str, str]:
+        return {
+            "backend": "bundled-cpu",
+            "name": self._file.path.name,
+            "path": str(self._file.path),
+            **self.identity,
+            "device": f"cpu, {self._n_threads} threads",
+            "version": f"onnxruntime {onnxruntime.__version__}",
+        }
+
+    def prefill(self, prefix_ids: Sequence[int]) -> None:
+        self._require_open()
         check_prefix(prefix_ids, self.context_length)
         first, *others = self._slots
-        kept = common_length(first.token_ids[: self._n_prefix], prefix_ids)
-        self._n_prefix = 0
-        if len(prefix_ids) > kept:
-            first.append(kept, prefix_ids[kept:], [])
+        n_shared = common_length(first.token_ids[: self._n_prefix], prefix_ids)
+        self._n_prefix = 0  # until the new one is computed
+        if n_shared < len(prefix_ids):
+            first.append(n_shared, prefix_ids[n_shared:], ())
         del first.token_ids[len(prefix_ids) :]
         for slot in others:
             slot.copy(first, len(prefix_ids))
         self._n_prefix = len(prefix_ids)
 
-    def forward(self, steps):
+    def forward(self, steps: Sequence[Step]) -> list[list[Scores | None]]:
+        self._require_open()
         lengths = [len(slot.token_ids) - self._n_prefix for slot in self._slots]
         check_steps(steps, lengths, self._n_prefix, self.context_length)
         return [self._advance(step) for step in steps]
 
-    def _advance(self, step):
+    def _advance(self, step: Step) -> list[Scores | None]:
         watched = [at for at, watch in enumerate(step.watch) if watch is not None]
-        slot = self._slots[step.sequence]
-        hidden = slot.append(self._n_prefix + step.keep, step.token_ids, watched)
-        if hidden.shape[0] == 0: return [None] * len(step.watch)
-        scores = iter(self._scores(hidden, [watch for watch in step.watch if watch is not None]))
-        return [None if watch is None else next(scores) for watch in step.watch]
+        hidden = self._slots[step.sequence].append(self._n_prefix + step.keep, step.token_ids, watched)
+        answers: list[Scores | None] = [None] * len(step.token_ids)
+        watches = [watch for watch in step.watch if watch is not None]
+        for at, scores in zip(watched, self._scores(hidden, watches), strict=True):
+            answers[at] = scores
+        return answers
 
-    def _scores(self, hidden, watches):
+    def _scores(self, hidden: NDArray[np.float32], watches: Sequence[Sequence[int]]) -> list[Scores]:
+        """The output layer, for the watched ids only, and then its summary."""
+        logits = self._logits(hidden, watches)
+        # Most of the time goes into this; nothing else needs the whole vocabulary.
+        summaries = score_rows(hidden @ self._graph.embeddings.T, [()] * len(watches)) if watches else []
+        return [Scores(row, s.logsumexp, s.best) for row, s in zip(logits, summaries, strict=True)]
+
+    def _logits(
+        self, hidden: NDArray[np.float32], watches: Sequence[Sequence[int]]
+    ) -> list[NDArray[np.float32]]:
+        """One product a watched id, so that none depends on what else is watched."""
         lengths = [len(watch) for watch in watches]
-        columns = np.fromiter(chain.from_iterable(watches), np.intp, sum(lengths))
+        ids = np.fromiter(chain.from_iterable(watches), dtype=np.intp, count=sum(lengths))
         rows = np.repeat(hidden, lengths, axis=0)
-        logits = np.matmul(rows[:, None, :], self._graph.embeddings[columns][:, :, None])[:, 0, 0]
-        if self.lse:
-            full = score_rows(hidden @ self._graph.embeddings.T, [()] * len(watches))
-        out = []; end = 0
-        for i, n in enumerate(lengths):
-            out.append(Scores(logits[end:end+n], full[i].logsumexp if self.lse else 1e9, full[i].best if self.lse else -1)); end += n
-        return out
-    def close(self): pass
+        logits = (rows * self._graph.embeddings[ids]).sum(axis=1)
+        if not np.isfinite(logits).all():
+            raise ModelError(NOT_NUMBERS)
+        return np.split(logits, np.cumsum(lengths)[:-1]) if lengths else []
+
+    def _require_open(self) -> None:
+        if not self._slots:
+            raise ModelError(f"{self._file.path}: the model is closed")
+
+    def close(self) -> None:
+        self._slots = []
+        self._graph.close()

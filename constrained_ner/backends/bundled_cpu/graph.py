@@ -1,10 +1,13 @@
-"""The graph of a GGUF: where it is, opening it with ONNX Runtime, and running it over one sequence."""
+"""A graph with its weights, opened with ONNX Runtime and run over one sequence at a time.
+
+Nothing that a run computes for a token depends on the tokens after it, on how many there are, or on the size
+of the cache, to the last bit. So a draft gets the scores of its tokens one by one, and an answer depends on
+no other sentence. (A run of one token would be an exception; see `cache.py`.)
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,50 +15,63 @@ from numpy.typing import NDArray
 
 from ...errors import MissingExtraError, ModelError
 from ..gguf_file import GgufFile
-from .weights import LlamaShape, Precision, weights_of
+from .model_files import GGUF_KEY, Precision, graph_path
+from .weights import LlamaShape, rotations, weights_of
 
 try:
     import onnxruntime
-except ImportError:
-    raise MissingExtraError("onnxruntime", "") from None
+except ModuleNotFoundError:
+    raise MissingExtraError("onnxruntime") from None
+except ImportError as problem:  # a system library that it needs
+    raise ModelError(f"onnxruntime cannot be used here: {problem}") from None
 
-GGUF_KEY = "constrained_ner.gguf_sha256"
-"""Metadata of a graph: the SHA-256 of the GGUF whose weights it takes."""
+__all__ = ["Graph", "onnxruntime"]
 
 _OLDEST = (1, 20)
-_SEVERE = 4
-_FIRST_CELLS = 256
-
-
-def graph_path(model: str | Path, precision: Precision) -> Path:
-    """Example: `folder/model.gguf` -> `folder/model.int8.onnx`"""
-    return Path(model).with_suffix(f".{precision}.onnx")
+_NO_MESSAGES = 4  # below a crash: its errors come as exceptions
+_LONGEST_REASON = 200
 
 
 class Graph:
-    """An open graph with its weights; any number of caches may use it, one at a time.
+    """An open graph. Raises ModelError, naming the file, if it cannot be used with the GGUF.
 
-    embeddings: the output layer, too; shape (vocabulary, hidden).
-    Raises ModelError, in one line, for a graph that is missing, damaged or of another GGUF, and for an
-    onnxruntime that cannot run it.
+    embeddings: shape (vocabulary, hidden); the output layer, too.
     """
 
     def __init__(self, file: GgufFile, precision: Precision, *, n_threads: int, context_length: int) -> None:
         self.path = graph_path(file.path, precision)
         self.shape = LlamaShape.of(file)
-        weights = weights_of(file, self.shape, precision, context_length)
+        if not self.path.exists():
+            raise ModelError(f"{self.path}: the graph of {file.path.name} is missing; use --backend llamacpp")
+        weights = weights_of(file, self.shape, precision)
         self.embeddings = weights["embeddings"]
-        self._hidden = np.empty((_FIRST_CELLS, self.shape.n_hidden), np.float32)
-        self._session: Any = _open(self.path, weights, n_threads)
-        belongs = self._session.get_modelmeta().custom_metadata_map.get(GGUF_KEY)
-        if belongs != file.sha256:
-            raise ModelError(f"{self.path}: the graph of another GGUF, not of {file.path.name}; write it again")
+        # One position more than the context: `cache.py` may append a token that nothing sees.
+        self._rotations = rotations(self.shape, context_length + 1)
+        self._hidden = np.empty((0, self.shape.n_hidden), np.float32)
+        self._session: Any = self._open(weights, n_threads)
+        if self._session.get_modelmeta().custom_metadata_map.get(GGUF_KEY) != file.sha256:
+            raise ModelError(f"{self.path}: not the graph of {file.path.name}, but of another GGUF")
+
+    def close(self) -> None:
+        """Free the weights. May be called again."""
+        self._session = None
+        self.embeddings = self.embeddings[:0]
 
     def binding(self) -> Any:
-        return self._session.io_binding()
+        """New bindings of inputs and outputs to memory; those of the cache are still to be made."""
+        binding = self._session.io_binding()
+        for name, table in zip(("cosines", "sines"), self._rotations, strict=True):
+            binding.bind_input(name, "cpu", 0, np.float32, table.shape, table.ctypes.data)
+        return binding
 
-    def run(self, binding: Any, token_ids: Sequence[int], watched: Sequence[int], n_before: int) -> NDArray[np.float32]:
-        """Append tokens to a cache that keeps n_before; the hidden states of watched ones, until the next run."""
+    def run(
+        self, binding: Any, n_before: int, token_ids: Sequence[int], watched: Sequence[int]
+    ) -> NDArray[np.float32]:
+        """Append tokens to the cache that is bound, after n_before; returns the hidden states of some.
+
+        watched: which of the new tokens, in order. Shape of the result: (watched, hidden); the next run
+        overwrites it. Raises ModelError.
+        """
         n_positions = n_before + len(token_ids)
         if len(watched) > len(self._hidden):
             self._hidden = np.empty((2 * len(watched), self.shape.n_hidden), np.float32)
@@ -67,24 +83,36 @@ class Graph:
         binding.bind_output("hidden", "cpu", 0, np.float32, hidden.shape, hidden.ctypes.data)
         try:
             self._session.run_with_iobinding(binding)
-        except Exception as error:  # onnxruntime's own exceptions have no common class
-            raise ModelError(f"{self.path}: onnxruntime could not evaluate {len(token_ids)} tokens: {_line(error)}") from None
+        except Exception as error:  # its exceptions share no class of their own
+            raise ModelError(
+                f"{self.path}: onnxruntime could not evaluate {len(token_ids)} tokens: {_reason(error)}"
+            ) from None
         return hidden
 
+    def _open(self, weights: Mapping[str, NDArray[Any]], n_threads: int) -> Any:
+        version = tuple(map(int, onnxruntime.__version__.split(".")[:2]))
+        if version < _OLDEST:
+            raise ModelError(
+                f"onnxruntime {onnxruntime.__version__} is too old for {self.path.name}: "
+                f"pip install 'onnxruntime>={'.'.join(map(str, _OLDEST))}'"
+            )
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = n_threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = _NO_MESSAGES
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            options.add_external_initializers(
+                list(weights), [onnxruntime.OrtValue.ortvalue_from_numpy(n) for n in weights.values()]
+            )
+            return onnxruntime.InferenceSession(self.path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # a damaged graph, one of another shape, or a missing operator
+            raise ModelError(
+                f"{self.path}: onnxruntime {onnxruntime.__version__} cannot run the graph: {_reason(error)}"
+            ) from None
 
-def _open(path: Path, weights: dict[str, NDArray[Any]], n_threads: int) -> Any:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = n_threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = _SEVERE
-    import os
-    if os.environ.get("DN"): options.add_session_config_entry("session.set_denormal_as_zero", "1")
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_external_initializers(
-        list(weights), [onnxruntime.OrtValue.ortvalue_from_numpy(numbers) for numbers in weights.values()]
-    )
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
-
-def _line(error: Exception) -> str:
-    return str(error).splitlines()[0][:200]
+def _reason(error: Exception) -> str:
+    """The first line of an exception of onnxruntime, without its code."""
+    line = (str(error).splitlines() or [type(error).__name__])[0]
+    return line.rpartition("[ONNXRuntimeError] : ")[2][:_LONGEST_REASON]

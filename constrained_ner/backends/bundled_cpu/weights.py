@@ -12,17 +12,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import ModelError
 from ..gguf_file import GgufFile
+from .model_files import Precision
 
-Precision = Literal["int8", "float32"]
 LARGEST_INTEGER = 63
 _FREQUENCY_BASE = 10_000.0
+_PARTS = (
+    *("attn_norm", "attn_q", "attn_k", "attn_v", "attn_output"),
+    *("ffn_norm", "ffn_gate", "ffn_up", "ffn_down"),
+)
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class LlamaShape:
         """Read it from the metadata. Raises ModelError for a model that the graph cannot compute."""
         architecture = file.metadata.get("general.architecture")
         if architecture != "llama":
-            raise ModelError(f"{file.path}: bundled-cpu runs the architecture llama, and this is {architecture}")
+            raise ModelError(f"{file.path}: bundled-cpu runs only Llamas, and this is {architecture!r}")
 
         def number(key: str, default: Any = None) -> Any:
             value = file.of_architecture(key, default)
@@ -75,9 +79,7 @@ class LlamaShape:
 
     def _require_plain(self, file: GgufFile) -> None:
         names = {"token_embd.weight", "output_norm.weight"}
-        parts = ("attn_norm", "attn_q", "attn_k", "attn_v", "attn_output")
-        parts += ("ffn_norm", "ffn_gate", "ffn_up", "ffn_down")
-        names |= {f"blk.{layer}.{part}.weight" for layer in range(self.n_layers) for part in parts}
+        names |= {f"blk.{layer}.{part}.weight" for layer in range(self.n_layers) for part in _PARTS}
         if different := sorted(names ^ file.tensor_names):
             raise ModelError(f"{file.path}: not a plain Llama with tied embeddings: {different[0]}")
         rotated = file.of_architecture("rope.dimension_count", self.head_size)
@@ -86,10 +88,8 @@ class LlamaShape:
             raise ModelError(f"{file.path}: bundled-cpu rotates whole heads, without scaling of positions")
 
 
-def weights_of(
-    file: GgufFile, shape: LlamaShape, precision: Precision, context_length: int | None = None
-) -> dict[str, NDArray[Any]]:
-    """The weights by the names that the graph has for them. context_length: of the table of rotations.
+def weights_of(file: GgufFile, shape: LlamaShape, precision: Precision) -> dict[str, NDArray[Any]]:
+    """The weights by the names that the graph has for them.
 
     Matrices have the shape (inputs, outputs). The norm before a matrix is multiplied into its rows.
     """
@@ -98,7 +98,6 @@ def weights_of(
         "norm": file.tensor("output_norm.weight"),
         "ones": np.ones(shape.n_hidden, np.float32),
     }
-    made["cosines"], made["sines"] = rotations(shape, context_length or shape.context_length)
     for name, matrix in _matrices(file, shape):
         if precision == "float32":
             made[name] = np.ascontiguousarray(matrix.T)

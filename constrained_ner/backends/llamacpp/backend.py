@@ -9,17 +9,16 @@ from pathlib import Path
 from typing import Literal
 
 from ...errors import ModelError
+from ..cache_size import EXACT_CACHE_BYTES
+from ..gguf_file import ADAPTER_KEY, BASE_KEY
 from ..protocol import Scores, Step
 from ..scoring import check_prefix, check_steps
 from .adapter import LlamaLora
 from .batch import Row
 from .cache import LlamaCache
 from .library import llama_cpp
-from .model import ADAPTER_KEY, BASE_KEY, LlamaModel
+from .model import LlamaModel
 from .vocabulary import vocabulary_of_llama
-
-EXACT_BYTES = 512 << 20
-"""Models up to this size keep their cache in float32: it is small then, and exact."""
 
 
 class LlamaCppBackend:
@@ -71,7 +70,7 @@ class LlamaCppBackend:
         self.max_sequences = batch
         self.gpu_layers = gpu_layers
         self._n_threads = threads or _usable_threads()
-        self._exact = cache == "f32" or (cache == "auto" and self.model.size_in_bytes <= EXACT_BYTES)
+        self._exact = cache == "f32" or (cache == "auto" and self.model.size_in_bytes <= EXACT_CACHE_BYTES)
         self._cache = LlamaCache(
             self.model, self._lora, n_slots=batch, n_threads=self._n_threads, exact=self._exact
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 import re
-import struct
 import weakref
 from collections.abc import Callable
 from functools import cached_property
@@ -14,15 +13,10 @@ from typing import Any
 
 from ...errors import ModelError
 from ...files import file_hash
+from ..gguf_file import check_gguf
 from ..temperature import TEMPERATURE_KEY, checked_temperature
 from .build import require_working_build
 from .library import computes_with_amx, first_error, llama_cpp, start_llama
-
-GGUF_MAGIC = b"GGUF"
-ADAPTER_KEY = "constrained_ner.adapters"
-"""Metadata: what an adapter was trained for (JSON), in its own file or in that of the merged model."""
-BASE_KEY = "constrained_ner.base_model"
-"""Metadata: which model of transformers the file was made from (JSON); a LoRA is checked against it."""
 
 _DAMAGED = re.compile(r"failed to read|not within the file bounds|corrupt")
 
@@ -144,24 +138,6 @@ def read_metadata(read: Callable[[Any, bytes, Any, int], int], pointer: Any, key
         buffer = ctypes.create_string_buffer(length + 1)
         read(pointer, key.encode(), buffer, len(buffer))
     return buffer.value.decode(errors="replace") if length >= 0 else None
-
-
-def check_gguf(path: Path, *, weights: bool) -> None:
-    """Raise ModelError unless the path is a readable GGUF file, with weights in it if `weights`."""
-    if not path.exists():
-        raise ModelError(f"{path}: no such model file")
-    try:
-        with path.open("rb") as file:
-            header = file.read(24)
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from None
-    if header[:4] != GGUF_MAGIC:
-        raise ModelError(f"{path}: not a GGUF file (it begins with {header[:4]!r})")
-    if len(header) < 24:
-        raise ModelError(f"{path}: the GGUF file is cut off ({len(header)} bytes)")
-    n_tensors = struct.unpack_from("<Q", header, 8)[0]
-    if weights and n_tensors == 0:
-        raise ModelError(f"{path}: the GGUF file holds a vocabulary but no weights")
 
 
 def _reason_for_failure(path: Path) -> str:

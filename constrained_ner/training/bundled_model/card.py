@@ -28,7 +28,7 @@ def write_card(
 ) -> None:
     """Write the card of a GGUF.
 
-    devel: DDI XML to measure on, through llama.cpp as a user would. history: what came before the stages, and
+    devel: DDI XML to measure on, as a user would. history: what came before the stages, and
         after them.
     """
     template = resources.files("constrained_ner") / "templates" / "cards" / "bundled.md"
@@ -68,7 +68,7 @@ def _shape(model: Path) -> dict[str, str]:
 def _figures(model: Path, devel: Path, n_threads: int | None) -> str:
     documents = read_ddi(devel)
     sentences = [s for document in documents for s in document]
-    with Annotator.load(model, n_threads=n_threads) as ner:
+    with Annotator.load(model, threads=n_threads) as ner:
         began_s = time.perf_counter()
         results = list(ner.run(sentences, doubtful=True))
         each = iter(results)
