@@ -31,8 +31,7 @@ GgufBackendName = Literal["auto", "bundled-cpu", "llamacpp"]
 def load_backend(
     model: str | Path, *, backend: GgufBackendName | None = None, **options: Any
 ) -> LogitsBackend | TextBackend:
-    """Open a model: a GGUF file; a folder or a hub id, with transformers; `ollama:NAME` or `openai:NAME`, on a
-    server.
+    """Open a model: a GGUF file, a folder or hub id for transformers, `ollama:NAME` or `openai:NAME`.
 
     backend: what runs a GGUF file. "auto" and None: bundled-cpu if the file has a graph beside it, as the
         bundled model has, and the options are its own; otherwise llama.cpp.

@@ -43,7 +43,7 @@ def write_graphs(model: Path) -> list[Path]:
     shape = LlamaShape.of(file)
     written = []
     for precision in get_args(Precision):
-        graph = _Graph(shape, weights_of(file, shape, precision), precision).finished(file.sha256)
+        graph = _Graph(shape, weights_of(file, shape, precision)).finished(file.sha256)
         content = graph.SerializeToString()
         path = graph_path(model, precision)
         with written_whole(path, len(content)) as partial:
@@ -55,10 +55,11 @@ def write_graphs(model: Path) -> list[Path]:
 class _Graph:
     """A graph in the making: operators are added in the order in which they run."""
 
-    def __init__(self, shape: LlamaShape, weights: Mapping[str, NDArray[Any]], precision: Precision) -> None:
+    def __init__(self, shape: LlamaShape, weights: Mapping[str, NDArray[Any]]) -> None:
         self.shape = shape
-        self.exact = precision == "float32"
+        self.weights = weights
         self.nodes: list[Any] = []
+        self._done: dict[str, tuple[str, str]] = {}  # rows -> quantised
         self.constants = [_declared(name, numbers) for name, numbers in weights.items()]
         self._build()
 
@@ -114,9 +115,7 @@ class _Graph:
             rows = self._add("Gather", [rows, "watched"])
         change = self._product(attended, f"{at}attended")
         normalised, rows = self._normalised(rows, change, "ones", f"{at}normalised again")
-        quantised = self._quantised(normalised)
-        gate = self._product(normalised, f"{at}gate", quantised)
-        up = self._product(normalised, f"{at}up", quantised)
+        gate, up = self._product(normalised, f"{at}gate"), self._product(normalised, f"{at}up")
         gated = self._add("QuickGelu", [gate], alpha=1.0, domain=_RUNTIME_OPERATORS)
         return rows, self._product(self._add("Mul", [gated, up]), f"{at}down")
 
@@ -155,30 +154,27 @@ class _Graph:
         )
         return self._reshaped(outputs[0], (-1, shape.n_heads * shape.head_size))
 
-    def _quantised(self, rows: str) -> tuple[str, str] | None:
-        """The rows as bytes, 128 for zero, and their scales as a column; None in float32."""
-        if self.exact:
-            return None
-        largest = self._add("ReduceMax", [self._add("Abs", [rows]), self._constant(-1, np.int64)], keepdims=0)
-        scale = self._add("Mul", [largest, self._constant(1 / 127, np.float32)])
-        scale = self._add("Add", [scale, self._constant(_TINY, np.float32)])
-        middle = self._constant(_MIDDLE, np.uint8)
-        middles = self._add("Expand", [middle, self._add("Shape", [scale])])
-        integers = self._add("QuantizeLinear", [rows, scale, middles], axis=0)
-        return integers, self._add("Unsqueeze", [scale, self._constant(-1, np.int64)])
-
-    def _product(self, rows: str, matrix: str, quantised: tuple[str, str] | None = None) -> str:
-        """The rows times a matrix. quantised: the rows, if they have been quantised already."""
-        if self.exact:
+    def _product(self, rows: str, matrix: str) -> str:
+        """The rows times a matrix: in integers if the matrix has a scale."""
+        if f"{matrix}.scale" not in self.weights:
             return self._add("MatMul", [rows, matrix])
-        integers, scale = quantised or self._quantised(rows) or ("", "")
+        integers, scale = self._quantised(rows)
         one, middle = self._constant(1, np.float32), self._constant(_MIDDLE, np.uint8)
-        product = self._add(
-            "MatMulIntegerToFloat",
-            [integers, matrix, one, f"{matrix}.scale", middle],
-            domain=_RUNTIME_OPERATORS,
-        )
+        inputs = [integers, matrix, one, f"{matrix}.scale", middle]
+        product = self._add("MatMulIntegerToFloat", inputs, domain=_RUNTIME_OPERATORS)
         return self._add("Mul", [product, scale])
+
+    def _quantised(self, rows: str) -> tuple[str, str]:
+        """The rows as bytes, 128 for zero, and their scales as a column. Done once for the same rows."""
+        if rows not in self._done:
+            last = self._constant(-1, np.int64)
+            largest = self._add("ReduceMax", [self._add("Abs", [rows]), last], keepdims=0)
+            scale = self._add("Mul", [largest, self._constant(1 / 127, np.float32)])
+            scale = self._add("Add", [scale, self._constant(_TINY, np.float32)])
+            middles = self._add("Expand", [self._constant(_MIDDLE, np.uint8), self._add("Shape", [scale])])
+            integers = self._add("QuantizeLinear", [rows, scale, middles], axis=0)
+            self._done[rows] = integers, self._add("Unsqueeze", [scale, last])
+        return self._done[rows]
 
     def _reshaped(self, value: str, sizes: tuple[int, ...]) -> str:
         return self._add("Reshape", [value, self._constant(sizes, np.int64)])

@@ -24,7 +24,7 @@ from constrained_ner.backends.bundled_cpu.model_files import Precision, graph_pa
 from constrained_ner.backends.bundled_cpu.tokenizer import split_words, vocabulary_of_gguf
 from constrained_ner.backends.bundled_cpu.weights import LARGEST_INTEGER, LlamaShape, quantised, weights_of
 from constrained_ner.backends.gguf_file import GgufFile
-from constrained_ner.backends.protocol import Scores, Step
+from constrained_ner.backends.protocol import LogitsBackend, Scores, Step
 from constrained_ner.errors import ModelError
 from constrained_ner.vocabulary import Vocabulary
 
@@ -74,10 +74,12 @@ def llama_in_float32(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def logits_of(backend: object, ids: Sequence[int]) -> np.ndarray:
-    everything = range(len(backend.vocabulary))  # type: ignore[attr-defined]
-    answers = backend.forward([Step(0, 0, ids, [everything] * len(ids))])[0]  # type: ignore[attr-defined]
-    return np.array([scores.logits for scores in answers])
+def logits_of(backend: LogitsBackend, ids: Sequence[int]) -> np.ndarray:
+    """Of every 20th id and the tags, after each of the last 100 tokens."""
+    watch = [*range(0, 7980, 20), *range(7980, 8000)]
+    n_silent = max(0, len(ids) - 100)
+    [found] = backend.forward([Step(0, 0, ids, [None] * n_silent + [watch] * (len(ids) - n_silent))])
+    return np.array([scores.logits for scores in found if scores is not None])
 
 
 # ---- the scores
@@ -92,6 +94,7 @@ def test_any_interleaving_gives_the_scores_of_the_kept_tokens(
 
 def test_float32_has_the_scores_of_llama_cpp(llama_in_float32: Path, vocabulary: Vocabulary) -> None:
     llama = load_backend(llama_in_float32, threads=1)
+    assert llama.shows_logits
     exact = BundledCpuBackend(bundled_model(), precision="float32")
     for text in (TEXT, TEXT * 15):  # the second fills most of the context
         ids = vocabulary.encode(text)
@@ -142,7 +145,7 @@ def test_no_bit_depends_on_how_the_tokens_come(backend: BundledCpuBackend, vocab
 
 
 def test_no_bit_depends_on_what_else_is_watched(backend: BundledCpuBackend) -> None:
-    [[few, more]] = backend.forward([Step(0, 0, [5, 6], [[7999], range(8000)])])
+    [[_few, more]] = backend.forward([Step(0, 0, [5, 6], [[7999], range(8000)])])
     [[_, alone]] = backend.forward([Step(0, 0, [5, 6], [None, [42, 7999]])])
     assert more is not None
     assert alone is not None
@@ -192,14 +195,26 @@ def test_copy_draft_equals_stepwise(sentences: list[Sentence], precision: Precis
         assert answers(drafting, sentences[:60]) == answers(stepping, sentences[:60])
 
 
-@pytest.mark.parametrize(("chosen", "least"), [("int8", 0.985), ("float32", 0.995)])
-def test_it_finds_what_llama_cpp_finds(sentences: list[Sentence], chosen: Precision, least: float) -> None:
+@pytest.fixture(scope="module")
+def found_by_llama_cpp(sentences: list[Sentence]) -> list[list[tuple[object, ...]]]:
     pytest.importorskip("llama_cpp")
-    found = []
-    for options in ({"backend": "llamacpp", "threads": 1}, {"backend": "bundled-cpu", "precision": chosen}):
-        with Annotator.load(**options) as ner:
-            found.append([[m[:3] for m in mentions] for mentions in answers(ner, sentences)])
-    n_equal = sum(one == other for one, other in zip(*found, strict=True))
+    with Annotator.load(backend="llamacpp", threads=1) as ner:
+        return answers(ner, sentences)
+
+
+@pytest.mark.parametrize(("chosen", "least"), [("int8", 0.985), ("float32", 0.995)])
+def test_it_finds_what_llama_cpp_finds(
+    sentences: list[Sentence],
+    found_by_llama_cpp: list[list[tuple[object, ...]]],
+    chosen: Precision,
+    least: float,
+) -> None:
+    with Annotator.load(precision=chosen) as ner:
+        found = answers(ner, sentences)
+    n_equal = sum(
+        [m[:3] for m in one] == [m[:3] for m in other]
+        for one, other in zip(found, found_by_llama_cpp, strict=True)
+    )
     assert n_equal >= least * len(sentences)
 
 
@@ -319,7 +334,7 @@ def test_weights_have_seven_bits_so_that_no_processor_saturates() -> None:
     """Two products of an unsigned and a signed byte must fit 16 bits where they are added."""
     file = GgufFile(bundled_model())
     integers = [w for w in weights_of(file, LlamaShape.of(file), "int8").values() if w.dtype == np.int8]
-    assert len(integers) == 30
+    assert len(integers) == 18
     largest = max(int(np.abs(matrix.astype(int)).max()) for matrix in integers)
     assert largest == LARGEST_INTEGER
     assert 2 * 255 * largest < 2**15
@@ -400,9 +415,7 @@ def test_a_graph_that_cannot_be_run(tmp_path: Path, damage: str, capfd: pytest.C
 
 def test_an_onnxruntime_that_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnxruntime, "__version__", "1.16.3")
-    with pytest.raises(
-        ModelError, match=r"onnxruntime 1\.16\.3 is too old for .*: pip install 'onnxruntime>=1"
-    ):
+    with pytest.raises(ModelError, match=r"onnxruntime 1\.16\.3 is too old for .*: pip install 'onnx"):
         load_backend(bundled_model())
 
 

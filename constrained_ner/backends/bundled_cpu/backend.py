@@ -27,8 +27,8 @@ class BundledCpuBackend:
     threads: one by default: the products are too small to share.
     context: context length in tokens; None takes the length that the model was trained for.
     batch: sequences whose tokens are held at once. It makes nothing faster and changes no answer.
-    precision: int8 computes with integers of 8 bits, and 7 for weights. float32 has no other rounding than
-        llama.cpp with a model in float32.
+    precision: int8 does most products in integers (see `weights.py`). float32 does none:
+        its scores are those of llama.cpp with the weights in float32.
 
     Raises ModelError, naming the path, for a model without a graph or with that of another, and if ONNX
     Runtime cannot run it.
