@@ -3,8 +3,8 @@
     python benchmarks/bundled.py devel.xml [--limit N] [--rounds N]
 
 Each back end has a process of its own with one thread. They take turns, one block of sentences each, so that
-other load on the machine affects all alike; --rounds repeats everything and shows the spread. The speed is that
-of the whole annotation, drafts included, in sentences a second of processor time.
+other load on the machine affects all alike; --rounds repeats everything and shows the spread. The speed is
+that of the whole annotation, drafts included, in sentences a second of processor time.
 """
 
 from __future__ import annotations

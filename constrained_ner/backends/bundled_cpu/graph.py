@@ -73,11 +73,12 @@ class Graph:
         overwrites it. Raises ModelError.
         """
         n_positions = n_before + len(token_ids)
-        if len(watched) > len(self._hidden):
-            self._hidden = np.empty((2 * len(watched), self.shape.n_hidden), np.float32)
-        hidden = self._hidden[: len(watched)]
+        rows = watched or [len(token_ids) - 1]  # older versions of onnxruntime refuse arrays without rows
+        if len(rows) > len(self._hidden):
+            self._hidden = np.empty((2 * len(rows), self.shape.n_hidden), np.float32)
+        hidden = self._hidden[: len(rows)]
         binding.bind_cpu_input("token_ids", np.array(token_ids, np.int64))
-        binding.bind_cpu_input("watched", np.array(watched, np.int64))
+        binding.bind_cpu_input("watched", np.array(rows, np.int64))
         binding.bind_cpu_input("last_position", np.array([n_positions - 1], np.int32))
         binding.bind_cpu_input("n_positions", np.array(n_positions, np.int32))
         binding.bind_output("hidden", "cpu", 0, np.float32, hidden.shape, hidden.ctypes.data)
@@ -87,7 +88,7 @@ class Graph:
             raise ModelError(
                 f"{self.path}: onnxruntime could not evaluate {len(token_ids)} tokens: {_reason(error)}"
             ) from None
-        return hidden
+        return hidden[: len(watched)]
 
     def _open(self, weights: Mapping[str, NDArray[Any]], n_threads: int) -> Any:
         version = tuple(map(int, onnxruntime.__version__.split(".")[:2]))
