@@ -9,7 +9,7 @@
     │   ├── PromptError         an unusable prompt file or chat template
     │   ├── ModelError          a model that does not load, or cannot do what is asked of it
     │   │   └── OutOfMemoryError    a model that is too large for this machine in the requested form
-    │   └── MissingExtraError   an optional dependency that is not installed; names the pip command
+    │   └── MissingExtraError   a dependency that is not installed; names the pip command
     └── SentenceError           one sentence failed; the run records it and continues
         ├── ContextOverflowError    a text that is too long for the model's context and has to be cut
         └── UnwritableError         a text with a character that the model's vocabulary cannot write
@@ -56,10 +56,12 @@ class OutOfMemoryError(ModelError):
 
 
 class MissingExtraError(UserError):
-    """An optional dependency that is not installed."""
+    """A dependency that is not installed."""
 
-    def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"{package} is not installed: pip install 'constrained-ner[{extra}]'")
+    def __init__(self, package: str, extra: str | None = None) -> None:
+        """extra: None if the package is needed in any case, and something removed it."""
+        wanted = f"'constrained-ner[{extra}]'" if extra else package
+        super().__init__(f"{package} is not installed: pip install {wanted}")
 
 
 class SentenceError(ConstrainedNerError):

@@ -89,14 +89,14 @@ class Annotator:
         model: str | Path | None = None,
         settings: Settings | None = None,
         *,
-        backend: Backend | None = None,
+        loaded: Backend | None = None,
         notify: Notify = warnings.warn,
         **options: Any,
     ) -> Annotator:
         """Load a model: None for the bundled one, a GGUF file, a folder, a hub id, a name on a server.
 
         options: fields of `Settings`, for example min_confidence=0.9; they change `settings`.
-        backend: the model, if another annotator has loaded it with the same options. Raises UserError.
+        loaded: the model, if another annotator has loaded it with the same options. Raises UserError.
         """
         if model is not None:
             options["model"] = model
@@ -104,7 +104,7 @@ class Annotator:
         name = settings.model or str(bundled_model())
         # Before the model is loaded: a missing adapter should not take half a minute to notice.
         card = AdapterCard.load(settings.adapter) if settings.adapter else None
-        opened = load_backend(name, **settings.model_options()) if backend is None else backend
+        opened = load_backend(name, **settings.model_options()) if loaded is None else loaded
         try:
             if opened.adapter_card is not None:
                 card = AdapterCard.parse(opened.adapter_card, settings.lora or name)
@@ -112,7 +112,7 @@ class Annotator:
                 settings = as_trained(settings, card, opened, name, notify)
             return cls(opened, settings, notify=notify)
         except BaseException:
-            if backend is None:
+            if loaded is None:
                 opened.close()
             raise
 

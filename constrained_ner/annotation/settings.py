@@ -26,6 +26,8 @@ from pydantic import (
     ValidationError,
 )
 
+from ..backends import GgufBackendName
+from ..backends.bundled_cpu.model_files import Precision
 from ..backends.servers import PRODUCTS
 from ..constraint.edges import Boundary
 from ..constraint.legal import TokenRule
@@ -56,6 +58,14 @@ class Settings:
             "Model",
         ),
     ] = None
+    backend: Annotated[
+        GgufBackendName,
+        model_option(
+            "What runs a GGUF file. auto: bundled-cpu if it has a graph beside it, as the bundled model has, "
+            "else llamacpp."
+        ),
+    ] = "auto"
+    precision: Annotated[Precision | None, model_option("Arithmetic of bundled-cpu. Default: int8.")] = None
     adapter: Annotated[
         str | None,
         BeforeValidator(as_text),

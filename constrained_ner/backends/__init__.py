@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import ModelError
+from .bundled_cpu.model_files import graph_path
 from .protocol import Backend, LogitsBackend, Scores, Step, TextBackend
 from .servers import connect, is_on_server
 
 __all__ = [
     "Backend",
+    "GgufBackendName",
     "LogitsBackend",
     "ModelKind",
     "Scores",
@@ -23,27 +25,44 @@ __all__ = [
 ]
 
 ModelKind = Literal["server", "gguf", "transformers"]
+GgufBackendName = Literal["auto", "bundled-cpu", "llamacpp"]
 
 
-def load_backend(model: str | Path, **options: Any) -> LogitsBackend | TextBackend:
-    """Open a model: a GGUF file with llama.cpp, a folder or a hub id with transformers, and `ollama:NAME` or
-    `openai:NAME` on a server.
+def load_backend(
+    model: str | Path, *, backend: GgufBackendName | None = None, **options: Any
+) -> LogitsBackend | TextBackend:
+    """Open a model: a GGUF file, a folder or hub id for transformers, `ollama:NAME` or `openai:NAME`.
 
-    options: those of LlamaCppBackend, TransformersBackend or `servers.connect`; None means the default.
+    backend: what runs a GGUF file. "auto" and None: bundled-cpu if the file has a graph beside it, as the
+        bundled model has, and the options are its own; otherwise llama.cpp.
+    options: those of the back end's class, or of `servers.connect`; None means the default.
     Raises ModelError if the model cannot be loaded or does not take one of the options.
     """
     kind = model_kind(model)
+    if backend not in (None, "auto") and kind != "gguf":
+        raise ModelError(f"{model}: --backend {backend} runs GGUF files only")
     if kind == "server":
         return connect(str(model), **_accepted(connect, model, "a model on a server", options))
     if kind == "gguf":
-        from .llamacpp.backend import LlamaCppBackend
-
-        return LlamaCppBackend(model, **_accepted(LlamaCppBackend, model, "a GGUF model", options))
+        return _load_gguf(Path(model), backend or "auto", options)
     from .transformers.backend import TransformersBackend
 
     return TransformersBackend(
         str(model), **_accepted(TransformersBackend, model, "a transformers model", options)
     )
+
+
+def _load_gguf(path: Path, backend: GgufBackendName, options: dict[str, Any]) -> LogitsBackend:
+    has_graph = graph_path(path, options.get("precision") or "int8").exists()
+    if backend == "bundled-cpu" or (backend == "auto" and has_graph):
+        from .bundled_cpu.backend import BundledCpuBackend
+
+        if backend != "auto" or not _unknown(BundledCpuBackend, options):
+            accepted = _accepted(BundledCpuBackend, path, "a model on bundled-cpu", options)
+            return BundledCpuBackend(path, **accepted)
+    from .llamacpp.backend import LlamaCppBackend
+
+    return LlamaCppBackend(path, **_accepted(LlamaCppBackend, path, "a GGUF model", options))
 
 
 def model_kind(model: str | Path) -> ModelKind:
@@ -81,9 +100,12 @@ def _accepted(
     backend: Callable[..., Any], model: str | Path, kind: str, options: dict[str, Any]
 ) -> dict[str, Any]:
     """The options that are set. Raises ModelError for one that the back end does not have."""
+    for name in _unknown(backend, options):
+        raise ModelError(f"{model}: {kind} does not take the option {name!r}")
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _unknown(backend: Callable[..., Any], options: dict[str, Any]) -> list[str]:
+    """The options that are set although the back end does not have them."""
     known = inspect.signature(backend).parameters
-    given = {name: value for name, value in options.items() if value is not None}
-    for name in given:
-        if name not in known:
-            raise ModelError(f"{model}: {kind} does not take the option {name!r}")
-    return given
+    return [name for name, value in options.items() if value is not None and name not in known]

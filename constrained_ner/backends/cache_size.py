@@ -8,8 +8,12 @@ from typing import Any
 
 from ..errors import ModelError
 from . import model_kind
+from .gguf_file import GgufFile
 
 _HALF = ("float16", "bfloat16")
+
+EXACT_CACHE_BYTES = 512 << 20
+"""GGUF models up to this size keep their cache in float32: it is small then, and exact."""
 
 WORTH_A_NOTE = 512 << 20
 """Bytes of cache; below that, the user is told nothing."""
@@ -57,15 +61,11 @@ def _of_config(config: dict[str, Any], on_cpu: bool) -> int | None:
 
 
 def _of_gguf(path: Path) -> int | None:
-    from .llamacpp.backend import EXACT_BYTES
-    from .llamacpp.model import LlamaModel
-
-    model = LlamaModel(path, vocab_only=True)
-    architecture = model.metadata("general.architecture")
+    file = GgufFile(path)
 
     def number(name: str) -> int | None:
-        value = model.metadata(f"{architecture}.{name}")
-        return int(value) if value and value.isdecimal() else None
+        value = file.of_architecture(name)
+        return value if isinstance(value, int) else None
 
     n_layers, n_heads = number("block_count"), number("attention.head_count")
     width = number("embedding_length")
@@ -74,5 +74,5 @@ def _of_gguf(path: Path) -> int | None:
     n_key_heads = number("attention.head_count_kv") or n_heads
     key = number("attention.key_length") or width // n_heads
     value = number("attention.value_length") or width // n_heads
-    exact = path.stat().st_size <= EXACT_BYTES
+    exact = path.stat().st_size <= EXACT_CACHE_BYTES
     return n_layers * n_key_heads * (key + value) * (4 if exact else 2)

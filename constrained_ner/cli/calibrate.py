@@ -65,9 +65,14 @@ def calibrate(
     for value in (1.0, temperature):
         print(f"\nat temperature {value}:\n{Reliability.of(confidences.at(value), is_right).table()}", end="")
     if store:
+        from ..backends.bundled_cpu.model_files import graph_path
         from ..backends.temperature import store_temperature
 
         print(f"stored in {store_temperature(store, temperature)}", file=sys.stderr)
+        if graph_path(store, "int8").exists():  # it names the file that it belongs to by its hash
+            from ..export.graph import write_graphs
+
+            write_graphs(store)
 
 
 def _require_unfiltered(predicted: Path) -> None:

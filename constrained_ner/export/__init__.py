@@ -7,6 +7,7 @@ families.py     which models can be exported, and how: metadata and row order of
 tokenizer.py    a Hugging Face tokenizer as GGUF metadata
 gguf.py         the file itself, streamed, and moved into place when it is complete
 quantise.py     smaller types, by llama.cpp's own quantiser
+graph.py        the graph of a small Llama, for the back end that runs the bundled model without llama.cpp
 verify.py       opens the file with llama.cpp: it must have the same tokens and all tensors, or it is not kept
 """
 

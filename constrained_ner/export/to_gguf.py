@@ -13,7 +13,7 @@ from gguf import GGML_QUANT_VERSION, GGUFReader, GGUFType, GGUFWriter, Keys
 from numpy.typing import NDArray
 
 from ..adapters import BaseModelIdentity
-from ..backends.llamacpp.model import ADAPTER_KEY, BASE_KEY
+from ..backends.gguf_file import ADAPTER_KEY, BASE_KEY
 from ..backends.temperature import TEMPERATURE_KEY, stored_temperature
 from ..backends.transformers.vocabulary import template_of, vocabulary_of_tokenizer
 from ..errors import ModelError

@@ -156,7 +156,7 @@ def _environment() -> tuple[Any, type[Exception]]:
         import jinja2.ext
         import jinja2.sandbox
     except ImportError:
-        raise MissingExtraError("jinja2", "llamacpp") from None
+        raise MissingExtraError("jinja2") from None
 
     def raise_exception(message: str) -> None:
         raise jinja2.TemplateError(message)

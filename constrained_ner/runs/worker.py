@@ -30,7 +30,7 @@ Open = Callable[[Settings, Backend | None, Notify], Annotator]
 
 def load(settings: Settings, backend: Backend | None, notify: Notify) -> Annotator:
     """The annotator that the settings name."""
-    return Annotator.load(settings=settings, backend=backend, notify=notify)
+    return Annotator.load(settings=settings, loaded=backend, notify=notify)
 
 
 def work(connection: Any, open_annotator: Open, n_workers: int) -> None:

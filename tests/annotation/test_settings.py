@@ -197,7 +197,15 @@ def test_what_an_engine_cannot_do_is_known_before_a_model_is_loaded(
 
 
 EVERY: dict[str, Any] = {
-    **{"model": "m.gguf", "adapter": "a", "lora": "l.gguf", "merge": False, "force": True},
+    **{
+        "model": "m.gguf",
+        "backend": "llamacpp",
+        "precision": "float32",
+        "adapter": "a",
+        "lora": "l.gguf",
+        "merge": False,
+        "force": True,
+    },
     **{"quantize": "4bit", "device": "cpu", "batch": 3, "context": 512, "threads": 2},
     **{"extra_buffers": True, "trust_remote_code": True, "base_url": "http://x", "server": "vllm"},
     **{"timeout": 3.0, "schema": Path("s.json"), "prompt": "guide", "instructions": "each", "shots": 2},
@@ -276,8 +284,22 @@ def test_choices_are_plain_data_with_all_that_was_chosen(tmp_path: Path) -> None
 
 def test_a_back_end_gets_its_own_options_and_no_others() -> None:
     given = Settings(threads=2, rule="any", model="m.gguf").model_options()
-    assert {name: value for name, value in given.items() if value is not None} == {"threads": 2}
+    assert {name: value for name, value in given.items() if value is not None} == {
+        "backend": "auto",
+        "threads": 2,
+    }
     assert set(given) == {
-        *("adapter", "lora", "merge", "quantize", "device", "batch", "context", "threads"),
+        *(
+            "backend",
+            "precision",
+            "adapter",
+            "lora",
+            "merge",
+            "quantize",
+            "device",
+            "batch",
+            "context",
+            "threads",
+        ),
         *("extra_buffers", "trust_remote_code", "base_url", "server", "timeout"),
     }

@@ -265,7 +265,7 @@ def test_an_unexpected_error_costs_its_arm_alone_and_is_kept(tmp_path: Path, mod
     def open_arm(settings: Settings, backend: Backend | None, notify: Notify) -> Annotator:
         if settings.decoder == "stepwise":
             raise RuntimeError("out of\nluck")
-        return Annotator.load(settings=settings, backend=backend, notify=notify)
+        return Annotator.load(settings=settings, loaded=backend, notify=notify)
 
     settings = Settings(context=2048, threads=1)
     arms = grid(settings, model=[str(model)], decoder=["stepwise", "copy-draft"])

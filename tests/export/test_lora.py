@@ -30,8 +30,8 @@ from gguf_tokenizers import read_metadata  # noqa: E402
 from constrained_ner.adapters import AdapterCard  # noqa: E402
 from constrained_ner.annotation.annotator import Annotator  # noqa: E402
 from constrained_ner.backends import load_backend  # noqa: E402
+from constrained_ner.backends.gguf_file import ADAPTER_KEY  # noqa: E402
 from constrained_ner.backends.llamacpp.backend import LlamaCppBackend  # noqa: E402
-from constrained_ner.backends.llamacpp.model import ADAPTER_KEY  # noqa: E402
 from constrained_ner.backends.temperature import TEMPERATURE_KEY, store_temperature  # noqa: E402
 from constrained_ner.backends.transformers.backend import TransformersBackend  # noqa: E402
 from constrained_ner.backends.transformers.model import hash_of_folder  # noqa: E402

@@ -10,9 +10,10 @@ from typing import Any
 
 from ...errors import ModelError
 from ...files import file_hash
+from ..gguf_file import check_gguf
 from ..temperature import TEMPERATURE_KEY, checked_temperature
 from .library import first_error, llama_cpp, start_llama
-from .model import LlamaModel, check_gguf, read_metadata
+from .model import LlamaModel, read_metadata
 
 
 class LlamaLora:

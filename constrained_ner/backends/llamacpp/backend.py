@@ -9,17 +9,16 @@ from typing import Literal
 
 from ...errors import ModelError
 from ...processors import free_threads
+from ..cache_size import EXACT_CACHE_BYTES
+from ..gguf_file import ADAPTER_KEY, BASE_KEY
 from ..protocol import Scores, Step
 from ..scoring import check_prefix, check_steps
 from .adapter import LlamaLora
 from .batch import Row
 from .cache import LlamaCache
 from .library import llama_cpp
-from .model import ADAPTER_KEY, BASE_KEY, LlamaModel
+from .model import LlamaModel
 from .vocabulary import vocabulary_of_llama
-
-EXACT_BYTES = 512 << 20
-"""Models up to this size keep their cache in float32: it is small then, and exact."""
 
 DRAFT_HORIZON = 12
 """Tokens of a draft on the processor, where a pass costs as much as three or four tokens.
@@ -89,7 +88,7 @@ class LlamaCppBackend:
         self.gpu_layers = gpu_layers
         self.draft_horizon: int | None = None if gpu_layers else DRAFT_HORIZON  # a GPU has tokens for nothing
         self._n_threads = threads or _default_threads(self.model)
-        self._exact = cache == "f32" or (cache == "auto" and self.model.size_in_bytes <= EXACT_BYTES)
+        self._exact = cache == "f32" or (cache == "auto" and self.model.size_in_bytes <= EXACT_CACHE_BYTES)
         self._cache = LlamaCache(
             self.model, self._lora, n_slots=batch, n_threads=self._n_threads, exact=self._exact
         )

@@ -6,7 +6,6 @@ import ctypes
 import hashlib
 import os
 import re
-import struct
 import weakref
 from collections.abc import Callable
 from functools import cached_property
@@ -14,18 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ModelError
-from ...files import file_hash, require_content
+from ...files import file_hash
+from ..gguf_file import check_gguf, parts_of
 from ..temperature import TEMPERATURE_KEY, checked_temperature
 from .build import require_working_build
 from .library import computes_with_amx, first_error, llama_cpp, start_llama
 
-GGUF_MAGIC = b"GGUF"
-ADAPTER_KEY = "constrained_ner.adapters"
-"""Metadata: what an adapter was trained for (JSON), in its own file or in that of the merged model."""
-BASE_KEY = "constrained_ner.base_model"
-"""Metadata: which model of transformers the file was made from (JSON); a LoRA is checked against it."""
-
-_PART = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf")
 _DAMAGED = re.compile(r"failed to read|not within the file bounds|corrupt")
 
 
@@ -147,51 +140,6 @@ def read_metadata(read: Callable[[Any, bytes, Any, int], int], pointer: Any, key
         buffer = ctypes.create_string_buffer(length + 1)
         read(pointer, key.encode(), buffer, len(buffer))
     return buffer.value.decode(errors="replace") if length >= 0 else None
-
-
-def parts_of(path: Path) -> tuple[Path, ...]:
-    """The files of a model, which gguf-split may have cut up: NAME-00001-of-00003.gguf and so on.
-
-    Raises ModelError unless the first is named and all are there.
-    """
-    named = _PART.fullmatch(path.name)
-    if named is None:
-        return (path,)
-    stem, number, count = named[1], int(named[2]), int(named[3])
-    parts = tuple(path.with_name(f"{stem}-{n:05d}-of-{count:05d}.gguf") for n in range(1, count + 1))
-    if number != 1 and parts and parts[0].exists():
-        raise ModelError(f"{path}: part {number} of {count} of a model; name the first, {parts[0]}")
-    missing = [part.name for part in parts if not part.exists()]
-    if missing:
-        raise ModelError(f"{path}: the model is in {count} files, and {', '.join(missing)} is not there")
-    return parts
-
-
-def check_gguf(path: Path, *, weights: bool) -> None:
-    """Raise ModelError unless the path is a readable GGUF file, with weights in it if `weights`.
-
-    A model in several files is checked in each; the first may hold the metadata alone.
-    """
-    if not path.exists():
-        raise ModelError(f"{path}: no such model file")
-    n_tensors = sum(_n_tensors(part) for part in parts_of(path))
-    if weights and n_tensors == 0:
-        raise ModelError(f"{path}: the GGUF file holds a vocabulary but no weights")
-
-
-def _n_tensors(path: Path) -> int:
-    """The number of tensors in one file. Raises ModelError if it is no readable GGUF file."""
-    try:
-        with path.open("rb") as file:
-            header = file.read(24)
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from None
-    require_content(path, ModelError)
-    if header[:4] != GGUF_MAGIC:
-        raise ModelError(f"{path}: not a GGUF file (it begins with {header[:4]!r})")
-    if len(header) < 24:
-        raise ModelError(f"{path}: the GGUF file is cut off ({len(header)} bytes)")
-    return int(struct.unpack_from("<Q", header, 8)[0])
 
 
 def _reason_for_failure(path: Path) -> str:

@@ -29,7 +29,7 @@ def write_card(
 ) -> None:
     """Write the card of a GGUF.
 
-    devel: DDI XML to measure on, through llama.cpp as a user would. history: what came before the stages, and
+    devel: DDI XML to measure on, as a user would. history: what came before the stages, and
         after them.
     """
     template = resources.files("constrained_ner") / "templates" / "cards" / "bundled.md"

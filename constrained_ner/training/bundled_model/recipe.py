@@ -15,6 +15,7 @@ from ...annotation.annotator import Annotator
 from ...backends.transformers.model import LoadedModel
 from ...data import Sentence
 from ...errors import ModelError, OutputError
+from ...export.graph import write_graphs
 from ...formats.ddi import read_ddi
 from ..losses import Weights
 from ..measure import find_mentions, score
@@ -175,8 +176,9 @@ class LogFile:
 
 
 def save(model: Any, tokenizer: ModelTokenizer, out: Path) -> None:
-    """Write the GGUF in Q8_0 and in float32, and the folder for transformers."""
+    """Write the GGUF in Q8_0 with its graphs, the GGUF in float32, and the folder for transformers."""
     save_gguf(model, tokenizer, out / MODEL_FILE)
+    write_graphs(out / MODEL_FILE)
     save_gguf(model, tokenizer, out / "f32.gguf", precision="f32")
     save_transformers(model, tokenizer, out / TRANSFORMERS_FOLDER)
 
