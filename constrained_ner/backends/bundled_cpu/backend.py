@@ -21,7 +21,7 @@ from .model_files import Precision
 from .tokenizer import vocabulary_of_gguf
 
 DRAFT_HORIZON = 12
-"""Tokens of a draft: a pass costs about as much as a few tokens, as in llama.cpp (see `llamacpp/backend.py`)."""
+"""Tokens of a draft: a pass costs as much as a few tokens, as in llama.cpp (see `llamacpp/backend.py`)."""
 
 
 class BundledCpuBackend:
