@@ -53,6 +53,9 @@ def load_backend(
 
 
 def _load_gguf(path: Path, backend: GgufBackendName, options: dict[str, Any]) -> LogitsBackend:
+    for file in (path, options.get("lora")):
+        if file is not None and not Path(file).exists():  # before a package is asked for that reads it
+            raise ModelError(f"{file}: no such model file")
     has_graph = graph_path(path, options.get("precision") or "int8").exists()
     if backend == "bundled-cpu" or (backend == "auto" and has_graph):
         from .bundled_cpu.backend import BundledCpuBackend
@@ -76,7 +79,9 @@ def model_kind(model: str | Path) -> ModelKind:
         return "server"
     if path.suffix.lower() == ".gguf" and not path.is_dir():
         return "gguf"
-    if path.is_file() and _begins_as_gguf(path):
+    if path.is_file():
+        if not _begins_as_gguf(path):
+            raise ModelError(f"{model}: neither a GGUF file nor a model folder")
         return "gguf"
     if not path.exists() and _looks_like_path(name):
         raise ModelError(f"{model}: no such model file or folder")
