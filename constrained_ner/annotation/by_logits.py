@@ -189,13 +189,13 @@ class _DecodedWindow:
 
 
 def _require_known_types(tag_tokens: TagTokens) -> None:
-    """Raise SchemaError if a model with tags of its own, which is told nothing, lacks those of a type."""
+    """Raise SchemaError if a model with its own tags, which sees no instructions, lacks those of a type."""
     spelt = tag_tokens.vocabulary.control_by_bytes
     own = [tag[2:-1].decode() for tag in spelt if tag[:2] == b"</" and b"<" + tag[2:] in spelt]
     unknown = [t.name for t in tag_tokens.machine.markup.schema.types if t.tag not in own]
     if own and unknown:
         raise SchemaError(
-            f"the model was trained for {', '.join(own)}, and cannot be told of {', '.join(unknown)}: use an "
+            f"the model was trained for {', '.join(own)}, and does not know {', '.join(unknown)}: use an "
             "instruct model (--model), or train one for these types (finetune, train-bundled)"
         )
 

@@ -44,7 +44,7 @@ _LEAST_LIKENESS = 50  # in percent; a refusal ("I cannot help with that.") is fa
 class ByText:
     """A transport (see `pipeline`) over a text back end.
 
-    notify: told once if the server ignores the grammar.
+    notify: called once if the server ignores the grammar.
     """
 
     shortest_window = 40  # characters; if not even this fits, the prompt is too long
@@ -69,7 +69,7 @@ class ByText:
         self._prompts = prompts
         self._machine = machine
         self._boundary = settings.boundary
-        self._notify: Callable[[str], None] | None = notify  # None once it was told
+        self._notify: Callable[[str], None] | None = notify  # None once it was called
 
     def windows(self, text: str) -> Iterator[str]:
         # Rough on purpose: only what cannot fit is cut beforehand. The server says what else does not.

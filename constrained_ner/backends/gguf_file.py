@@ -1,4 +1,4 @@
-"""A GGUF file read with numpy alone: its metadata, and its tensors in float32.
+"""A GGUF file read with nothing but numpy: its metadata, and its tensors in float32.
 
 For what must be known without llama.cpp. Format: docs/gguf.md of the project ggml.
 """
@@ -157,7 +157,7 @@ def parts_of(path: Path) -> tuple[Path, ...]:
 def check_gguf(path: Path, *, weights: bool) -> None:
     """Raise ModelError unless the path is a readable GGUF file, with weights in it if `weights`.
 
-    A model in several files is checked in each; the first may hold the metadata alone.
+    A model in several files is checked in each; the first may hold only the metadata.
     """
     if not path.exists():
         raise ModelError(f"{path}: no such model file")

@@ -100,7 +100,7 @@ def _show_warning(
 
 
 def _silence_libraries() -> None:
-    """Show our own output alone: what libraries warn of, users of a command can do nothing about.
+    """Show only our own output: users of a command can do nothing about the warnings of libraries.
 
     Python's own -W and PYTHONWARNINGS bring the warnings back.
     """

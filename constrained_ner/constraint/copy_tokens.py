@@ -1,7 +1,7 @@
 """The tokens that copy the sentence, as the model itself tokenises it.
 
 At each position this is the next token of the model's own tokenisation of the remaining text. If that token
-runs across a place where a tag may stand, the first token of the text up to that place is allowed too.
+runs across a place for a tag, the first token of the text up to that place is allowed too.
 
 Tokenising is lazy: the text is tokenised once, and again for a few words after an answer has left that path.
 """

@@ -163,7 +163,7 @@ def _score(
             raise InputError(f"{path}: sentence {sentence_id!r:.80} of the run is not in {gold}")
     known_types = {mention.type for sentence in gold_read[gold] for mention in sentence.mentions}
     unknown = {mention.type for _, mention in predicted} - known_types
-    # That gold lacks one of the types is ordinary; that it writes it otherwise is a mistake.
+    # That gold lacks one of the types is ordinary; a type that is spelt differently is a mistake.
     if {name.casefold() for name in unknown} & {name.casefold() for name in known_types}:
         named = unknown_types(known_types, (mention.type for _, mention in predicted))
         warnings.warn(f"{path}: types that {gold} does not have: {named}", stacklevel=2)

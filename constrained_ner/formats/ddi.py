@@ -8,7 +8,7 @@ A file contains `<sentence id text>` elements, usually inside `<document id>`, e
 
 `charOffset` counts code points and includes the last one; a discontinuous name has several pieces,
 `0-5;10-13`. They become half-open here; older editions, whose ends are exclusive, are known by their names
-(`offset_ends`). Ids that are unique in their file alone are qualified (`unique_ids`).
+(`offset_ends`). Ids that are unique only in their file are qualified (`unique_ids`).
 Source of the format: Herrero-Zazo et al. 2013.
 """
 
@@ -40,9 +40,10 @@ def read_ddi(
 ) -> list[Document]:
     """The documents of one XML file, or of every `*.xml` below a folder, sorted by path.
 
-    notify: told once of what had to be decided: ends, ids, entities that cannot be read and are left out.
-    on_damaged: told of each file of a folder that cannot be read and why; the others are read. Without it,
-        DamagedFilesError names them all.
+    notify: called once for each thing that had to be decided: ends, ids, entities that cannot be read and
+        are left out.
+    on_damaged: called for each file of a folder that cannot be read, with the reason; the others are read.
+        Without it, DamagedFilesError names them all.
 
     Texts are verbatim, and so are the names and types of the entities, even if a name differs from the text
     at its offsets. Sentences outside any document form one that is named after the file. Raises InputError
@@ -65,7 +66,7 @@ def read_ddi(
 
 
 def _read_files(path: Path, on_damaged: OnDamaged | None) -> list[RawFile]:
-    """The files that can be read. Raises InputError if there is none, or for the others if nobody is told."""
+    """The files that can be read. Raises InputError if there is none, or for others without `on_damaged`."""
     paths = _xml_files(path)
     files: list[RawFile] = []
     damaged: dict[Path, str] = {}
@@ -101,7 +102,7 @@ def _xml_files(path: Path) -> list[Path]:
 
 
 def _documents(path: Path) -> Iterator[RawDocument]:
-    """The documents of one file, as they stand there."""
+    """The documents of one file, as the file has them."""
     current: RawDocument | None = None
     last_holder: Element | None = None
     for number, (holder, element) in enumerate(_sentence_elements(read_xml(path)), start=1):

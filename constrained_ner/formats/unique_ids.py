@@ -1,4 +1,4 @@
-"""Sentence ids that are unique in a whole input, made from those that are unique in their file alone.
+"""Sentence ids that are unique in a whole input, made from ids that are unique only in their file.
 
 p1.xml and p2.xml, each with s1 and s2  ->  p1/s1, p1/s2, p2/s1, p2/s2
 """
@@ -20,7 +20,7 @@ def with_unique_ids(files: Sequence[RawFile], path: Path, notify: Callable[[str]
     """The files with sentence ids that name one sentence each.
 
     If an id repeats, all ids are qualified: by their file if that is enough, else by document, or both.
-    Raises InputError for an id that stands twice in one document.
+    Raises InputError for an id that occurs twice in one document.
     """
     repeated = _first_repeated(files)
     if repeated is None:
@@ -46,7 +46,7 @@ def with_unique_ids(files: Sequence[RawFile], path: Path, notify: Callable[[str]
 
 
 def _first_repeated(files: Sequence[RawFile]) -> tuple[str, Path, Path] | None:
-    """The first id that stands twice, the file where it does, and the file where it was first."""
+    """The first id that occurs twice, the file where it does, and the file where it was first."""
     seen: dict[str, Path] = {}
     for file in files:
         for document in file.documents:

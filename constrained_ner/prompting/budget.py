@@ -34,7 +34,7 @@ class FittedPrompt:
     shows_instructions: whether the model sees any of them.
     examples: those that every question gets; None if each question gets its own.
 
-    Raises ModelError if the instructions alone leave no room, PromptError if they exceed max_tokens, and for
+    Raises ModelError if even the instructions leave no room, PromptError if they exceed max_tokens, and for
     examples that the template does not show.
     """
 

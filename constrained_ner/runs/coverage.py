@@ -28,7 +28,7 @@ def n_covered(
 ) -> int:
     """How many of the gold sentences, from the first, an output covers. All of them if no record says.
 
-    predicted_ids: the sentence ids of the output's lines. notify: told if it is not all, or not known.
+    predicted_ids: the sentence ids of the output's lines. notify: called if it is not all, or not known.
     """
     record = record_beside(output)
     if record is None:

@@ -5,7 +5,7 @@
             ...
 
 They share nothing: each loads the model and takes a stretch at a time. One that dies is replaced, and what it
-had not handed over is done again: first the sentence that it died at, alone. If that kills two more, the
+had not handed over is done again: first the sentence that it died at, by itself. If that kills two more, the
 sentence has failed. `worker.py` is the other end.
 """
 
@@ -58,7 +58,7 @@ class WorkerProcesses:
 
     @contextmanager
     def open(self, settings: Settings, notify: Notify) -> Iterator[Crew]:
-        """The processes with these settings. notify: told once what several workers say.
+        """The processes with these settings. notify: called once for what several workers say.
 
         Raises UserError if a first worker cannot load the model.
         """
@@ -118,7 +118,7 @@ class WorkerProcesses:
         return [by_connection[connection] for connection in ready]
 
     def _give(self, worker: WorkerProcess, stretch: Stretch, n_deaths: Counter[str]) -> None:
-        """Ask a worker for a stretch; for its first sentence alone if a process has died at that."""
+        """Ask a worker for a stretch; for only its first sentence if a process has died at that."""
         alone = n_deaths[stretch.sentences[0].id]
         asked = replace(stretch, sentences=stretch.sentences[:1]) if alone else stretch
         worker.stretch, worker.results = stretch, []

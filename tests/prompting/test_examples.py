@@ -461,7 +461,7 @@ def test_the_bundled_model_refuses_types_that_it_was_not_trained_for(
     schema.write_text('{"name": "s", "types": [{"name": "drug"}, {"name": "Adverse Drug Event"}]}')
     assert run(tmp_path / "out", "--model", bundled_model(), "--schema", schema) == 2
     error = capsys.readouterr().err
-    assert "and cannot be told of Adverse Drug Event: use an instruct model" in error
+    assert "and does not know Adverse Drug Event: use an instruct model" in error
     schema.write_text('{"name": "s", "types": [{"name": "drug"}]}')
     assert run(tmp_path / "out", "--model", bundled_model(), "--schema", schema, "--limit", 2) == 0
 

@@ -89,7 +89,7 @@ class ExampleRequest:
         """Choose examples among the sentences of `documents`, equal texts once, unless they are listed by id.
 
         usable: ids of the sentences that may be used: those that do not occur in what is evaluated.
-        evaluated: the documents that are to be annotated. say: told if equal texts contradict one another.
+        evaluated: the documents that are to be annotated. say: called if equal texts contradict one another.
         Raises InputError for what the documents or the list of ids cannot give.
         """
         by_name = SELECTIONS.get(self.select)

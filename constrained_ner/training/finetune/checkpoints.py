@@ -52,7 +52,7 @@ def is_best_so_far(history: Sequence[Mapping[str, Any]]) -> bool:
 def n_epochs_without_gain(history: Sequence[Mapping[str, Any]]) -> int:
     """Count the evaluations since the last gain: a better epoch than all before, or a smaller loss.
 
-    While the loss falls, the score may stand still and rise later.
+    While the loss falls, the score may stay the same and rise later.
     """
     evaluations = _evaluations(history)
     gains = [0]
