@@ -65,16 +65,20 @@ def load(shared: Path) -> LoadVocabulary:
     return loaded
 
 
-def encoder(template: str, vocabulary: Vocabulary, *examples: Sentence) -> PromptEncoder:
-    """With answers tokenised as decoding writes them."""
+def answer_ids_of(vocabulary: Vocabulary) -> Callable[[Sentence], list[int]]:
+    """Tokenises answers as decoding writes them."""
     tag_tokens = TagTokens(MACHINE, vocabulary)
 
     def answer_ids(example: Sentence) -> list[int]:
         constraint = Constraint(example.text, MACHINE, leading_space=vocabulary.leading_space)
         return [i for i, _ in LegalTokens(constraint, tag_tokens).encode(example.mentions)][:-1]
 
+    return answer_ids
+
+
+def encoder(template: str, vocabulary: Vocabulary, *examples: Sentence) -> PromptEncoder:
     file = PromptFile(sysprompt=("Mark the names.",), usrprompt=("{sentence}",))
-    return PromptEncoder(Prompts(file, MARKUP, examples), vocabulary, template, answer_ids)
+    return PromptEncoder(Prompts(file, MARKUP, examples), vocabulary, template, answer_ids_of(vocabulary))
 
 
 def drug_in(text: str, name: str, sentence_id: str = "e") -> Sentence:
@@ -235,7 +239,7 @@ def test_an_example_is_written_with_the_ids_of_a_question_and_its_answer(
     example = drug_in("Effect of aspirin on (beta-)blockers ", "aspirin")
     template = source(name)
     alone, shown = encoder(template, vocabulary), encoder(template, vocabulary, example)
-    answer = shown._answer_ids(example)
+    answer = answer_ids_of(vocabulary)(example)
     assert contains(shown.prefix_ids, answer)
     question = longest_common_start(alone.ids(example.text), alone.ids(example.text + "(x)"))
     assert contains(shown.prefix_ids, question[: len(vocabulary.encode(example.text))])
@@ -261,7 +265,7 @@ def test_examples_of_each_question_s_own_share_what_stands_before_them(
     same = encoder(source(name), vocabulary, *examples)
     file = same.prompts.file
     varying = PromptEncoder(
-        Prompts(file, MARKUP, lambda question: examples), vocabulary, source(name), same._answer_ids
+        Prompts(file, MARKUP, lambda question: examples), vocabulary, source(name), answer_ids_of(vocabulary)
     )
     whole = [*same.prefix_ids, *same.ids("Why?")]
     for shown in ([], examples[:1], examples):
