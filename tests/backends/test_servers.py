@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import run_command
 from hypothesis import given
 from hypothesis import strategies as st
 from servers import (
@@ -103,14 +104,7 @@ def found(annotated: Annotated) -> list[tuple[int, int, str]]:
 
 def run(*arguments: object, main: Callable[[], None] = command.main) -> int:
     """A command in this process, `llm-NERC` by default; returns its exit code."""
-    before, sys.argv = sys.argv, ["llm-NERC", *map(str, arguments)]
-    try:
-        main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    finally:
-        sys.argv = before
-    return 0
+    return run_command(main, *arguments)
 
 
 # ---- a real server: llama_cpp.server with the bundled model, its tags made visible

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from commands import run_command
 from tiny_models import byte_level_tokenizer, write_gguf
 
 from constrained_ner.cli import annotate, evaluate
@@ -33,15 +34,8 @@ def run(command: str, *arguments: object) -> int:
             2048,
             "--threads",
             1,
-        )  # threads that wait for each other do badly beside other work
-    before, sys.argv = sys.argv, [command, *map(str, arguments)]
-    try:
-        main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    finally:
-        sys.argv = before
-    return 0
+        )  # more would wait for each other beside other work
+    return run_command(main, *arguments)
 
 
 def test_annotate_then_evaluate(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from commands import run_command
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_models import byte_level_tokenizer, write_gguf
@@ -38,14 +39,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(*arguments: object) -> int:
-    before, sys.argv = sys.argv, ["ablate", *map(str, arguments)]
-    try:
-        command.main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    finally:
-        sys.argv = before
-    return 0
+    return run_command(command.main, *arguments)
 
 
 def arms_in(folder: Path) -> dict[str, dict[str, object]]:

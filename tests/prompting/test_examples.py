@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
 import pytest
+from commands import run_command
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import byte_level_tokenizer, write_gguf, write_transformers
@@ -391,14 +391,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(*arguments: object) -> int:
     """llm-NERC in this process, on two sentences, with a context that has room for them."""
     always = ("--context", 8192, "--threads", 1, "--limit", 2)
-    before, sys.argv = sys.argv, ["llm-NERC", *map(str, (SAMPLE, *arguments, *always))]
-    try:
-        annotate.main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    finally:
-        sys.argv = before
-    return 0
+    return run_command(annotate.main, SAMPLE, *arguments, *always)
 
 
 @pytest.mark.parametrize("select", ["first", "random", "diverse", "similar"])
