@@ -29,12 +29,7 @@ def run(command: str, *arguments: object) -> int:
     """Run a command in this process and return its exit code."""
     main = {"llm-NERC": annotate.main, "evaluate": evaluate.main}[command]
     if command == "llm-NERC":
-        arguments += (
-            "--context",
-            2048,
-            "--threads",
-            1,
-        )  # more would wait for each other beside other work
+        arguments += ("--context", 2048, "--threads", 1)  # threads would wait for other work
     return run_command(main, *arguments)
 
 
