@@ -79,6 +79,7 @@ class Scheduler:
         self._backend = backend
         self._process = os.getpid()
         self._lock = threading.Lock()
+        self._submitted: deque[Ticket[Any]] = deque()  # filled without the lock: handing in waits for no pass
         self._waiting: deque[Ticket[Any]] = deque()
         self._running: dict[int, Ticket[Any]] = {}  # slot -> what runs there
         self._prefix_ids: tuple[int, ...] | None = None
@@ -96,10 +97,9 @@ class Scheduler:
         """Hand in a routine, whose tokens follow the shared prefix."""
         self.require_own_process()
         ticket = Ticket(self, routine, tuple(prefix_ids))
-        with self._lock:
-            if self._is_closed:
-                raise ModelError("the model is closed")
-            self._waiting.append(ticket)
+        if self._is_closed:
+            raise ModelError("the model is closed")
+        self._submitted.append(ticket)
         return ticket
 
     def run_until_done(self, ticket: Ticket[Any]) -> None:
@@ -107,17 +107,16 @@ class Scheduler:
         self.require_own_process()
         while not ticket.done:
             with self._lock:
-                if not ticket.done:
+                if self._is_closed:
+                    self._fail_all()
+                elif not ticket.done:
                     self._pass()
 
     def close(self) -> None:
         """Close the back end after the pass that is running. What is not done ends with a ModelError."""
+        self._is_closed = True  # before the lock: a thread that runs passes takes it again at once
         with self._lock:
-            self._is_closed = True
-            for ticket in (*self._running.values(), *self._waiting):
-                ticket.fail(ModelError("the model is closed"))
-            self._running.clear()
-            self._waiting.clear()
+            self._fail_all()
             self._backend.close()
 
     def require_own_process(self) -> None:
@@ -136,6 +135,7 @@ class Scheduler:
         An error of the model ends the routines that took part: each ticket raises it for its own caller.
         """
         try:
+            self._take_submitted()
             self._drop_cancelled()
             self._fill_slots()
             steps = [
@@ -151,6 +151,20 @@ class Scheduler:
         except BaseException:  # what the slots hold is no longer known
             self._fail_running(ModelError("the forward pass was interrupted"))
             raise
+
+    def _take_submitted(self) -> None:
+        while self._submitted:
+            ticket = self._submitted[0]
+            if not self._waiting or self._waiting[-1] is not ticket:  # unless an interrupt came between these
+                self._waiting.append(ticket)
+            self._submitted.popleft()
+
+    def _fail_all(self) -> None:
+        self._take_submitted()
+        for ticket in (*self._running.values(), *self._waiting):
+            ticket.fail(ModelError("the model is closed"))
+        self._running.clear()
+        self._waiting.clear()
 
     def _fail_running(self, error: Exception) -> None:
         for ticket in self._running.values():

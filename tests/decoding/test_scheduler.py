@@ -320,6 +320,27 @@ def test_a_closed_scheduler_ends_what_is_not_done_and_takes_nothing_more() -> No
     assert done.result() == 1
 
 
+def test_handing_in_does_not_wait_for_the_pass_of_another_thread() -> None:
+    passing, handed_in = threading.Event(), threading.Event()
+
+    class Waiting(FakeBackend):
+        def forward(self, steps: Sequence[Step]) -> list[list[Scores | None]]:
+            passing.set()
+            assert handed_in.wait(timeout=30), "the pass ended first"
+            return super().forward(steps)
+
+    scheduler = Scheduler(Waiting(byte_vocabulary(), max_sequences=2))
+    first = submit(scheduler, 3, 5)
+    thread = threading.Thread(target=first.result)
+    thread.start()
+    passing.wait()
+    second = submit(scheduler, 2, 6)
+    handed_in.set()
+    assert second.result() == 6
+    thread.join()
+    assert first.result() == 5
+
+
 def test_an_annotator_may_be_closed_while_another_thread_uses_it() -> None:
     started = threading.Event()
 
