@@ -1,4 +1,5 @@
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,10 @@ from constrained_ner.formats.ddi import read_ddi
 # The same examples on every machine, and no deadline: continuous integration may be slow, never undecided.
 settings.register_profile("constrained-ner", deadline=None, derandomize=True)
 settings.load_profile("constrained-ner")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As in a job in a shell's background: the commands that tests start would never see Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
