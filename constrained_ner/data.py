@@ -86,13 +86,16 @@ def single_line(text: str) -> str:
 class Sentence:
     """A sentence, verbatim: never stripped, never normalised.
 
+    Offsets of its mentions count from its own first character.
     failure: why it could not be annotated; None if it was, or if nobody tried.
+    start: where it begins in the text of its document; 0 if the document has no text of its own.
     """
 
     id: str
     text: str
     mentions: tuple[Mention, ...] = ()
     failure: str | None = None
+    start: int = 0
 
     def with_mentions(self, mentions: Iterable[Mention]) -> Sentence:
         """The same sentence with these mentions, sorted by offset."""
@@ -114,10 +117,37 @@ def misplaced(sentence: Sentence) -> Iterator[Mention]:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """The sentences of one source text, in order."""
+    """The sentences of one source text, in order.
+
+    text: the running text that the sentences are parts of, blanks between them included. None if there is
+        none, as in the DDI corpus: then the offsets of each sentence are its own.
+    in_sentences: whether its parts are sentences. If not they are passages of running text (a whole file, a
+        title, an abstract), which are still to be cut into sentences.
+    start: characters of the source before `text`. More than 0 only for the later parts of a text that is too
+        long to be held in memory at once; the parts follow one another and have the same id.
+    """
 
     id: str
     sentences: tuple[Sentence, ...] = field(default=())
+    text: str | None = None
+    in_sentences: bool = True
+    start: int = 0
 
     def __iter__(self) -> Iterator[Sentence]:
         return iter(self.sentences)
+
+    @classmethod
+    def of_text(cls, id: str, text: str, mentions: Iterable[Mention] = (), *, start: int = 0) -> Document:
+        """A document of running text in one passage. mentions: with offsets in `text`."""
+        passage = Sentence(id, text).with_mentions(mentions)
+        return cls(id, (passage,), text, in_sentences=False, start=start)
+
+    def located(self) -> Iterator[tuple[str, Mention]]:
+        """The mentions with the id of what their offsets count in, as files of results name them.
+
+        That is the document if it has a text, and the source's first character counts 0; else the sentence.
+        """
+        for sentence in self.sentences:
+            offset = 0 if self.text is None else self.start + sentence.start
+            for mention in sentence.mentions:
+                yield sentence.id if self.text is None else self.id, mention.moved(offset) if offset else mention

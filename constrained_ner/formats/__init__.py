@@ -1,26 +1,44 @@
-"""File formats, one module each, behind one seam (`protocol`).
+"""File formats, one module each, behind one seam (`protocol`). `read_documents` reads any of them.
 
 To add a format, write its module and add a line to the table.
 """
 
+from __future__ import annotations
+
 from ..errors import UserError
-from .ddi import read_ddi
+from .ddi import read_ddi_file, recognises_ddi
 from .evaluator_lines import read_predictions, write_evaluator_lines
 from .mentions import read_mentions, write_mentions
-from .protocol import Format, Writer
+from .protocol import Format
 
 FORMATS: dict[str, Format] = {
-    "ddi": Format(read=read_ddi),
-    "evaluator": Format(read_mentions=read_predictions, write=write_evaluator_lines),
-    "mentions": Format(read_mentions=read_mentions, write=write_mentions),
+    "ddi": Format(
+        summary="XML of the DDI corpus", suffixes=(".xml",), recognises=recognises_ddi, read=read_ddi_file
+    ),
+    "lines": Format(
+        summary="lines of the DDI evaluator: id|start-end|name|type",
+        suffixes=(".out",),
+        read_mentions=read_predictions,
+        write=write_evaluator_lines,
+    ),
+    "mentions": Format(
+        summary="what a run knows of each mention (JSON lines)",
+        suffixes=(".mentions.jsonl",),
+        read_mentions=read_mentions,
+        write=write_mentions,
+    ),
 }
-"""Name -> format."""
+"""Name -> format. The first that recognises a file reads it."""
 
 
-def writer_of(name: str) -> Writer:
-    """The writer of a format. Raises UserError for a format that cannot be written, naming those that can."""
-    write = FORMATS[name].write if name in FORMATS else None
-    if write is None:
-        known = ", ".join(known for known, format in FORMATS.items() if format.write)
+def writable(name: str) -> Format:
+    """A format by its name. Raises UserError if it cannot be written, naming those that can."""
+    chosen = FORMATS.get(name)
+    if chosen is None or not (chosen.write or chosen.write_bytes or chosen.write_folder):
+        known = ", ".join(
+            known
+            for known, format in FORMATS.items()
+            if format.write or format.write_bytes or format.write_folder
+        )
         raise UserError(f"{name!r} is not a format that can be written: choose one of {known}")
-    return write
+    return chosen

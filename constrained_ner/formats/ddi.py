@@ -25,6 +25,7 @@ from ..data import Document, Mention, Sentence, covered_text, single_line
 from ..errors import DamagedFilesError, InputError
 from ..files import shown
 from .offset_ends import OffsetEnds, RawDocument, RawEntity, RawFile, RawSentence
+from .protocol import Reading
 from .unique_ids import with_unique_ids
 from .xml_files import read_xml
 
@@ -63,6 +64,16 @@ def read_ddi(
         n_entities = sum(1 for file in files for _ in file.entities())
         notify(f"{path}: {len(misfits)} of {n_entities} entities cannot be read and are left out: {few}")
     return documents
+
+
+def read_ddi_file(path: Path, reading: Reading) -> Iterator[Document]:
+    """The documents of a file or folder, as any format is read."""
+    yield from read_ddi(path, notify=reading.notify)
+
+
+def recognises_ddi(path: Path, head: str) -> bool:
+    """Whether an XML file is not plainly of another kind. A damaged file is for the reader to complain of."""
+    return "<collection" not in head and "BioC.dtd" not in head
 
 
 def _read_files(path: Path, on_damaged: OnDamaged | None) -> list[RawFile]:
