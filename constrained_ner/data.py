@@ -66,6 +66,8 @@ class Mention:
 
     def moved(self, offset: int) -> Mention:
         """The same mention with every span moved by `offset` code points."""
+        if not offset:
+            return self
         return replace(self, spans=tuple(Span(s.start + offset, s.end + offset) for s in self.spans))
 
 
@@ -142,12 +144,14 @@ class Document:
         passage = Sentence(id, text).with_mentions(mentions)
         return cls(id, (passage,), text, in_sentences=False, start=start)
 
-    def located(self) -> Iterator[tuple[str, Mention]]:
-        """The mentions with the id of what their offsets count in, as files of results name them.
+    def texts(self) -> Iterator[Sentence]:
+        """What offsets in files of results count in, with its mentions: the sentences, or the whole text."""
+        if self.text is None:
+            yield from self.sentences
+        else:
+            moved = [m.moved(self.start + s.start) for s in self.sentences for m in s.mentions]
+            yield Sentence(self.id, self.text, start=self.start).with_mentions(moved)
 
-        That is the document if it has a text, and the source's first character counts 0; else the sentence.
-        """
-        for sentence in self.sentences:
-            offset = 0 if self.text is None else self.start + sentence.start
-            for mention in sentence.mentions:
-                yield sentence.id if self.text is None else self.id, mention.moved(offset) if offset else mention
+    def located(self) -> Iterator[tuple[str, Mention]]:
+        """The mentions with the id of the text that their offsets count in (see `texts`)."""
+        return ((text.id, mention) for text in self.texts() for mention in text.mentions)

@@ -9,9 +9,9 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, AnyStr
 
 from pydantic import ValidationError
 
@@ -155,16 +155,21 @@ def hash_of_folder(folder: Path) -> str:
 # ---- writing
 
 
-def require_writable(path: str | Path) -> None:
-    """Raise OutputError if a file at `path` clearly cannot be written. Checks without writing."""
+def require_writable(path: str | Path, *, folder: bool = False) -> None:
+    """Raise OutputError if a file at `path` clearly cannot be written. Checks without writing.
+
+    folder: whether it is a folder that is to be written.
+    """
     path = Path(path)
     if str(path) == "-":
         raise OutputError("-: results are not written to standard output; name a file")
     # os.path, because the methods of Path raise if a folder above is not readable.
-    if os.path.isdir(path):
+    if os.path.isdir(path) and not folder:
         raise OutputError(f"{path}: cannot be written: it is a folder")
     exists = os.path.exists(path)
-    if exists and not os.path.isfile(path):
+    if folder and os.path.isfile(path):
+        raise OutputError(f"{path}: cannot be written: it is a file, and the format needs a folder")
+    if exists and not folder and not os.path.isfile(path):
         raise OutputError(f"{path}: cannot be written: it is not a regular file")
     if not os.path.isdir(path.parent):
         raise OutputError(f"{path}: cannot be written: there is no folder {path.parent}")
@@ -210,10 +215,23 @@ def atomic_writer(path: Path) -> Iterator[IO[str]]:
     At any moment `path` has all of its old content or all of the new. The new content goes to `path.part`
     first: a rename is atomic only within a file system, so it is in the same folder. Raises OutputError.
     """
+    with _atomic(path, lambda part: part.open("w", encoding="utf-8", newline="")) as file:
+        yield file
+
+
+@contextlib.contextmanager
+def atomic_writer_of_bytes(path: Path) -> Iterator[IO[bytes]]:
+    """A binary file to write to, like that of `atomic_writer`."""
+    with _atomic(path, lambda part: part.open("wb")) as file:
+        yield file
+
+
+@contextlib.contextmanager
+def _atomic(path: Path, opening: Callable[[Path], IO[AnyStr]]) -> Iterator[IO[AnyStr]]:
     part = path.with_name(path.name + ".part")
     try:
         with output_errors(path):
-            with part.open("w", encoding="utf-8", newline="\n") as file:
+            with opening(part) as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())

@@ -72,8 +72,7 @@ def read_ddi_file(path: Path, reading: Reading) -> Iterator[Document]:
 
 
 def recognises_ddi(path: Path, head: str) -> bool:
-    """Whether an XML file is not plainly of another kind. A damaged file is for the reader to complain of."""
-    return "<collection" not in head and "BioC.dtd" not in head
+    return head.lstrip().startswith("<") and "<sentence" in head and "<passage" not in head
 
 
 def _read_files(path: Path, on_damaged: OnDamaged | None) -> list[RawFile]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -35,11 +34,10 @@ def write_evaluator_lines(documents: Iterable[Document], losses: Losses) -> Iter
 
 
 def evaluator_lines(document: Document) -> Iterator[str]:
-    """The mentions of a document, sentence by sentence and sorted by offset, without line ends."""
-    for sentence in document:
-        ordered = sentence.with_mentions(sentence.mentions)
-        for name, mention in replace(document, sentences=(ordered,)).located():
-            yield format_line(name, mention)
+    """The mentions of a document, text by text and sorted by offset, without line ends."""
+    for text in document.texts():
+        for mention in sorted(text.mentions, key=lambda m: (m.spans, m.type)):
+            yield format_line(text.id, mention)
 
 
 def format_line(sentence_id: str, mention: Mention) -> str:

@@ -21,7 +21,7 @@ from commands import run_command
 
 from constrained_ner.annotation.result import Annotated
 from constrained_ner.cli import report as command
-from constrained_ner.data import Sentence
+from constrained_ner.data import Document, Sentence
 from constrained_ner.errors import MissingExtraError, OutputError
 from constrained_ner.experiments.report import ReportPage
 from constrained_ner.experiments.report.drawing import _legend_shape
@@ -43,7 +43,7 @@ def gold() -> list[Sentence]:
 def write_run(out: Path, predicted: Sequence[Sentence], **options: Any) -> Path:
     """An output with its record, as a run over the sample would have left them."""
     chosen = {"model": {"name": "m.gguf", "path": f"/somewhere/{out.name}"}, "limit": None, **options}
-    lines = [list(evaluator_lines(sentence)) for sentence in predicted]
+    lines = [list(evaluator_lines(Document("d", (sentence,)))) for sentence in predicted]
     effort = {"n_passes": 3, "n_tokens": 30, "n_verbatim": 1, "n_prompt_tokens": 20}
     totals = Totals()
     for n, sentence in enumerate(predicted):

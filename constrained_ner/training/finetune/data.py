@@ -8,16 +8,16 @@ from pathlib import Path
 
 from ...data import Sentence
 from ...errors import InputError, SchemaError
-from ...formats.ddi import read_ddi
 from ...schema import Schema
+from ...text.corpus import read_labelled
 from ..targets import WrittenTargets
 
 Log = Callable[[str], None]
 
 
 def read(path: Path) -> list[Sentence]:
-    """Read the sentences of DDI XML. Raises InputError if none has a mention."""
-    sentences = [sentence for document in read_ddi(path) for sentence in document]
+    """Read the sentences of an annotated file. Raises InputError if none has a mention."""
+    sentences = [sentence for document in read_labelled(path) for sentence in document]
     if not any(sentence.mentions for sentence in sentences):
         raise InputError(
             f"{path}: no entity in its {len(sentences)} sentences, so there is nothing to learn or measure"
