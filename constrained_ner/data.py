@@ -87,12 +87,14 @@ class Sentence:
     """A sentence, verbatim: never stripped, never normalised.
 
     failure: why it could not be annotated; None if it was, or if nobody tried.
+    start: the offset of the sentence in the text of its document.
     """
 
     id: str
     text: str
     mentions: tuple[Mention, ...] = ()
     failure: str | None = None
+    start: int = 0
 
     def with_mentions(self, mentions: Iterable[Mention]) -> Sentence:
         """The same sentence with these mentions, sorted by offset."""
