@@ -1,4 +1,5 @@
 """Running text.
 
-windows.py  cutting a text that is too long for a context
+sentences.py  cutting running text into sentences
+windows.py    cutting a text that is too long for a context
 """
