@@ -10,13 +10,16 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
-from ..data import Document, Sentence
+from ..annotation.lexicon import PUBLIC_NAMES
+from ..data import Document, Sentence, Span
 from ..errors import DamagedFilesError, InputError
 from ..formats.documents import read_documents
+from ..formats.name_lines import read_names
 from ..formats.protocol import Reading
-from ..text.sentences import cut_document
+from ..text.sentences import cut_document, names_with_stops
 from .splits import DataHash, Split, split_of
 
 Notify = Callable[[str], None]
@@ -107,6 +110,11 @@ class Source:
         return _read(self.input, reading, say_nothing)
 
 
+@cache
+def _known_names() -> Callable[[str], Iterator[Span]]:
+    return names_with_stops(name for name, _ in read_names(PUBLIC_NAMES))
+
+
 def _content(document: Document) -> bytes:
     """What an answer depends on: the sentences, and which belong together."""
     return json.dumps([document.id, [(sentence.id, sentence.text) for sentence in document]]).encode()
@@ -127,7 +135,7 @@ def _read(
         if data is not None:
             for text in document.texts():
                 data.add(text)
-        cut = cut_document(document, n_before if document.start else 0)
+        cut = cut_document(document, _known_names(), n_before=n_before if document.start else 0)
         n_before = (n_before if document.start else 0) + len(cut.sentences)
         yield cut
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 from sentencex import get_sentence_boundaries
 
-from ..data import Mention, Sentence, Span
+from ..data import Document, Mention, Sentence, Span
 
 _BREAK = r"(?:\r\n|\r(?!\n)|[\n\x85\u2028])"
 _BLANK_LINES = re.compile(rf"{_BREAK}[^\S\r\n]*{_BREAK}\s*|\u2029\s*")
@@ -63,6 +64,42 @@ def in_sentences(
         for n, span in enumerate(spans)
     )
     return tuple(sentences), tuple(left_over)
+
+
+def cut_document(
+    document: Document,
+    uncut: Callable[[str], Iterable[Span]] | None = None,
+    *,
+    n_before: int = 0,
+    keep_mentions: bool = False,
+) -> Document:
+    """The document with its passages cut into sentences; itself if it is in sentences.
+
+    uncut: gives the spans of a text inside which no sentence ends. n_before: sentences in earlier parts of the
+    same text, for their ids. keep_mentions: cut inside none of them. Otherwise they are left out, so that what
+    the model sees does not depend on what is known of a text.
+    """
+    if document.in_sentences:
+        return document
+    sentences: list[Sentence] = []
+    for passage in document:
+        spans = list(uncut(passage.text)) if uncut else []
+        mentions = passage.mentions if keep_mentions else ()
+        spans += (Span(m.start, max(s.end for s in m.spans)) for m in mentions)
+        for sentence in in_sentences(document.id, passage.text, mentions, spans)[0]:
+            name = f"{document.id}.s{n_before + len(sentences)}"
+            sentences.append(replace(sentence, id=name, start=passage.start + sentence.start))
+    return replace(document, sentences=tuple(sentences), in_sentences=True)
+
+
+def names_with_stops(names: Iterable[str]) -> Callable[[str], Iterator[Span]]:
+    """A function that finds those of the names in a text that look as if a sentence ended in them.
+
+    Example: names "Dr. Smith's Rash", "aspirin"; text "Dr. Smith's Rash helps." -> Span(0, 16)
+    """
+    tricky = sorted({name for name in names if re.search(r"[.?!:;]\s", name)}, key=len, reverse=True)
+    pattern = re.compile("|".join(map(re.escape, tricky)) or r"(?!)", re.IGNORECASE)
+    return lambda text: (Span(*found.span()) for found in pattern.finditer(text))
 
 
 class _Inside:

@@ -23,6 +23,7 @@ from constrained_ner.data import Document, Sentence
 from constrained_ner.errors import UserError
 from constrained_ner.prompting.wording import PromptFile
 from constrained_ner.runs.job import annotate_file
+from constrained_ner.runs.source import Input
 from constrained_ner.runs.journal import fingerprint
 from constrained_ner.schema import DDI
 
@@ -273,10 +274,9 @@ def test_choices_are_plain_data_with_all_that_was_chosen(tmp_path: Path) -> None
     assert (choices["bias"], choices["decoder"]) == ({"drug": 1.0}, "copy-draft")
     assert choices.keys() >= DECIDING
     record = annotate_file(
-        SAMPLE,
+        Input(SAMPLE, limit=2),
         tmp_path / "out",
         Settings(threads=3, names=()),
-        limit=2,
         open_annotator=lambda settings, notify: fake_annotator(settings=settings),
     )
     assert record.options["threads"] == 3
