@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import gzip
 import hashlib
+import io
 import json
 import os
 import re
@@ -71,6 +73,75 @@ def read_lines(path: str | Path) -> Iterator[str]:
                 yield line.rstrip("\n")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as problem:
         raise InputError(_unreadable(path, problem)) from None
+
+
+def decoded(path: Path) -> str:
+    """The text of a file as it is: line ends, NULs and all. UTF-8, or what its byte order mark says (UTF-16).
+
+    The mark is no part of the text. Raises InputError naming file, line and byte.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as problem:
+        raise InputError(_unreadable(path, problem)) from None
+    require_content(path, InputError, content)
+    encoding = encoding_of(content)
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as problem:
+        before = problem.object[: problem.start].decode(encoding, errors="replace")
+        raise InputError(_not_decodable(path, problem, 0, 1 + before.count("\n"))) from None
+
+
+def decoded_lines(path: Path) -> Iterator[str]:
+    """The lines of a file as `decoded` reads it, one at a time, each with its line end.
+
+    That is "\\n", "\\r\\n" or nothing; a CR alone does not end a line. Raises InputError naming file, line and byte, when it gets there.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(_LFS_POINTER))
+            require_content(path, InputError, head)
+            encoding = encoding_of(head)
+            file.seek(0)
+            if encoding.startswith("utf-16"):
+                # Each byte of a line end may be half of a character.
+                yield from _wide_lines(path, file, encoding)
+                return
+            at_byte = 0
+            for number, line in enumerate(file, start=1):
+                try:
+                    yield line.decode(encoding if number == 1 else "utf-8")
+                except UnicodeDecodeError as problem:
+                    raise InputError(_not_decodable(path, problem, at_byte, number)) from None
+                at_byte += len(line)
+    except OSError as problem:
+        raise InputError(_unreadable(path, problem)) from None
+
+
+def _wide_lines(path: Path, file: IO[bytes], encoding: str) -> Iterator[str]:
+    with io.TextIOWrapper(file, encoding=encoding, newline="\n") as text:
+        try:
+            yield from text
+        except UnicodeDecodeError:
+            decoded(path)  # says where
+            raise
+
+
+def encoding_of(head: bytes) -> str:
+    """The encoding that the byte order mark at the beginning of a file tells; "utf-8" if there is none."""
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    return "utf-8-sig" if head.startswith(codecs.BOM_UTF8) else "utf-8"
+
+
+def _not_decodable(path: Path, problem: UnicodeDecodeError, offset: int, line: int) -> str:
+    """offset: bytes of the file before those that were decoded."""
+    name = "UTF-16" if "16" in problem.encoding else "UTF-8"
+    # "utf-8-sig" counts from behind the mark.
+    mark = 3 if problem.encoding == "utf-8-sig" else 0
+    value = problem.object[problem.start]
+    return f"{path}: line {line}: byte {offset + problem.start + mark} (0x{value:02x}) is not {name} text"
 
 
 def _unreadable(path: Path, problem: Exception) -> str:
