@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from ..errors import InputError
-from .encodings import open_text
+from ..files import open_text
 
 _BLOCK = 1 << 16
 _DECODER = json.JSONDecoder()

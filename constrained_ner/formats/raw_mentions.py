@@ -34,7 +34,7 @@ class RawText:
 
     id: None if the file gives none. document: the document that it is a sentence of, if it is one.
     start: characters of the source before the text; offsets count them.
-    notes: what had to be decided, such as "records rejected by the annotator have no mentions".
+    notes: what had to be decided, one for each time, such as "a mention of a second user is left out".
     """
 
     text: str
@@ -85,9 +85,9 @@ class Notes:
     _counts: Counter[str] = field(default_factory=Counter)
     _first: dict[str, str] = field(default_factory=dict)
 
-    def add(self, what: Iterable[str], place: str, n: int = 1) -> None:
-        for note in what:
-            self._counts[note] += n
+    def add(self, notes: Iterable[str], place: str) -> None:
+        for note in notes:
+            self._counts[note] += 1
             self._first.setdefault(note, place)
 
     def tell(self, notify: Callable[[str], None]) -> None:

@@ -13,8 +13,7 @@ from pathlib import Path
 
 from ..data import Document
 from ..errors import InputError
-from ..files import shown
-from .encodings import open_text
+from ..files import open_text, shown
 from .protocol import Reading
 
 LONGEST_PART = 1_000_000

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import label_studio, spans, tokens, uima
-from .protocol import FROM_UTF_16, Shape, ShapeError, keys_of
+from .protocol import IN_UTF_16, Shape, ShapeError, keys_of
 
 
 def _has(*keys: str) -> Any:
@@ -17,15 +17,15 @@ def _has(*keys: str) -> Any:
 
 
 SHAPES = (
-    Shape("a UIMA CAS", uima.is_cas, uima.read_cas, FROM_UTF_16),
-    Shape("tasks of Label Studio", label_studio.is_task, label_studio.read_task, FROM_UTF_16),
-    Shape("rows of Label Studio", label_studio.is_row, label_studio.read_row, FROM_UTF_16),
+    Shape("a UIMA CAS", uima.is_cas, uima.read_cas, IN_UTF_16),
+    Shape("tasks of Label Studio", label_studio.is_task, label_studio.read_task, IN_UTF_16),
+    Shape("rows of Label Studio", label_studio.is_row, label_studio.read_row, IN_UTF_16),
     Shape("training examples of GLiNER", tokens.is_gliner, tokens.read_gliner),
     Shape("documents of spaCy 2", tokens.is_spacy_2, tokens.read_spacy_2),
     Shape("training examples of spaCy 2", spans.is_pair, spans.read_pair),
-    Shape("texts with mentions", spans.has_mentions, spans.read_spans),
+    Shape("texts with mentions", spans.has_mentions, spans.read_spans, told=False),
     Shape("tokens with tags", tokens.is_tagged, tokens.read_tagged),
-    Shape("texts", spans.has_text, spans.read_text),
+    Shape("texts", spans.has_text, spans.read_text, told=False),
 )
 
 

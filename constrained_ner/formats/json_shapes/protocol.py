@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ...data import Document
 from ..raw_mentions import RawText
-from ..units import COUNTINGS, UTF_16, Claim, Convention
+from ..units import UTF_16, Counting
 
 
 class ShapeError(ValueError):
     """A record that cannot be read; the message says why, and not where."""
 
 
-FROM_CODE_POINTS: tuple[Convention[Claim], ...] = COUNTINGS
-FROM_UTF_16: tuple[Convention[Claim], ...] = tuple(
-    sorted(COUNTINGS, key=lambda counting: counting.unit != UTF_16)
-)
-"""The conventions to try for what is written by a program in a browser or in Java."""
+IN_UTF_16 = Counting(UTF_16)
+"""The rule of what is written by a program in a browser or in Java."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +27,15 @@ class Shape:
     fits: whether a value is plainly a record of it.
     read: the texts of a record; documents, if their offsets count tokens and nothing has to be found out. Raises
         ShapeError.
-    conventions: what the offsets may count, the tool's rule first.
+    rule: what its offsets count, unless the words of a file say otherwise.
+    told: whether a message says that the file was read so.
     """
 
     name: str
     fits: Callable[[Any], bool]
-    read: Callable[[Any], list[RawText] | list[Document]]
-    conventions: tuple[Convention[Claim], ...] = FROM_CODE_POINTS
+    read: Callable[[Any], Sequence[RawText | Document]]
+    rule: Counting = Counting()
+    told: bool = True
 
 
 def text_of(record: dict[str, Any], key: str = "text") -> str:

@@ -86,6 +86,13 @@ def read_spans(record: dict[str, Any]) -> list[RawText]:
     ]
 
 
+def read_text(record: dict[str, Any]) -> list[RawText]:
+    """The text of a record without mentions. Raises ShapeError."""
+    classes = [key for key in LISTS if isinstance(record.get(key), (str, list)) and record[key]]
+    notes = tuple(f"{key!r} holds no mentions and is not read" for key in classes)
+    return [RawText(text_of(record), (), id_of(record, *_IDS), notes=notes)]
+
+
 def read_pair(record: list[Any]) -> list[RawText]:
     """A training example of spaCy 2: ["Aspirin.", {"entities": [[0, 7, "drug"]]}]. Raises ShapeError."""
     text, annotations = record
@@ -146,10 +153,8 @@ def _of_first_user(items: list[Any], notes: list[str]) -> list[Any]:
     if len(set(map(str, users))) < 2:
         return items
     kept = [item for item in items if not isinstance(item, dict) or item.get("user") == users[0]]
-    notes.append(
-        f"several users annotated the same text; the mentions of the first are read, {len(items) - len(kept)} of "
-        "others are left out"
-    )
+    note = "a mention of a second user is left out, those of the first who annotated the text are read"
+    notes += [note] * (len(items) - len(kept))
     return kept
 
 
