@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ..errors import UserError
 from .conll import read_conll, recognises_conll
+from .conll_writer import write_conll
 from .ddi import read_ddi_file, recognises_ddi
 from .evaluator_lines import read_predictions, write_evaluator_lines
 from .jsonl import read_json, recognises_json, write_jsonl
@@ -42,6 +43,7 @@ FORMATS: dict[str, Format] = {
         suffixes=(".conll", ".conllu", ".conllup", ".conll2003", ".iob", ".iob2", ".bio", ".tsv", ".txt"),
         recognises=recognises_conll,
         read=read_conll,
+        write=write_conll,
     ),
     "text": Format(summary="plain text, a document a file", suffixes=(".txt", ".text"), read=read_text_file),
 }

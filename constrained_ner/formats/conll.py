@@ -127,7 +127,9 @@ def _blocks(path: Path, columns: Columns) -> Iterator[_Block]:
             if match := COMMENT.match(line):
                 block.comments[match[1]] = match[2]
         elif columns.separator == "|":
-            _add_rows(block, [item.rsplit("|", (columns.n or 1) - 1) for item in line.split()], number, columns)
+            _add_rows(
+                block, [item.rsplit("|", (columns.n or 1) - 1) for item in line.split()], number, columns
+            )
         else:
             _add_rows(block, [columns.cells(line)], number, columns)
     if block:
@@ -137,7 +139,11 @@ def _blocks(path: Path, columns: Columns) -> Iterator[_Block]:
 def _add_rows(block: _Block, rows: Iterable[list[str]], number: int, columns: Columns) -> None:
     for cells in rows:
         if len(cells) != columns.n or not cells[columns.token].strip():
-            n = f"{len(cells)} columns instead of {columns.n}" if len(cells) != columns.n else "an empty token"
+            n = (
+                f"{len(cells)} columns instead of {columns.n}"
+                if len(cells) != columns.n
+                else "an empty token"
+            )
             separator = "tabs" if columns.separator == "\t" else "blanks"
             shown = " ".join(cells)
             block.wrong = block.wrong or f"line {number}: {n} (separated by {separator}): {shown!r:.60}"
@@ -169,7 +175,9 @@ def _sentence(block: _Block, columns: Columns, notes: Notes) -> Sentence:
     """A sentence without an id. Raises ValueError for what is no tag."""
     rows = block.rows
     if columns.marked and len(rows) >= 2:
-        notes.add([f"{rows[0][columns.token]} marks a sentence and is no part of the text"], f"line {block.line}")
+        notes.add(
+            [f"{rows[0][columns.token]} marks a sentence and is no part of the text"], f"line {block.line}"
+        )
         rows = rows[1:-1]
     tokens = [row[columns.token] for row in rows]
     text = block.comments.get("text")

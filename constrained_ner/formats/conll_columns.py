@@ -1,9 +1,9 @@
 """What the columns of a CoNLL file hold: found in its first lines, or as the user says.
 
-    Aspirin NNP B-NP B-drug          the first column is the token, the last that holds tags the names
-    1<TAB>Aspirin<TAB>B-drug<TAB>O   numbers do not count, and two layers of names are both read
-    Aspirin|NNP|B-drug helps|VB|O    a sentence a line
-    # global.columns = ID FORM NER   the file says it itself
+Aspirin NNP B-NP B-drug          the first column is the token, the last that holds tags the names
+1<TAB>Aspirin<TAB>B-drug<TAB>O   numbers do not count, and two layers of names are both read
+Aspirin|NNP|B-drug helps|VB|O    a sentence a line
+# global.columns = ID FORM NER   the file says it itself
 """
 
 from __future__ import annotations
@@ -125,7 +125,9 @@ def _found(path: Path, tokens: Sequence[str]) -> Columns:
     n = Counter(map(len, rows)).most_common(1)[0][0]
     rows = [row for row in rows if len(row) == n]
     if n < 2:
-        raise InputError(f"{path}: no columns: line {tokens[0]!r:.60} has no blank and no tab; is it plain text?")
+        raise InputError(
+            f"{path}: no columns: line {tokens[0]!r:.60} has no blank and no tab; is it plain text?"
+        )
     columns = list(zip(*rows, strict=True))
     tags = [k for k, cells in enumerate(columns) if _are_tags(cells)]
     names = [k for k in tags if not _are_chunks(columns[k])] or tags[-1:]
@@ -140,7 +142,9 @@ def _found(path: Path, tokens: Sequence[str]) -> Columns:
             f"{path}: no column holds tags such as B-drug and O in all lines; first line: {tokens[0]!r:.60}; "
             "name the columns with --columns token,_,tag"
         )
-    return Columns(separator, n, others[0], _side_by_side([k for k in names if k != others[0]]), _misc(columns))
+    return Columns(
+        separator, n, others[0], _side_by_side([k for k in names if k != others[0]]), _misc(columns)
+    )
 
 
 def _side_by_side(tags: Sequence[int]) -> tuple[int, ...]:

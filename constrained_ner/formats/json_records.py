@@ -64,7 +64,7 @@ def _in_lines(path: Path, first: list[str]) -> bool:
         return False
     named_so = path.suffix.lower() in (".jsonl", ".ndjson", ".jsonlines")
     if len(first) == 1:
-        return named_so and not re.match(r"\s*\[\s*[\[{]", first[0])  # a list of records may be one line
+        return named_so and not re.match(r"\s*\[\s*[\[{\]]", first[0])  # a list of records may be one line
     return named_so or _is_record(first[0]) or all(map(_is_record, first[1:]))
 
 
@@ -90,7 +90,7 @@ def _of_lines(file: IO[str]) -> Iterator[JsonRecord | BrokenRecord]:
             continue
         number += 1
         try:
-            yield JsonRecord(number, f"line {n_line}", parse(line))
+            yield JsonRecord(number, f"line {n_line}", parse(line.rstrip()))
         except ValueError as error:
             column = f" at character {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
             why = f"line {n_line}: not JSON: {_reason(error)}{column}: {line.strip()!r:.80}"
@@ -117,7 +117,9 @@ def _of_list(path: Path, file: IO[str]) -> Iterator[JsonRecord]:
         try:
             yield JsonRecord(number, f"record {number}", held.value())
         except ValueError as error:
-            raise InputError(f"{path}: record {number} is not JSON: {_reason(error)} {held.where()}") from None
+            raise InputError(
+                f"{path}: record {number} is not JSON: {_reason(error)} {held.where()}"
+            ) from None
         sign = held.next_sign()
         more = sign == ","
         if more:
@@ -182,4 +184,3 @@ class _Held:
         self._text = self._text[self._at :] + piece
         self._at = 0
         return bool(piece)
-

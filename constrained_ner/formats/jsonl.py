@@ -54,7 +54,12 @@ def _records_of(document: Document) -> Iterator[dict[str, Any]]:
 
 
 def _mention_record(mention: Mention) -> dict[str, Any]:
-    record: dict[str, Any] = {"start": mention.start, "end": mention.end, "text": mention.text, "type": mention.type}
+    record: dict[str, Any] = {
+        "start": mention.start,
+        "end": mention.end,
+        "text": mention.text,
+        "type": mention.type,
+    }
     if mention.discontinuous:
         record["spans"] = [[span.start, span.end] for span in mention.spans]
     if mention.confidence is not None:
@@ -98,7 +103,9 @@ def recognises_json(path: Path, head: str) -> bool:
     return head.lstrip("\ufeff \t\r\n")[:1] in ("{", "[")
 
 
-def _documents(path: Path, reading: Reading, counting: Convention[Claim]) -> Iterator[tuple[str | None, Document]]:
+def _documents(
+    path: Path, reading: Reading, counting: Convention[Claim]
+) -> Iterator[tuple[str | None, Document]]:
     """The documents, each with the id of the document that it is a sentence of, if it is one."""
     fitting, notes, damage, ids = Fitting(path), Notes(path), Damage(path, reading), DocumentIds(path)
     for read in _read_records(path, reading):

@@ -50,7 +50,9 @@ class RawText:
             if mention.pieces:
                 yield Claim(self.text, self._from_text(mention), mention.name)
 
-    def placed(self, convention: Convention[Claim], fitting: Fitting, place: str) -> tuple[list[Mention], int]:
+    def placed(
+        self, convention: Convention[Claim], fitting: Fitting, place: str
+    ) -> tuple[list[Mention], int]:
         """The mentions that are in the text, each once, and how many were repeated.
 
         place: where the text is in its file, such as "line 3".

@@ -37,7 +37,7 @@ def read_text_file(path: Path, reading: Reading) -> Iterator[Document]:
     with open_text(path) as file:
         while piece := file.read(LONGEST_PART):
             held += piece
-            if len(held) > LONGEST_PART:
+            while len(held) > LONGEST_PART:
                 cut = _place_to_cut(held, LONGEST_PART)
                 yield Document.of_text(id, held[:cut], start=start)
                 start, held = start + cut, held[cut:]

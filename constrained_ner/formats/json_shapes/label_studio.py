@@ -125,7 +125,9 @@ def _text(data: dict[str, Any], regions: list[dict[str, Any]]) -> str:
         return checked(data[source], source)
     if isinstance(data.get("text"), str):
         return checked(data["text"], "text")
-    texts = {key: value for key, value in data.items() if isinstance(value, str) and key not in ("id", "ref_id")}
+    texts = {
+        key: value for key, value in data.items() if isinstance(value, str) and key not in ("id", "ref_id")
+    }
     words = [region["value"].get("text") for region in regions]
     fitting = [k for k, v in texts.items() if all(isinstance(word, str) and word in v for word in words)]
     if len(fitting) == 1:

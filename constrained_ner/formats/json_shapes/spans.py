@@ -39,7 +39,17 @@ LISTS = (
 _STARTS = ("start", "start_offset", "begin", "start_pos", "start_char", "startOffset", "from")
 _ENDS = ("end", "end_offset", "end_pos", "end_char", "endOffset", "to")
 _PLACES = ("span", "char_interval", "position", "offsets", "spans")
-_TYPES = ("type", "label", "obj", "extraction_class", "entity_group", "entity_type", "entity", "category", "tag")
+_TYPES = (
+    "type",
+    "label",
+    "obj",
+    "extraction_class",
+    "entity_group",
+    "entity_type",
+    "entity",
+    "category",
+    "tag",
+)
 _NAMES = ("text", "mention", "extraction_text", "word", "name", "surface", "covered_text")
 _CONFIDENCES = ("confidence", "score", "logit", "probability")
 _IDS = ("id", "document_id", "doc_id", "_id", "pmid", "sourceid")
@@ -71,7 +81,9 @@ def read_spans(record: dict[str, Any]) -> list[RawText]:
     if answer in _NO_GOLD and mentions:
         mentions = []
         notes.append(f"the answer is {answer!r}: the mentions are no gold and are left out")
-    if any(isinstance(_first(item, _TYPES), int) for items in lists for item in items if isinstance(item, dict)):
+    if any(
+        isinstance(_first(item, _TYPES), int) for items in lists for item in items if isinstance(item, dict)
+    ):
         notes.append("the types are numbers; the file does not tell their names")
     start = record.get("start")
     return [

@@ -35,7 +35,9 @@ def read_gliner(record: dict[str, Any]) -> list[RawText]:
     for first, last, type in _token_ranges(record) or []:
         inside = isinstance(first, int) and isinstance(last, int) and 0 <= first <= last < len(tokens)
         pieces = ((starts[first], starts[last] + len(tokens[last])),) if inside else ((-1, -1),)
-        mentions.append(RawMention(pieces, str(type) if type else None, None if inside else f"{first}-{last}"))
+        mentions.append(
+            RawMention(pieces, str(type) if type else None, None if inside else f"{first}-{last}")
+        )
     return [RawText(text, tuple(mentions), id_of(record, "id"), notes=(MADE_UP,))]
 
 
@@ -52,9 +54,7 @@ def read_tagged(record: dict[str, Any]) -> list[RawText]:
     if any(not isinstance(tag, str) for tag in tags):
         raise ShapeError(f"the tags are numbers without names: {tags!r:.60}")
     starts, text = _joined(tokens)
-    mentions = [
-        RawMention(((start, end),), type) for start, end, type in _tagged(tokens, tags, starts)
-    ]
+    mentions = [RawMention(((start, end),), type) for start, end, type in _tagged(tokens, tags, starts)]
     return [RawText(text, tuple(mentions), id_of(record, "id"), notes=(MADE_UP,))]
 
 

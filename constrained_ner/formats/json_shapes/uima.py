@@ -12,7 +12,16 @@ from ..raw_mentions import RawMention, RawText
 from .protocol import ShapeError, checked
 
 _STRUCTURES = "%FEATURE_STRUCTURES"
-_LAYOUT = ("DocumentAnnotation", "DocumentMetaData", "Sentence", "Token", "Paragraph", "Heading", "Lemma", "POS")
+_LAYOUT = (
+    "DocumentAnnotation",
+    "DocumentMetaData",
+    "Sentence",
+    "Token",
+    "Paragraph",
+    "Heading",
+    "Lemma",
+    "POS",
+)
 _VALUES = ("value", "identifier", "label")
 
 
