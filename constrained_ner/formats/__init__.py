@@ -6,10 +6,14 @@ To add a format, write its module and add a line to the table.
 from __future__ import annotations
 
 from ..errors import UserError
+from .conll import read_conll, recognises_conll
+from .conll_writer import write_conll
 from .ddi import read_ddi_file, recognises_ddi
 from .evaluator_lines import read_predictions, write_evaluator_lines
+from .jsonl import read_json, recognises_json, write_jsonl
 from .mentions import read_mentions, write_mentions
 from .protocol import Format
+from .text import read_text_file
 
 FORMATS: dict[str, Format] = {
     "ddi": Format(
@@ -27,6 +31,21 @@ FORMATS: dict[str, Format] = {
         read_mentions=read_mentions,
         write=write_mentions,
     ),
+    "jsonl": Format(
+        summary="JSON lines: a text with its mentions a line; other tools' JSON is read too",
+        suffixes=(".jsonl", ".ndjson", ".json"),
+        recognises=recognises_json,
+        read=read_json,
+        write=write_jsonl,
+    ),
+    "conll": Format(
+        summary="CoNLL: a token a line with its tag",
+        suffixes=(".conll", ".conllu", ".conllup", ".conll2003", ".iob", ".iob2", ".bio", ".tsv", ".txt"),
+        recognises=recognises_conll,
+        read=read_conll,
+        write=write_conll,
+    ),
+    "text": Format(summary="plain text, a document a file", suffixes=(".txt", ".text"), read=read_text_file),
 }
 """Name -> format. The first that recognises a file reads it."""
 
