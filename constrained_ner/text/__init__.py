@@ -1,4 +1,7 @@
 """Running text.
 
+view.py     what the model is shown of a text, and the way back
+plain.py    which characters are shown in another way
+case.py     which case is shown
 windows.py  cutting a text that is too long for a context
 """
