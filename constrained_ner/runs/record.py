@@ -82,7 +82,12 @@ class RunRecord(BaseModel):
     n_mentions_by_provenance: dict[str, int] = Field(
         description="Mentions by how their offsets were obtained (see provenance in the mentions file)."
     )
-    elapsed_s: float = Field(description="Seconds of annotating, without loading the model.")
+    load_s: float | None = Field(
+        default=None,
+        description="Seconds of loading the model and computing what all prompts share, until the first "
+        "process was ready. null in records of earlier versions.",
+    )
+    elapsed_s: float = Field(description="Seconds of annotating after that, until the output was written.")
     peak_memory_mb: tuple[float, ...] = Field(
         default=(),
         description="The most memory that each process has held that annotated, in MB; 0 if the system does "
