@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..errors import InputError
-from ..files import first_misfit, shown, write_atomically
+from ..files import shown, write_atomically
+from ..misfits import first_misfit
 from .journal import SentenceResult
 from .splits import Split
 
@@ -136,7 +137,10 @@ class RunRecord(BaseModel):
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {error.strerror}") from None
         except ValidationError as error:
-            raise InputError(f"{path}: not the record of a run: {first_misfit(error, 'record')}") from None
+            raise InputError(
+                f"{path}: not the record of a run: {first_misfit(error, 'record')}\n"
+                "llm-NERC writes the record of a run as OUTPUT.run.json, beside OUTPUT"
+            ) from None
 
 
 def _shown_everywhere(data: Any) -> Any:
