@@ -11,13 +11,14 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, TextIO, get_type_hints
 
 import typer
 
+from .. import __version__
 from ..errors import UserError
+from .usage import UsageError, complaint
 
 _PACKAGE = Path(__file__).parents[1]
 _TALKATIVE = ("accelerate", "bitsandbytes", "huggingface_hub", "kernels", "peft")
@@ -63,7 +64,14 @@ def run(command: Callable[..., None], *, stopped: str = "stopped") -> None:
     _replace_what_the_output_lacks()
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
-        app()
+        try:
+            sys.exit(app(standalone_mode=False) or 0)
+        except UsageError as error:
+            print(f"error: {complaint(error, parameters)}", file=sys.stderr)
+            sys.exit(2)
+        except typer.Abort:  # Ctrl-C before the command began
+            print("stopped", file=sys.stderr)
+            sys.exit(130)
 
 
 def note(message: str) -> None:
@@ -113,7 +121,7 @@ def _silence_libraries() -> None:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(metadata.version("constrained-ner"))
+        print(__version__)
         raise typer.Exit
 
 
