@@ -11,7 +11,8 @@ a field here and use it where it matters.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
@@ -234,6 +235,14 @@ class Settings:
     strict: Annotated[
         bool, Option("Leave out mentions whose offsets are not exact.", "Output", decides=True)
     ] = False
+
+    def changed(self, **options: Any) -> Settings:
+        """These settings with other values for some fields. Raises UserError for the name of no field."""
+        for name in (name for name in options if name not in options_by_name()):
+            near = get_close_matches(name, options_by_name(), n=2)
+            advice = f"did you mean {' or '.join(near)}?" if near else "see the fields of Settings"
+            raise UserError(f"{name}: no such option; {advice}")
+        return replace(self, **options)
 
     def __post_init__(self) -> None:
         for name, adapter in _adapters().items():

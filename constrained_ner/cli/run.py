@@ -36,7 +36,7 @@ def run(command: Callable[..., None], *, stopped: str = "stopped") -> None:
 
     @functools.wraps(command)
     def guarded(version: bool = False, **arguments: Any) -> None:
-        _silence_libraries()
+        _silence_libraries(also_notes=bool(arguments.get("quiet")))
         try:
             command(**arguments)
             sys.stdout.flush()
@@ -107,14 +107,15 @@ def _show_warning(
         sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
 
 
-def _silence_libraries() -> None:
+def _silence_libraries(*, also_notes: bool) -> None:
     """Show only our own output: users of a command can do nothing about the warnings of libraries.
 
-    Python's own -W and PYTHONWARNINGS bring the warnings back.
+    also_notes: not even our own notes. Python's own -W and PYTHONWARNINGS bring the warnings back.
     """
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
-        warnings.filterwarnings("default", category=UserWarning, module=_PACKAGE.name)
+        if not also_notes:
+            warnings.filterwarnings("default", category=UserWarning, module=_PACKAGE.name)
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
