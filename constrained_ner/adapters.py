@@ -15,7 +15,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .errors import InputError, ModelError
-from .files import first_misfit, reason, write_atomically
+from .files import reason, write_atomically
+from .misfits import first_misfit
 from .prompting.wording import PromptFile
 from .schema import Schema
 

@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, AnyStr
 
-from pydantic import ValidationError
-
 from .errors import InputError, OutputError, UserError
 
 # ---- reading
@@ -25,9 +23,9 @@ _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def read_text(path: Path, error: type[UserError]) -> str:
-    """The text of a UTF-8 file. Raises `error` if it cannot be read."""
+    """The text of a UTF-8 file, without a byte order mark. Raises `error` if it cannot be read."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as problem:
         raise error(_unreadable(path, problem)) from None
     require_content(path, error, text[: len(_LFS_POINTER)].encode())
@@ -194,16 +192,6 @@ def shown_path(name: str) -> Path:
         with contextlib.suppress(OSError):
             return next((p for p in path.parent.iterdir() if shown(p) == name), path)
     return path
-
-
-def first_misfit(error: ValidationError, whole: str) -> str:
-    """The first field that failed validation, and why. whole: what to call the outermost level.
-
-    Example: "types.0.name: Field required"
-    """
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"]) or whole
-    return f"{place}: {first['msg']}"
 
 
 # ---- hashing

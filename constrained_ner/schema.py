@@ -17,7 +17,6 @@ A user's own schema is a JSON or YAML file of this form:
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import unicodedata
 from pathlib import Path
@@ -26,9 +25,14 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .errors import MissingExtraError, SchemaError
-from .files import first_misfit, plain_json, read_text
+from .files import plain_json, read_text
+from .misfits import first_misfit, is_wrong_shape, read_json
 
 _TAG = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+_SHAPE = (
+    'a schema looks like this: {"name": "chemistry", "types": '
+    '[{"name": "chemical", "description": "any named chemical substance"}]}'
+)
 
 
 class EntityType(BaseModel):
@@ -126,8 +130,8 @@ class Schema(BaseModel):
         try:
             return cls.model_validate(content)
         except ValidationError as error:
-            got = error.errors()[0]["input"]
-            raise SchemaError(f"{path}: {first_misfit(error, 'schema')} (got {got!r:.80})") from None
+            hint = f"\n{_SHAPE}" if is_wrong_shape(error) else ""
+            raise SchemaError(f"{path}: {first_misfit(error, 'schema')}{hint}") from None
 
 
 def _tag_from(name: str) -> str:
@@ -152,11 +156,8 @@ def _parse(path: Path, content: str) -> Any:
         try:
             return yaml.safe_load(content)
         except yaml.YAMLError as error:
-            raise SchemaError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    try:
-        return json.loads(content)
-    except json.JSONDecodeError as error:
-        raise SchemaError(f"{path}: not JSON: {error}") from None
+            raise SchemaError(f"{path}: not YAML: {' '.join(str(error).split())}\n{_SHAPE}") from None
+    return read_json(path, content, lambda message: SchemaError(f"{message}\n{_SHAPE}"))
 
 
 DDI = Schema(

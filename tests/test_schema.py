@@ -81,6 +81,34 @@ def test_what_cannot_be_a_name_or_a_tag_is_refused_in_one_line(tmp_path: Path) -
     assert Schema.load(path).types[0].tag == "drug"
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "not JSON: Expecting value"),
+        ("[" * 100_000, "not JSON that can be read"),
+        ('{"name": "s", "types": ' + "1" * 5000 + "}", "not JSON that can be read"),
+        ('["drug"]', "schema: must be an object, got ['drug']"),
+        ('{"name": "s"}', "types: missing"),
+        ('{"name": "s", "types": []}', "types: must not be empty, got []"),
+        ('{"name": "s", "types": "drug"}', "types: must be a list, got 'drug'"),
+        ('{"name": "s", "types": ["drug"]}', "types[0]: must be an object, got 'drug'"),
+        ('{"name": "s", "types": [{"nme": "drug"}]}', "types[0].name: missing"),
+        ('{"name": "s", "types": [{"name": 3}]}', "types[0].name: must be text, got 3"),
+        ('{"name": "s", "types": [{"name": "drug", "descr": ""}]}', "types[0].descr: unknown field"),
+    ],
+)
+def test_a_schema_of_another_shape_is_shown_the_right_one(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "types.json"
+    path.write_text(content)
+    with pytest.raises(SchemaError) as refusal:
+        Schema.load(path)
+    line, hint = str(refusal.value).splitlines()
+    assert line.startswith(f"{path}: {message}")
+    assert len(line) < 300
+    path.write_text(hint.removeprefix("a schema looks like this: "))
+    assert Schema.load(path).type_names == ("chemical",)
+
+
 def test_the_tag_is_written_and_the_name_comes_back() -> None:
     markup = Markup(CORPUS)
     mention = Mention((Span(3, 7),), "Adverse Drug Event", "rash")

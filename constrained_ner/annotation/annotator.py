@@ -55,7 +55,7 @@ class Annotator:
         **options: Any,
     ) -> None:
         """Use an open back end. options: fields of `Settings`. notify: called with warnings."""
-        settings = dataclasses.replace(settings or Settings(), **options)
+        settings = (settings or Settings()).changed(**options)
         self.backend = backend
         self.schema = settings.read_schema() or DDI
         self.prompt = settings.read_prompt() or PromptFile.built_in()
@@ -103,7 +103,7 @@ class Annotator:
         """
         if model is not None:
             options["model"] = model
-        settings = dataclasses.replace(settings or Settings(), **options)
+        settings = (settings or Settings()).changed(**options)
         name = settings.model or str(bundled_model())
         # Before the model is loaded: a missing adapter should not take half a minute to notice.
         card = AdapterCard.load(settings.adapter) if settings.adapter else None

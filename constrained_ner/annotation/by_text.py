@@ -20,6 +20,7 @@ from ..constraint.grammars import are_pieces, join_pieces, render, split_pieces
 from ..constraint.legal import TokenRule
 from ..data import Mention, Sentence
 from ..errors import ContextOverflowError, SentenceError, UserError
+from ..prompting.budget import shortened_types
 from ..prompting.messages import Message, Prompts
 from ..text.windows import windows
 from .free_answer import read_answer, unwrapped
@@ -66,15 +67,16 @@ class ByText:
         self.constrained = settings.constrained
         self.in_pieces = self.constrained and backend.dialect == "json-schema"
         self._backend = backend
-        self._prompts = prompts
+        self._context_length = backend.context_length or _USUAL_CONTEXT
+        self._prompts = shortened_types(prompts, _n_tokens, self._context_length, notify)
         self._machine = machine
         self._boundary = settings.boundary
         self._notify: Callable[[str], None] | None = notify  # None once it was called
 
     def windows(self, text: str) -> Iterator[str]:
         # Rough on purpose: only what cannot fit is cut beforehand. The server says what else does not.
-        context = self._backend.context_length or _USUAL_CONTEXT
-        return windows(text, _n_tokens, most=context, size=context // 4, boundary=self._boundary)
+        most = self._context_length
+        return windows(text, _n_tokens, most=most, size=most // 4, boundary=self._boundary)
 
     def submit(self, window: str, sentence: str, expected: Sequence[Mention]) -> _AskedWindow:
         # The server's tokenizer may begin a text with a space of its own, so one is allowed.

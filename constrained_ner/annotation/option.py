@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from ..backends.servers import PRODUCTS
 from ..constraint.bias import parse_bias
+from ..data import Sentence
 
 Panel = Literal["Model", "Prompt", "Decoding", "Output"]
 
@@ -23,6 +24,7 @@ class Option:
     backend: back ends take it, under this name, when they load the model.
     typed: its type on the command line, if that is not the field's own. metavar: what its value is called
         there. off: the name that turns a switch off, if it is not --no-NAME.
+    allowed: what its value may be in Python, if its type does not say that well.
     """
 
     help: str
@@ -32,6 +34,7 @@ class Option:
     typed: Any = None
     metavar: str | None = None
     off: str | None = None
+    allowed: str | None = None
 
 
 def model_option(help: str, *, decides: bool = False) -> Option:
@@ -52,5 +55,12 @@ def as_text(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def as_path(value: Any) -> Any:
-    return Path(value) if isinstance(value, str) else value
+def as_examples(value: Any) -> Any:
+    """Examples as they are, or their path. Sentences are checked where they are used."""
+    if isinstance(value, (str, Path)):
+        return Path(value)
+    if value is None or callable(value):
+        return value
+    if isinstance(value, Sequence) and all(isinstance(example, Sentence) for example in value):
+        return value
+    raise ValueError("must be the path of a DDI XML file, sentences with mentions, or a Chooser")

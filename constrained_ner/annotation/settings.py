@@ -11,7 +11,8 @@ a field here and use it where it matters.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
@@ -34,12 +35,13 @@ from ..constraint.legal import TokenRule
 from ..data import Sentence
 from ..decoding.engines import EngineName
 from ..errors import UserError
+from ..misfits import why
 from ..prompting.examples.request import SELECTIONS
 from ..prompting.messages import Chooser, Instructions
 from ..prompting.wording import PromptFile
 from ..schema import Schema
 from ..text.view import ViewName
-from .option import Option, as_path, as_text, bias_by_type, known_server, model_option
+from .option import Option, as_examples, as_text, bias_by_type, known_server, model_option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +120,12 @@ class Settings:
 
     schema: Annotated[
         Schema | Path | None,
-        Option("Entity types (JSON or YAML). Default: the adapter's, or DDI.", "Prompt", typed=Path),
+        Option(
+            "Entity types (JSON or YAML). Default: the adapter's, or DDI.",
+            "Prompt",
+            typed=Path,
+            allowed="a Schema, or the path of a JSON or YAML file",
+        ),
     ] = None
     prompt: Annotated[
         PromptFile | str | None,
@@ -126,6 +133,7 @@ class Settings:
             "plain, strict, guide, or a prompt file (JSON). Default: the adapter's, or plain.",
             "Prompt",
             typed=str,
+            allowed="a PromptFile, the name of one that ships, or a path",
         ),
     ] = None
     view: Annotated[
@@ -144,7 +152,7 @@ class Settings:
     ] = None
     examples: Annotated[
         SkipValidation[Sequence[Sentence] | Chooser | Path | None],
-        BeforeValidator(as_path),
+        BeforeValidator(as_examples),
         Option("DDI XML to take examples from.", "Prompt", typed=Path),
     ] = None
     select: Annotated[
@@ -196,6 +204,7 @@ class Settings:
             "Default: public lists of drug names.",
             "Decoding",
             typed=Path,
+            allowed="pairs of a name and a type, or the path of a file with name|type lines",
         ),
     ] = None
     legal_mass: Annotated[
@@ -210,6 +219,7 @@ class Settings:
             decides=True,
             typed=list[str],
             metavar="TYPE=NUMBER",
+            allowed="a finite number for each type, such as {'drug_n': 0.5}",
         ),
     ] = field(default_factory=dict)
 
@@ -235,15 +245,23 @@ class Settings:
         bool, Option("Leave out mentions whose offsets are not exact.", "Output", decides=True)
     ] = False
 
+    def changed(self, **options: Any) -> Settings:
+        """These settings with other values for some fields. Raises UserError for the name of no field."""
+        for name in (name for name in options if name not in options_by_name()):
+            near = get_close_matches(name, options_by_name(), n=2)
+            advice = f"did you mean {' or '.join(near)}?" if near else "see the fields of Settings"
+            raise UserError(f"{name}: no such option; {advice}")
+        return replace(self, **options)
+
     def __post_init__(self) -> None:
         for name, adapter in _adapters().items():
             value = getattr(self, name)
             try:
                 object.__setattr__(self, name, adapter.validate_python(value))
             except ValidationError as error:
-                message = error.errors()[0]["msg"].removeprefix("Value error, ")
-                message = message.replace("Input should be", "must be")
-                raise UserError(f"{name}: {message} (got {value!r:.60})") from None
+                allowed = options_by_name()[name].allowed
+                message = f"must be {allowed}, got {value!r:.80}" if allowed else why(error.errors()[0])
+                raise UserError(f"{name}: {message}") from None
         if self.engine != "native":
             self._check_engine()
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +23,21 @@ __all__ = [
     "model_kind",
 ]
 
+_TAKEN: Mapping[str, frozenset[str]] = {
+    "a GGUF model": frozenset(
+        {"threads", "context", "batch", "gpu_layers", "lora", "cache", "extra_buffers"}
+    ),
+    "a model on bundled-cpu": frozenset({"threads", "context", "batch", "precision"}),
+    "a transformers model": frozenset(
+        {"adapter", "quantize", "device", "dtype", "batch", "context", "trust_remote_code", "merge"}
+    ),
+    "a model on a server": frozenset({"base_url", "server", "context", "batch", "timeout"}),
+}
+"""What each kind of model takes: the parameters of what loads it.
+
+Written down, so that a wrong option is named before a package is missed that the right ones would need.
+"""
+
 ModelKind = Literal["server", "gguf", "transformers"]
 GgufBackendName = Literal["auto", "bundled-cpu", "llamacpp"]
 
@@ -42,14 +56,13 @@ def load_backend(
     if backend not in (None, "auto") and kind != "gguf":
         raise ModelError(f"{model}: --backend {backend} runs GGUF files only")
     if kind == "server":
-        return connect(str(model), **_accepted(connect, model, "a model on a server", options))
+        return connect(str(model), **_accepted("a model on a server", model, options))
     if kind == "gguf":
         return _load_gguf(Path(model), backend or "auto", options)
+    accepted = _accepted("a transformers model", model, options)
     from .transformers.backend import TransformersBackend
 
-    return TransformersBackend(
-        str(model), **_accepted(TransformersBackend, model, "a transformers model", options)
-    )
+    return TransformersBackend(str(model), **accepted)
 
 
 def _load_gguf(path: Path, backend: GgufBackendName, options: dict[str, Any]) -> LogitsBackend:
@@ -57,15 +70,16 @@ def _load_gguf(path: Path, backend: GgufBackendName, options: dict[str, Any]) ->
         if file is not None and not Path(file).exists():  # before a package is asked for that reads it
             raise ModelError(f"{file}: no such model file")
     has_graph = graph_path(path, options.get("precision") or "int8").exists()
-    if backend == "bundled-cpu" or (backend == "auto" and has_graph):
+    fits = has_graph and not _unknown("a model on bundled-cpu", options)
+    if backend == "bundled-cpu" or (backend == "auto" and fits):
+        accepted = _accepted("a model on bundled-cpu", path, options)
         from .bundled_cpu.backend import BundledCpuBackend
 
-        if backend != "auto" or not _unknown(BundledCpuBackend, options):
-            accepted = _accepted(BundledCpuBackend, path, "a model on bundled-cpu", options)
-            return BundledCpuBackend(path, **accepted)
+        return BundledCpuBackend(path, **accepted)
+    accepted = _accepted("a GGUF model", path, options)
     from .llamacpp.backend import LlamaCppBackend
 
-    return LlamaCppBackend(path, **_accepted(LlamaCppBackend, path, "a GGUF model", options))
+    return LlamaCppBackend(path, **accepted)
 
 
 def model_kind(model: str | Path) -> ModelKind:
@@ -101,16 +115,15 @@ def _looks_like_path(model: str) -> bool:
     return model.startswith(("/", ".", "~")) or model.endswith("/") or "\\" in model or model.count("/") > 1
 
 
-def _accepted(
-    backend: Callable[..., Any], model: str | Path, kind: str, options: dict[str, Any]
-) -> dict[str, Any]:
-    """The options that are set. Raises ModelError for one that the back end does not have."""
-    for name in _unknown(backend, options):
-        raise ModelError(f"{model}: {kind} does not take the option {name!r}")
+def _accepted(kind: str, model: str | Path, options: dict[str, Any]) -> dict[str, Any]:
+    """The options that are set. Raises ModelError for one that this kind of model does not take."""
+    for name in _unknown(kind, options):
+        others = " and ".join(other for other, taken in _TAKEN.items() if name in taken)
+        whose = f"; it is for {others}" if others else ""
+        raise ModelError(f"{model}: {kind} does not take the option {name!r}{whose}")
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _unknown(backend: Callable[..., Any], options: dict[str, Any]) -> list[str]:
-    """The options that are set although the back end does not have them."""
-    known = inspect.signature(backend).parameters
-    return [name for name, value in options.items() if value is not None and name not in known]
+def _unknown(kind: str, options: dict[str, Any]) -> list[str]:
+    """The options that are set although this kind of model does not take them."""
+    return [name for name, value in options.items() if value is not None and name not in _TAKEN[kind]]

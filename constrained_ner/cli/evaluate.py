@@ -123,6 +123,8 @@ def score(
         return [mention for mention in mentions if mention[0] not in left_out]
 
     expected = [(sentence.id, mention) for sentence in sentences for mention in sentence.mentions]
+    if not found:
+        print(f"warning: {predicted}: has no mention, so every one counts as missed", file=sys.stderr)
     found = within(found)
     _warn(gold, all_sentences, predicted, found)
     evaluation = evaluate(expected, found)

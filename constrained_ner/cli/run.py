@@ -11,13 +11,14 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, TextIO, get_type_hints
 
 import typer
 
+from .. import __version__
 from ..errors import UserError
+from .usage import UsageError, complaint
 
 _PACKAGE = Path(__file__).parents[1]
 _TALKATIVE = ("accelerate", "bitsandbytes", "huggingface_hub", "kernels", "peft")
@@ -35,7 +36,7 @@ def run(command: Callable[..., None], *, stopped: str = "stopped") -> None:
 
     @functools.wraps(command)
     def guarded(version: bool = False, **arguments: Any) -> None:
-        _silence_libraries()
+        _silence_libraries(also_notes=bool(arguments.get("quiet")))
         try:
             command(**arguments)
             sys.stdout.flush()
@@ -63,7 +64,14 @@ def run(command: Callable[..., None], *, stopped: str = "stopped") -> None:
     _replace_what_the_output_lacks()
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
-        app()
+        try:
+            sys.exit(app(standalone_mode=False) or 0)
+        except UsageError as error:
+            print(f"error: {complaint(error, parameters)}", file=sys.stderr)
+            sys.exit(2)
+        except typer.Abort:  # Ctrl-C before the command began
+            print("stopped", file=sys.stderr)
+            sys.exit(130)
 
 
 def note(message: str) -> None:
@@ -99,21 +107,22 @@ def _show_warning(
         sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
 
 
-def _silence_libraries() -> None:
+def _silence_libraries(*, also_notes: bool) -> None:
     """Show only our own output: users of a command can do nothing about the warnings of libraries.
 
-    Python's own -W and PYTHONWARNINGS bring the warnings back.
+    also_notes: not even our own notes. Python's own -W and PYTHONWARNINGS bring the warnings back.
     """
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
-        warnings.filterwarnings("default", category=UserWarning, module=_PACKAGE.name)
+        if not also_notes:
+            warnings.filterwarnings("default", category=UserWarning, module=_PACKAGE.name)
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(metadata.version("constrained-ner"))
+        print(__version__)
         raise typer.Exit
 
 

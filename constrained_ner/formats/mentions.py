@@ -21,8 +21,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from ..data import Document, Mention, Provenance, Span
 from ..errors import InputError
-from ..files import first_misfit, read_lines
+from ..files import read_lines
+from ..misfits import first_misfit
 from .protocol import Losses
+
+_SHAPE = (
+    'a line of a mentions file has at least: {"sentence": "d1.s0", "start": 0, "end": 7, "text": "Aspirin", '
+    '"type": "drug", "provenance": "constrained"}'
+)
 
 
 def _or_impossible(margin: Any) -> Any:
@@ -161,6 +167,6 @@ def _parse_line(line: str, place: str) -> tuple[str, Mention]:
     try:
         return MentionRecord.model_validate_json(line).located()
     except ValidationError as error:
-        raise InputError(f"{place}: {first_misfit(error, 'line')}") from None
+        raise InputError(f"{place}: {first_misfit(error, 'line')}\n{_SHAPE}") from None
     except ValueError as error:
         raise InputError(f"{place}: {error}") from None

@@ -18,7 +18,35 @@ from .messages import MOST_BRIEF, Chooser, Prompts
 _LEAST_ROOM = 32  # tokens for a sentence and its answer; longer ones are split
 _USUAL_ROOM = 1024  # tokens that are kept free for them, if the context has at least four times as many
 _ENOUGH_ROOM = 256  # tokens; with less, the types are described more briefly
+_BRIEFLY = "the types are described more briefly, so that the prompt fits the context"
 _ANSWER = 3  # a sentence and its answer, with tags, rarely have more than three times the sentence's tokens
+
+
+def shortened_types(
+    prompts: Prompts, n_tokens: Callable[[str], int], context_length: int, notify: Callable[[str], None]
+) -> Prompts:
+    """The prompts with the types described as briefly as the context of a server's model asks for.
+
+    n_tokens: an estimate of a text's tokens. notify: called if something is left out.
+    """
+    fitting = prompts
+    while _bare_tokens(fitting, n_tokens) > context_length - _least_room(context_length):
+        if fitting.brevity == MOST_BRIEF:
+            break
+        fitting = fitting.briefer()
+    if _bare_tokens(fitting, n_tokens) < _bare_tokens(prompts, n_tokens):
+        notify(_BRIEFLY)
+    return fitting
+
+
+def _bare_tokens(prompts: Prompts, n_tokens: Callable[[str], int]) -> int:
+    """About as many tokens as a prompt has without examples and sentence."""
+    return sum(n_tokens(message.content) for message in prompts.prepare_messages("", examples=()))
+
+
+def _least_room(context_length: int) -> int:
+    """The tokens to keep free for a sentence and its answer by shortening the description of the types."""
+    return max(_LEAST_ROOM, min(_ENOUGH_ROOM, context_length // 4))
 
 
 class FittedPrompt:
@@ -58,8 +86,7 @@ class FittedPrompt:
         self._choose: Chooser | None = None
         self.examples: tuple[Sentence, ...] | None = None
         wants_examples = callable(prompts.examples) or bool(prompts.examples)
-        least_room = max(_LEAST_ROOM, min(_ENOUGH_ROOM, context_length // 4))
-        most = min(context_length - least_room, max_tokens or context_length)
+        most = min(context_length - _least_room(context_length), max_tokens or context_length)
         whole = self._encode(prompts, chat_template, answer_ids)
         n_bare = whole.n_tokens([])
         self._encoder = whole
@@ -100,7 +127,7 @@ class FittedPrompt:
                 f"{context_length}: shorten the prompt or raise --context"
             )
         if n_bare < whole.n_tokens([]):
-            notify("the types are described more briefly, so that the prompt fits the context")
+            notify(_BRIEFLY)
 
     def ids(self, text: str, question: str | None = None) -> list[int]:
         """The ids that follow the prefix for a text.

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Mapping
 from importlib import resources
@@ -17,9 +16,14 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..errors import PromptError
-from ..files import first_misfit, plain_json, read_text
+from ..files import plain_json, read_text
+from ..misfits import first_misfit, read_json
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
+_SHAPE = (
+    'a prompt is two lists of lines: {"sysprompt": ["Mark the names.", "{tags}", "{types}"], '
+    '"usrprompt": ["{sentence}"]}'
+)
 _KNOWN = ("types", "tags", "guide", "sentence")
 _BUILT_IN = resources.files("constrained_ner") / "templates" / "prompts"
 
@@ -36,14 +40,12 @@ class PromptFile(BaseModel):
     def load(cls, path: str | Path) -> PromptFile:
         """Read a prompt file. Raises PromptError."""
         path = Path(path)
-        content = read_text(path, PromptError)
+        text = read_text(path, PromptError)
+        content = read_json(path, text, lambda message: PromptError(f"{message}\n{_SHAPE}"))
         try:
-            prompt = cls.model_validate(json.loads(content))
-        except json.JSONDecodeError as error:
-            raise PromptError(f"{path}: not JSON: {error}") from None
+            prompt = cls.model_validate(content)
         except ValidationError as error:
-            misfit = first_misfit(error, "prompt")
-            raise PromptError(f"{path}: {misfit} (sysprompt and usrprompt are lists of lines)") from None
+            raise PromptError(f"{path}: {first_misfit(error, 'prompt')}\n{_SHAPE}") from None
         prompt.check(str(path))
         return prompt
 

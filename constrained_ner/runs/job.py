@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import fields, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -43,15 +43,19 @@ def load_annotator(settings: Settings, notify: Notify) -> Annotator:
 
 @contextmanager
 def open_team(
-    workers: WorkerProcesses | None, open_annotator: OpenAnnotator, settings: Settings, notify: Notify
+    workers: WorkerProcesses | None,
+    open_annotator: OpenAnnotator,
+    settings: Settings,
+    progress: ProgressDisplay,
 ) -> Iterator[Team]:
-    """The worker processes, or the annotator of this process."""
-    if workers is not None:
-        with workers.open(settings, notify) as team:
-            yield team
-    else:
-        with open_annotator(settings, notify) as annotator:
-            yield ThisProcess(annotator)
+    """The worker processes, or the annotator of this process, with the model loaded."""
+    with ExitStack() as stack:
+        with progress.during(f"loading {settings.model or 'the bundled model'}"):
+            if workers is not None:
+                team: Team = stack.enter_context(workers.open(settings, progress.note))
+            else:
+                team = ThisProcess(stack.enter_context(open_annotator(settings, progress.note)))
+        yield team
 
 
 def annotate_file(
@@ -89,7 +93,9 @@ def annotate_file(
         progress.say(f"skipped {path}: {why}")
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     shown = with_examples(settings, source.every_document, input.path, progress.note, input.types)
-    with open_team(workers, open_annotator, shown, progress.note) as team:
+    asked_s = time.perf_counter()
+    with open_team(workers, open_annotator, shown, progress) as team:
+        load_s = round(time.perf_counter() - asked_s, 3)
         about = team.about
         run_fingerprint = fingerprint({**about.identity, "output": to}, source.texts_hash)
         if keep_finished and (finished := finished_run(output, run_fingerprint)):
@@ -119,6 +125,7 @@ def annotate_file(
                 "versions": installed_versions(),
                 "n_texts": source.n_texts,
                 "n_resumed": n_resumed,
+                "load_s": load_s,
                 "peak_memory_mb": team.peak_memory_mb,
             }
             losses = Losses()
@@ -226,10 +233,12 @@ def _summarise(record: RunRecord, progress: ProgressDisplay) -> None:
     n_annotated = record.n_sentences - record.n_resumed
     by_type = ", ".join(f"{n} {name}" for name, n in record.n_mentions_by_type.items())
     progress.say(_counts(record) + (f" ({by_type})" if by_type else ""))
+    loading = "" if record.load_s is None else f" (loading: {record.load_s:.1f} s)"
     speed = f", {n_annotated / record.elapsed_s:.1f} sentences/s" if record.elapsed_s else ""
     share = "" if record.legal_share is None else f", {record.legal_share:.1%} of probability on legal tokens"
     progress.say(
-        f"{record.elapsed_s:.1f} s{speed}, {record.n_passes / max(1, record.n_sentences):.2f} forward passes "
+        f"{record.elapsed_s:.1f} s{loading}{speed}, "
+        f"{record.n_passes / max(1, record.n_sentences):.2f} forward passes "
         f"and {record.n_tokens / max(1, record.n_sentences):.0f} tokens a sentence{share}"
     )
     _report_failures(record, progress)

@@ -1,9 +1,12 @@
-"""The display of a long run's progress: a bar on a terminal, plain lines in a log file."""
+"""The display of a long run's progress: a spinner and a bar on a terminal, plain lines in a log file."""
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
 from rich.console import Console
@@ -12,17 +15,26 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
+    SpinnerColumn,
     Task,
     TextColumn,
+    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.text import Text
 
 _PLAIN_EVERY_S = 10.0
+_PATIENCE_S = 1.0
+"""After so many seconds of silence, a log file gets a line that says what is going on."""
 
 
 class ProgressDisplay:
     """Counts sentences towards a total, on standard error. Use it as a context manager around `advance`.
+
+        with progress.during("loading tiny.gguf"):
+            ...
+        with progress.start(1477):
+            progress.advance()
 
     quiet: print nothing.
     """
@@ -34,6 +46,29 @@ class ProgressDisplay:
         self._started_s = self._printed_s = 0.0
         self._bar: Progress | None = None
         self._notes: set[str] = set()
+
+    @contextmanager
+    def during(self, what: str) -> Iterator[None]:
+        """Show what is going on while nothing can be counted; in a log file only if it takes a second."""
+        if self._quiet:
+            yield
+        elif self._stream.isatty():
+            columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
+            with Progress(*columns, console=Console(file=self._stream), transient=True) as spinner:
+                spinner.add_task(what, total=None)
+                self._bar = spinner
+                try:
+                    yield
+                finally:
+                    self._bar = None
+        else:
+            line = threading.Timer(_PATIENCE_S, self.say, [what])
+            line.daemon = True
+            line.start()
+            try:
+                yield
+            finally:
+                line.cancel()
 
     def start(self, n_total: int, n_before: int = 0) -> ProgressDisplay:
         """Begin. n_before: sentences that an earlier run has done; they do not count towards the speed."""

@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..errors import InputError
-from ..files import first_misfit, shown, write_atomically
+from ..files import shown, write_atomically
+from ..misfits import first_misfit
 from .journal import SentenceResult
 from .splits import Split
 
@@ -87,7 +88,12 @@ class RunRecord(BaseModel):
     n_mentions_by_provenance: dict[str, int] = Field(
         description="Mentions by how their offsets were obtained (see provenance in the mentions file)."
     )
-    elapsed_s: float = Field(description="Seconds of annotating, without loading the model.")
+    load_s: float | None = Field(
+        default=None,
+        description="Seconds of loading the model and computing what all prompts share, until the first "
+        "process was ready. null in records of earlier versions.",
+    )
+    elapsed_s: float = Field(description="Seconds of annotating after that, until the output was written.")
     peak_memory_mb: tuple[float, ...] = Field(
         default=(),
         description="The most memory that each process has held that annotated, in MB; 0 if the system does "
@@ -136,7 +142,10 @@ class RunRecord(BaseModel):
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {error.strerror}") from None
         except ValidationError as error:
-            raise InputError(f"{path}: not the record of a run: {first_misfit(error, 'record')}") from None
+            raise InputError(
+                f"{path}: not the record of a run: {first_misfit(error, 'record')}\n"
+                "llm-NERC writes the record of a run as OUTPUT.run.json, beside OUTPUT"
+            ) from None
 
 
 def _shown_everywhere(data: Any) -> Any:

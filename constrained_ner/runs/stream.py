@@ -34,7 +34,7 @@ def annotate_stream(
     for path, why in source.skipped:
         progress.say(f"skipped {path}: {why}")
     shown = with_examples(settings, source.every_document, input.path, progress.note, input.types)
-    with open_team(workers, open_annotator, shown, progress.note) as team:
+    with open_team(workers, open_annotator, shown, progress) as team:
         under_way: deque[Document] = deque()
         done: dict[str, Annotated] = {}
 

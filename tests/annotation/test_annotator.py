@@ -7,6 +7,7 @@ import math
 import weakref
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -179,3 +180,18 @@ def test_a_closed_annotator_leaves_nothing_to_the_garbage_collector() -> None:
         assert [type(ref()).__name__ for ref in alive if ref() is not None] == []
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("min_confidnce", "min_confidnce: no such option; did you mean min_confidence?"),
+        ("thread", "thread: no such option; did you mean threads?"),
+        ("xyz", "xyz: no such option; see the fields of Settings"),
+    ],
+)
+def test_an_option_that_there_is_not_is_named_with_what_is_near(option: str, message: str) -> None:
+    for call in (Annotator.load, partial(Annotator, backend())):
+        with pytest.raises(UserError) as refusal:
+            call(**{option: 0.9})
+        assert str(refusal.value) == message

@@ -57,7 +57,7 @@ from constrained_ner.formats.ddi import read_ddi
 from constrained_ner.runs.job import OpenAnnotator, annotate_file
 from constrained_ner.runs.source import Input
 from constrained_ner.runs.record import RunRecord, record_path
-from constrained_ner.schema import DDI
+from constrained_ner.schema import DDI, EntityType, Schema
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "examples" / "sample.xml"
@@ -241,11 +241,27 @@ def test_what_an_ollama_answer_is_worth() -> None:
 def test_ollama_is_never_sent_what_it_would_cut_silently() -> None:
     with ollama_stand_in(lambda path, body: ollama_answer("[]")) as stand_in:
         with (
-            ollama_annotator(stand_in, context=64) as ner,
+            ollama_annotator(stand_in, context=64, notify=[].append) as ner,
             pytest.raises(SentenceError, match="raise --context"),
         ):
             ner.annotate(ASPIRIN)
         assert stand_in.questions == []
+
+
+def test_types_are_described_more_briefly_if_the_context_is_short() -> None:
+    described = "something that is described at length, " * 20
+    schema = Schema(name="s", types=tuple(EntityType(name=f"t{n}", description=described) for n in range(5)))
+    said: list[str] = []
+    with ollama_stand_in(lambda path, body: ollama_answer('["Give aspirin with food."]')) as stand_in:
+        for context in (8192, 1100):
+            with ollama_annotator(stand_in, context=context, schema=schema, notify=said.append) as ner:
+                list(ner.run([Sentence("s", ASPIRIN)]))
+        systems = [body["messages"][0]["content"] for body in stand_in.questions]
+    assert [line for line in said if "described" in line] == [
+        "the types are described more briefly, so that the prompt fits the context"
+    ]
+    assert described.strip() in systems[0]
+    assert "t0: something that is described at length\n" in systems[1]
 
 
 def test_a_wrong_name_for_ollama_lists_the_right_ones(

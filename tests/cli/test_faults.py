@@ -175,6 +175,16 @@ def test_types_that_gold_does_not_know_are_named(tmp_path: Path, capsys: pytest.
     )
 
 
+def test_predictions_without_a_mention_are_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gold, predictions = gold_and_predictions(tmp_path, "\n")
+    assert run_command(evaluate.main, gold, predictions) == 0
+    assert capsys.readouterr().err == (
+        f"warning: {predictions}: has no mention, so every one counts as missed\n"
+    )
+
+
 def test_the_same_command_again_says_that_it_is_done(
     tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

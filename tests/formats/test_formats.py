@@ -75,8 +75,8 @@ def test_every_format_can_do_something() -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("", "line 2: line: Invalid JSON"),
-        ("{}", "line 2: sentence: Field required"),
+        ("", "line 2: not JSON: "),
+        ("{}", "line 2: sentence: missing\na line of a mentions file has at least: {"),
         (
             '{"sentence": "s", "start": 4, "end": 4, "text": "", "type": "x", "provenance": "exact"}',
             "line 2: span 4-4 is empty",

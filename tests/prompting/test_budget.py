@@ -10,10 +10,10 @@ from vocabularies import byte_vocabulary
 from constrained_ner.constraint.markup import Markup
 from constrained_ner.data import Mention, Sentence, Span
 from constrained_ner.errors import PromptError
-from constrained_ner.prompting.budget import FittedPrompt
+from constrained_ner.prompting.budget import FittedPrompt, shortened_types
 from constrained_ner.prompting.messages import Prompts
 from constrained_ner.prompting.wording import PromptFile
-from constrained_ner.schema import DDI
+from constrained_ner.schema import DDI, EntityType, Schema
 
 MARKUP = Markup(DDI)
 EXAMPLE = Sentence("e", "on aspirin", (Mention((Span(3, 10),), "drug", "aspirin"),))
@@ -119,3 +119,36 @@ def test_examples_are_refused_where_a_template_shows_the_question_alone() -> Non
 def test_instructions_that_exceed_the_limit_are_named() -> None:
     with pytest.raises(PromptError, match="without any example, more than 20"):
         fitted([], max_tokens=20)
+
+
+def asked(context_length: int) -> tuple[str, list[str]]:
+    """The instructions for sixty types on a server, with a byte a token, and what was said."""
+    types = tuple(
+        EntityType(
+            name=f"Type {n}/A",
+            description=f"names of the kind {n}: all of them, that is",
+            examples=("one", "two"),
+        )
+        for n in range(60)
+    )
+    said: list[str] = []
+    prompts = Prompts(PromptFile.built_in(), Markup(Schema(name="sixty", types=types)))
+    shortened = shortened_types(prompts, len, context_length, said.append)
+    return shortened.prepare_messages("x")[0].content, said
+
+
+def test_types_are_described_as_briefly_as_a_servers_context_asks_for() -> None:
+    whole, said = asked(100_000)
+    assert "Type_7_A: Type 7/A, names of the kind 7: all of them, that is (one, two)" in whole
+    assert said == []
+    lengths = [len(whole)]
+    for context_length, line in (
+        (len(whole) + 200, "Type_7_A: Type 7/A, names of the kind 7: all of them, that is\n"),
+        (len(whole) - 900, "Type_7_A: Type 7/A, names of the kind 7\n"),
+        (64, "Type_7_A: Type 7/A\n"),
+    ):
+        text, said = asked(context_length)
+        assert line in text
+        assert said == ["the types are described more briefly, so that the prompt fits the context"]
+        lengths.append(len(text))
+    assert lengths == sorted(lengths, reverse=True)

@@ -14,15 +14,17 @@ from constrained_ner.prompting.wording import PromptFile, built_in_prompts
 from constrained_ner.schema import DDI, EntityType, Schema
 
 MARKUP = Markup(DDI)
+SHAPE = "a prompt is two lists of lines: "
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "not JSON"),
-        (json.dumps({"sysprompt": []}), "usrprompt: Field required"),
-        (json.dumps({"sysprompt": "x", "usrprompt": []}), r"sysprompt: .* are lists of lines"),
-        (json.dumps(["tag it"]), "sysprompt and usrprompt are lists of lines"),
+        ("{", "not JSON: .*\n" + SHAPE),
+        (json.dumps({"sysprompt": [], "usrprompt": ["{sentence}"], "x": 1}), "x: unknown field\n" + SHAPE),
+        (json.dumps({"sysprompt": []}), "usrprompt: missing\n" + SHAPE),
+        (json.dumps({"sysprompt": "x", "usrprompt": []}), r"sysprompt: must be a list, got 'x'\n" + SHAPE),
+        (json.dumps(["tag it"]), "prompt: must be an object, got .*\n" + SHAPE),
         (json.dumps({"sysprompt": [], "usrprompt": ["{sentense}"]}), r"unknown placeholder \{sentense\}"),
         (json.dumps({"sysprompt": ["{TYPES}"], "usrprompt": []}), r"unknown placeholder \{TYPES\}"),
         (json.dumps({"sysprompt": [], "usrprompt": ["{types2}"]}), r"unknown placeholder \{types2\}"),
@@ -35,6 +37,15 @@ def test_bad_prompt_files_are_named(tmp_path: Path, content: str, message: str) 
     path.write_text(content, encoding="utf-8")
     with pytest.raises(PromptError, match=f"prompt.json: .*{message}"):
         PromptFile.load(path)
+
+
+def test_the_shape_that_an_error_shows_is_that_of_a_prompt(tmp_path: Path) -> None:
+    path = tmp_path / "prompt.json"
+    path.write_text("[]")
+    with pytest.raises(PromptError) as refusal:
+        PromptFile.load(path)
+    path.write_text("\ufeff" + str(refusal.value).partition(SHAPE)[2], encoding="utf-8")
+    assert PromptFile.load(path).usrprompt == ("{sentence}",), "with the mark that Windows puts first, too"
 
 
 def test_a_missing_prompt_file_is_named(tmp_path: Path) -> None:

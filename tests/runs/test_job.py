@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -22,6 +24,7 @@ from constrained_ner.errors import InputError, OutputError, SentenceError
 from constrained_ner.formats.ddi import read_ddi
 from constrained_ner.formats.evaluator_lines import read_predictions
 from constrained_ner.formats.mentions import mentions_path, read_mentions
+from constrained_ner.runs import progress
 from constrained_ner.runs.job import OpenAnnotator
 from constrained_ner.runs.job import annotate_file as annotate
 from constrained_ner.runs.journal import journal_path
@@ -106,6 +109,22 @@ def test_every_line_is_true_of_its_sentence_and_in_order(tmp_path: Path) -> None
         assert sentences[sentence_id].text[mention.start : mention.end] == mention.text
     assert record.n_mentions_by_provenance == {"constrained": record.n_mentions}
     assert RunRecord.load(record_path(tmp_path / "out")) == record
+
+
+def test_loading_is_timed_apart_and_not_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "_PATIENCE_S", 0.05)
+
+    def slowly(settings: Settings, notify: Notify) -> AbstractContextManager[Annotator]:
+        time.sleep(0.5)
+        return opening()(settings, notify)
+
+    said = io.StringIO()
+    display = ProgressDisplay(stream=said)
+    record = annotate(SAMPLE, tmp_path / "out", limit=2, open_annotator=slowly, progress=display)
+    assert record.load_s is not None
+    assert record.load_s >= 0.5
+    assert said.getvalue().startswith("loading the bundled model\n")
+    assert f"{record.elapsed_s:.1f} s (loading: {record.load_s:.1f} s), " in said.getvalue()
 
 
 def test_names_are_made_consistent_within_each_document_alone(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 
 import pytest
 
@@ -69,3 +70,41 @@ def test_a_terminal_gets_a_bar_with_the_long_sentence_in_it() -> None:
     assert "a line [of its own]" in shown
     assert display._bar.tasks[0].completed == 1
     assert display._bar.tasks[0].fields["note"] == "", "the note ends with its sentence"
+
+
+def wait_a_little(display: ProgressDisplay, seconds: float) -> None:
+    with display.during("loading tiny.gguf"):
+        time.sleep(seconds)
+
+
+def test_a_log_file_is_told_what_takes_longer_than_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    wait_a_little(ProgressDisplay(stream=stream), 0.0)
+    assert stream.getvalue() == "", "not worth a line"
+    monkeypatch.setattr(progress, "_PATIENCE_S", 0.02)
+    wait_a_little(ProgressDisplay(stream=stream), 0.5)
+    assert stream.getvalue() == "loading tiny.gguf\n", "once"
+    wait_a_little(ProgressDisplay(stream=stream, quiet=True), 0.1)
+    assert stream.getvalue().count("loading") == 1
+
+
+def test_a_terminal_has_a_spinner_until_the_bar_begins() -> None:
+    stream = Terminal()
+    display = ProgressDisplay(stream=stream)
+    with display.during("loading a model [of its own]"):
+        display.note("a note")
+    assert "loading a model [of its own]" in stream.getvalue()
+    assert "note: a note" in stream.getvalue()
+    before = len(stream.getvalue())
+    display.say("done")
+    assert stream.getvalue()[before:] == "done\n", "the spinner has ended"
+    with pytest.raises(KeyError), display.during("failing"):
+        raise KeyError
+    display.say("and after an error, too")
+    assert stream.getvalue().endswith("and after an error, too\n")
+
+
+def test_quiet_has_no_spinner() -> None:
+    stream = Terminal()
+    wait_a_little(ProgressDisplay(stream=stream, quiet=True), 0.0)
+    assert stream.getvalue() == ""

@@ -102,8 +102,8 @@ def test_fields_of_a_later_version_are_left_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "not the record of a run: record: Invalid JSON"),
-        ("{}", "not the record of a run: started: Field"),
+        ("{", "not the record of a run: not JSON: "),
+        ("{}", "not the record of a run: started: missing\nllm-NERC writes"),
     ],
 )
 def test_a_bad_record_is_named(tmp_path: Path, content: str, message: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any, get_args, get_type_hints
 import pytest
 import torch
 import transformers
+from commands import run_command
 from finetuning import settings
 from full_disk import file_size_limit
 
@@ -50,6 +51,30 @@ def test_fine_tuning_clearly_beats_the_base_model(folder: Path, tuned: Path) -> 
     record = json.loads((tuned / "training.json").read_text())
     assert adapted.micro.f1 == pytest.approx(record["best"]["eval_micro_f1"])
     assert adapted.micro.f1 > base.micro.f1 + 0.4
+
+
+def test_quiet_says_nothing_of_what_was_read(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = tmp_path / "odd.xml"
+    odd.write_text(
+        '<d><sentence id="s" text="Iron and zinc."><entity charOffset="0-3" type="drug" text="Iron"/>'
+        '<entity charOffset="90-93" type="drug" text="zinc"/></sentence></d>'
+    )
+    arguments = (
+        "--model",
+        tmp_path / "none",
+        "--train",
+        odd,
+        "--val",
+        folder / "val.xml",
+        "-o",
+        tmp_path / "a",
+    )
+    assert run_command(command.main, *arguments) == 2
+    assert capsys.readouterr().err.startswith(f"note: {odd}: 1 of 2 entities cannot be read")
+    assert run_command(command.main, *arguments, "--quiet") == 2
+    assert capsys.readouterr().err.startswith("error: ")
 
 
 def test_merging_does_not_change_the_mentions(folder: Path, tuned: Path) -> None:

@@ -15,9 +15,10 @@ from ..targets import WrittenTargets
 Log = Callable[[str], None]
 
 
-def read(path: Path) -> list[Sentence]:
+def read(path: Path, log: Log) -> list[Sentence]:
     """Read the sentences of an annotated file. Raises InputError if none has a mention."""
-    sentences = [sentence for document in read_labelled(path) for sentence in document]
+    documents = read_labelled(path, notify=lambda message: log(f"note: {message}"))
+    sentences = [sentence for document in documents for sentence in document]
     if not any(sentence.mentions for sentence in sentences):
         raise InputError(
             f"{path}: no entity in its {len(sentences)} sentences, so there is nothing to learn or measure"

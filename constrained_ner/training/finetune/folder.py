@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ...backends.transformers.model import Quantize
 from ...errors import InputError, OutputError
-from ...files import file_hash, first_misfit, write_atomically
+from ...files import file_hash, reason, write_atomically
+from ...misfits import first_misfit
 from ..losses import Loss
 from .checkpoints import last_checkpoint
 from .selection import Select
@@ -106,8 +107,10 @@ def prepare(out: Path, settings: FinetuneSettings, resume: bool) -> TrainingReco
         )
     try:
         before = _Started.model_validate_json(path.read_bytes()).content
-    except (OSError, ValidationError) as error:
-        raise InputError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {reason(error)}") from None
+    except ValidationError as error:
+        raise InputError(f"{path}: not the settings of a training: {first_misfit(error, 'file')}") from None
     for name, now in content.items():
         if before.get(name) != now:
             raise OutputError(

@@ -55,7 +55,7 @@ def finetune(settings: FinetuneSettings, out: Path, log: Log, *, resume: bool = 
     resume: continue from the last checkpoint there, if any; the settings must be the same.
     """
     began_s = time.monotonic()
-    train, val = read(settings.train), read(settings.val)
+    train, val = read(settings.train, log), read(settings.val, log)
     schema = Schema.load(settings.schema_file) if settings.schema_file else DDI
     prompt = PromptFile.named(settings.prompt)
     # Only to refuse a test set or shared sentences. Phrases that both files have are fine: the corpus's own
