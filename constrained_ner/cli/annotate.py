@@ -40,7 +40,8 @@ def annotate(
     input: Annotated[
         Path,
         typer.Argument(
-            metavar="INPUT", help="File or folder with text, JSON lines, CSV, DDI XML, BRAT, ...; - for a pipe."
+            metavar="INPUT",
+            help="File or folder with text, JSON lines, CSV, DDI XML, BRAT, ...; - for a pipe.",
         ),
     ],
     settings: Settings,

@@ -47,7 +47,10 @@ _OUTPUT = "Output"
 
 
 def score(
-    gold: Annotated[Path, typer.Argument(metavar="GOLD", help="Annotated file or folder: DDI XML, BRAT, BioC, JSON lines, ...")],
+    gold: Annotated[
+        Path,
+        typer.Argument(metavar="GOLD", help="Annotated file or folder: DDI XML, BRAT, BioC, JSON lines, ..."),
+    ],
     predicted: Annotated[
         Path, typer.Argument(metavar="PREDICTED", help="Output of llm-NERC, in any format.")
     ],

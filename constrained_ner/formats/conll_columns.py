@@ -18,7 +18,7 @@ from pathlib import Path
 from ..errors import InputError
 from .iob_tags import is_tag
 
-_CHUNKS = frozenset("NP VP PP ADVP ADJP SBAR PRT CONJP INTJ LST UCP".split())
+_CHUNKS = frozenset(["NP", "VP", "PP", "ADVP", "ADJP", "SBAR", "PRT", "CONJP", "INTJ", "LST", "UCP"])
 """Types of the chunks of CoNLL-2000 and 2003, which are no names."""
 
 TOKEN_NAMES = ("token", "form", "word", "text")

@@ -92,7 +92,11 @@ def read_found(
     known = FORMATS[format].read_mentions if format in FORMATS else None
     if known is not None:
         return known(path)
-    return [found for document in read_documents(path, format=format, reading=reading) for found in document.located()]
+    return [
+        found
+        for document in read_documents(path, format=format, reading=reading)
+        for found in document.located()
+    ]
 
 
 # ---- which files, and of which format
@@ -177,9 +181,7 @@ def file_head(path: Path) -> str:
 # ---- ids and types
 
 
-def _unique(
-    documents: Iterable[tuple[Path, Document]], path: Path, reading: Reading
-) -> Iterator[Document]:
+def _unique(documents: Iterable[tuple[Path, Document]], path: Path, reading: Reading) -> Iterator[Document]:
     """The documents, those whose id was used before qualified by their file or a number."""
     seen: set[int] = set()
     last: tuple[str, str] | None = None  # the id in the file, and the unique one, for later parts of a text
@@ -193,7 +195,9 @@ def _unique(
             n_qualified += 1
             stem = shown(file.stem)
             numbered = (f"{document.id}#{n}" for n in count(2))
-            unique = next(name for name in chain([f"{stem}/{document.id}"], numbered) if hash(name) not in seen)
+            unique = next(
+                name for name in chain([f"{stem}/{document.id}"], numbered) if hash(name) not in seen
+            )
             if n_qualified == 1:
                 reading.notify(
                     f"{path}: document id {document.id!r:.80} is used more than once; ids that repeat are "

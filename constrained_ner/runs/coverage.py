@@ -48,12 +48,10 @@ def n_covered(
         reason = "they are not the first sentences of this gold"
     else:
         notify(
-            f"{output}: its run annotated the first {n_texts} of {len(gold)} texts; "
-            "only these are evaluated"
+            f"{output}: its run annotated the first {n_texts} of {len(gold)} texts; only these are evaluated"
         )
         return n_texts
     notify(
-        f"{output}: its run annotated {n_texts} of {len(gold)} texts, but {reason}; "
-        "all of them are evaluated"
+        f"{output}: its run annotated {n_texts} of {len(gold)} texts, but {reason}; all of them are evaluated"
     )
     return len(gold)

@@ -135,9 +135,7 @@ def annotate_file(
             journal.remove()
     for what, n in sorted(losses.counts.items()):
         progress.note(f"{output}: the format {to} cannot express all: {n} {what}")
-    if source.split == "test" and (
-        problem := note_test_run(source.data_hash, run_fingerprint, output)
-    ):
+    if source.split == "test" and (problem := note_test_run(source.data_hash, run_fingerprint, output)):
         progress.say(f"warning: {problem}")
     _summarise(record, progress)
     return record

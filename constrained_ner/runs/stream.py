@@ -11,7 +11,7 @@ from ..annotation.result import Annotated
 from ..annotation.settings import Settings
 from ..data import Document, Sentence
 from .examples import with_examples
-from .job import OpenAnnotator, open_team, load_annotator
+from .job import OpenAnnotator, load_annotator, open_team
 from .progress import ProgressDisplay
 from .source import Input, Source
 from .stretches import stretches
@@ -61,7 +61,5 @@ def _settled(document: Document, found: list[Annotated], about: About) -> Docume
     if about.consistency:
         succeeded = about.judge.agreed(succeeded)
     agreed = iter(succeeded)
-    sentences = (
-        next(agreed) if a.failure is None else replace(a.sentence, failure=a.failure) for a in found
-    )
+    sentences = (next(agreed) if a.failure is None else replace(a.sentence, failure=a.failure) for a in found)
     return replace(document, sentences=tuple(sentences))

@@ -32,9 +32,11 @@ _NEVER_SHOWN = re.compile(
     "[\u00ad\u034f\u061c\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
     "\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
-_SPELT = {code: "-" for code in (*range(0x2010, 0x2016), 0x2212)} | {0x2044: "/"}
+_SPELT = dict.fromkeys((*range(8208, 8214), 8722), "-") | {0x2044: "/"}
 
-_RAISED = r"\u00aa\u00b2\u00b3\u00b9\u00ba\u02b0-\u02b8\u02e0-\u02e4\u1d2c-\u1d61\u1d78\u1d9b-\u1dbf\u2070-\u207f"
+_RAISED = (
+    r"\u00aa\u00b2\u00b3\u00b9\u00ba\u02b0-\u02b8\u02e0-\u02e4\u1d2c-\u1d61\u1d78\u1d9b-\u1dbf\u2070-\u207f"
+)
 _CIRCLED = r"\u2460-\u2473\u24b6-\u24ea"
 _TRADE = r"\u00a9\u00ae\u2117\u2120\u2122"
 _RAISED_RUN = re.compile(f"[{_RAISED}{_CIRCLED}]+(?:[,\u2013-][{_RAISED}{_CIRCLED}]+)*")
@@ -44,9 +46,34 @@ _MARKS = re.compile(
 )
 _REFERENCE = re.compile(r"(?<=[^\W\d_]{3})\[\d{1,3}(?:(?:-|[,;] ?)\d{1,3})*\](?![\w-])")
 _CHARGE_OR_POWER = re.compile(r"\d*[+-]|[+-]\d+")
-_UNITS = frozenset("mm cm dm km nm \u03bcm in ft".split())
+_UNITS = frozenset(["mm", "cm", "dm", "km", "nm", "μm", "in", "ft"])
 _AMINO_ACIDS = frozenset(
-    "ala arg asn asp cys gln glu gly his ile leu lys met phe pro ser thr trp tyr val sar nle orn aib".split()
+    [
+        "ala",
+        "arg",
+        "asn",
+        "asp",
+        "cys",
+        "gln",
+        "glu",
+        "gly",
+        "his",
+        "ile",
+        "leu",
+        "lys",
+        "met",
+        "phe",
+        "pro",
+        "ser",
+        "thr",
+        "trp",
+        "tyr",
+        "val",
+        "sar",
+        "nle",
+        "orn",
+        "aib",
+    ]
 )
 _AFTER_A_NAME = ".!?)]}\"'\u2019\u201d%*\u00a9\u00ae\u2117\u2120\u2122\u2020\u2021"
 _LAST_LETTERS = re.compile(r"[^\W\d_]{1,4}$")

@@ -23,8 +23,8 @@ from constrained_ner.data import Document, Sentence
 from constrained_ner.errors import UserError
 from constrained_ner.prompting.wording import PromptFile
 from constrained_ner.runs.job import annotate_file
-from constrained_ner.runs.source import Input
 from constrained_ner.runs.journal import fingerprint
+from constrained_ner.runs.source import Input
 from constrained_ner.schema import DDI
 
 NAMES = [field.name for field in dataclasses.fields(Settings)]

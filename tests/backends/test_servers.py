@@ -55,8 +55,8 @@ from constrained_ner.data import Mention, Sentence, Span
 from constrained_ner.errors import ModelError, SentenceError
 from constrained_ner.formats.ddi import read_ddi
 from constrained_ner.runs.job import OpenAnnotator, annotate_file
-from constrained_ner.runs.source import Input
 from constrained_ner.runs.record import RunRecord, record_path
+from constrained_ner.runs.source import Input
 from constrained_ner.schema import DDI, EntityType, Schema
 
 ROOT = Path(__file__).parents[2]

@@ -15,7 +15,7 @@ from constrained_ner.errors import InputError, UserError
 from constrained_ner.formats import FORMATS, writable
 from constrained_ner.formats.mentions import MentionRecord
 from constrained_ner.formats.name_lines import read_names
-from constrained_ner.formats.protocol import Losses, Reading
+from constrained_ner.formats.protocol import Losses
 
 WRITERS = {name: format.write for name, format in FORMATS.items() if format.write}
 DOCUMENTS = [
@@ -68,7 +68,9 @@ def test_a_writer_reads_no_further_than_it_writes(name: str) -> None:
 
 def test_every_format_can_do_something() -> None:
     for format in FORMATS.values():
-        assert format.read or format.read_mentions or format.write or format.write_bytes or format.write_folder
+        assert (
+            format.read or format.read_mentions or format.write or format.write_bytes or format.write_folder
+        )
         assert format.summary
 
 
@@ -96,7 +98,9 @@ def test_a_margin_of_minus_infinity_is_read_back(tmp_path: Path) -> None:
     margins = ((-math.inf, -2.5), ())
     mention = Mention((Span(0, 4),), "drug", "iron", 0.5, "constrained", None, margins)
     path = tmp_path / "out.mentions.jsonl"
-    path.write_text("".join(FORMATS["mentions"].write([Document("d", (Sentence("s", "iron", (mention,)),))], Losses())))  # type: ignore[misc]
+    path.write_text(
+        "".join(FORMATS["mentions"].write([Document("d", (Sentence("s", "iron", (mention,)),))], Losses()))
+    )  # type: ignore[misc]
     assert "Infinity" not in path.read_text().replace('"-Infinity"', "")  # plain JSON
     [(_, found)] = FORMATS["mentions"].read_mentions(path)  # type: ignore[misc]
     assert found.margins == margins

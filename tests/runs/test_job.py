@@ -72,9 +72,7 @@ def annotate_file(
     **options: Any,
 ) -> RunRecord:
     source = Input(input, limit=limit)
-    return annotate(
-        source, output, Settings(**options), overwrite=overwrite, open_annotator=opening(backend)
-    )
+    return annotate(source, output, Settings(**options), overwrite=overwrite, open_annotator=opening(backend))
 
 
 class DyingBackend(FakeBackend):

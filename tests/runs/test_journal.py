@@ -378,7 +378,10 @@ def test_a_result_that_is_settled_counts_what_is_gone() -> None:
 def test_fingerprints_tell_options_and_texts_apart() -> None:
     base = fingerprint({"model": "m", "seed": 0}, "texts")
     assert base == fingerprint({"seed": 0, "model": "m"}, "texts")
-    others = [fingerprint({"model": "m", "seed": 1}, "texts"), fingerprint({"model": "m", "seed": 0}, "other")]
+    others = [
+        fingerprint({"model": "m", "seed": 1}, "texts"),
+        fingerprint({"model": "m", "seed": 0}, "other"),
+    ]
     assert len({base, *others}) == 3
 
 

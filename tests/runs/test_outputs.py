@@ -123,7 +123,10 @@ def test_damaged_files_are_skipped_and_recorded(tmp_path: Path) -> None:
     assert str(caught.value).startswith(f"{tmp_path / 'in'}: 1 of 2 files cannot be read:")
     display = Display()
     record = annotate(
-        Input(tmp_path / "in", skip_damaged=True), tmp_path / "out", open_annotator=opening(), progress=display
+        Input(tmp_path / "in", skip_damaged=True),
+        tmp_path / "out",
+        open_annotator=opening(),
+        progress=display,
     )
     [(path, reason)] = record.skipped_files
     assert path == str(tmp_path / "in" / "cut.xml")

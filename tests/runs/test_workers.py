@@ -8,8 +8,8 @@ import subprocess
 import sys
 import textwrap
 import time
-from functools import partial
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ import pytest
 from worker_models import breaks, dies_at_start, dying_annotator, fake_annotator, refuses, slow_annotator
 
 from constrained_ner.annotation.pipeline import BLOCK
-from constrained_ner.annotation.settings import Settings
 from constrained_ner.annotation.result import Annotated
 from constrained_ner.annotation.settings import Settings
 from constrained_ner.data import Sentence
@@ -310,7 +309,9 @@ def shape(found: list[Stretch]) -> list[tuple[int, list[str]]]:
     return [(len(s.done), [s.sentences[0].id, s.sentences[-1].id]) for s in found]
 
 
-def left_of(sentences: list[Sentence], done: dict[str, SentenceResult], *, proven: bool = False) -> list[Stretch]:
+def left_of(
+    sentences: list[Sentence], done: dict[str, SentenceResult], *, proven: bool = False
+) -> list[Stretch]:
     return list(stretches(sentences, done.get, proven=proven))
 
 
@@ -355,7 +356,10 @@ def test_stretches_begin_with_blocks_and_take_over_what_is_done_up_to_a_gap() ->
         (0, [f"s{2 * b}", f"s{3 * b - 1}"]),
         (1, [f"s{3 * b + 1}", f"s{3 * b + 4}"]),
     ]
-    assert runs_of(left) == [(2, False, f"s{b + 2}", f"s{3 * b - 1}"), (1, False, f"s{3 * b + 1}", f"s{3 * b + 4}")]
+    assert runs_of(left) == [
+        (2, False, f"s{b + 2}", f"s{3 * b - 1}"),
+        (1, False, f"s{3 * b + 1}", f"s{3 * b + 4}"),
+    ]
     assert left_of(sentences, done(*range(3 * b + 5))) == []
     assert runs_of([]) == []
 
