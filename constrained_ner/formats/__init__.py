@@ -42,6 +42,7 @@ FORMATS: dict[str, Format] = {
         summary="CoNLL: a token a line with its tag",
         suffixes=(".conll", ".conllu", ".conllup", ".conll2003", ".iob", ".iob2", ".bio", ".tsv", ".txt"),
         recognises=recognises_conll,
+        in_sentences=True,
         read=read_conll,
         write=write_conll,
     ),

@@ -98,11 +98,13 @@ class Format:
     summary: one line for the list of formats.
     suffixes: how the names of its files end, in small letters, such as ".jsonl".
     recognises: tells its files from others with the same suffix; None if the suffix says enough.
+    in_sentences: whether what is written is made of sentences; running text is cut before.
     """
 
     summary: str = ""
     suffixes: tuple[str, ...] = ()
     recognises: Recogniser | None = None
+    in_sentences: bool = False
     read: Reader | None = None
     read_mentions: MentionReader | None = None
     write: Writer | None = None
