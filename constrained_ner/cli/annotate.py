@@ -41,7 +41,7 @@ def annotate(
         Path,
         typer.Argument(
             metavar="INPUT",
-            help="File or folder with text, JSON lines, CSV, DDI XML, BRAT, ...; - for a pipe.",
+            help="File or folder: text, JSON lines, CSV, DDI XML, BRAT, ...; - for a pipe.",
         ),
     ],
     settings: Settings,
@@ -49,8 +49,8 @@ def annotate(
         Path | None,
         typer.Argument(
             metavar="OUTPUT",
-            help="Evaluator lines, or what its name or --to says. OUTPUT.mentions.jsonl (with confidences) and "
-            "OUTPUT.run.json are written beside it. Default, or -: JSON lines on standard output.",
+            help="Evaluator lines, or what its name or --to says. OUTPUT.mentions.jsonl (with confidences) "
+            "and OUTPUT.run.json are written beside it. Default, or -: JSON lines on standard output.",
             show_default=False,
         ),
     ] = None,

@@ -31,7 +31,8 @@ class Reading:
 
     text_field, id_field: names of the fields of a record (JSON lines, tables) with the text and the id; None
         for those that are known.
-    columns: names of the columns of a file of tokens (CoNLL), such as ("token", "_", "tag"); None to detect them.
+    columns: names of the columns of a file of tokens (CoNLL), such as ("token", "_", "tag"); None to detect
+        them.
     notify: called with one line for each thing that had to be decided or that is left out (the unit of the
         offsets, mentions that do not fit their text), once for the file and not once for each mention.
     report_damaged: called with one line naming file and place for each record that cannot be read. The reader
@@ -72,7 +73,10 @@ class Reader(Protocol):
 
 class MentionReader(Protocol):
     def __call__(self, path: Path, /) -> list[tuple[str, Mention]]:
-        """The mentions of a file, in order, each with an id as `Document.located` gives it. Raises InputError."""
+        """The mentions of a file, in order, each with an id as `Document.located` gives it.
+
+        Raises InputError.
+        """
 
 
 class Writer(Protocol):

@@ -78,8 +78,8 @@ def annotate_file(
     open_annotator: makes the annotator, once input and outputs are known to be usable. It is closed at the
         end. workers: processes that annotate instead, and write the same bytes.
 
-    A sentence that fails is reported and has no mentions. A run that is interrupted goes on when it is started
-    again with the same input, model and settings. Raises UserError.
+    A sentence that fails is reported and has no mentions. A run that is interrupted goes on when it is
+    started again with the same input, model and settings. Raises UserError.
     """
     input = Input(input) if isinstance(input, Path) else input
     settings = settings or Settings()

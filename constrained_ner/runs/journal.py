@@ -6,9 +6,9 @@
         ... write the outputs from journal.results(ids) ...
         journal.remove()
 
-Results come in any order and are read in that of the input; only their places in the file are in memory. The next run with the same fingerprint goes
-on after the last whole line. The journal of another run is never overwritten: it is kept beside,
-and named.
+Results come in any order and are read in that of the input; only their places in the file are in memory.
+The next run with the same fingerprint goes on after the last whole line. The journal of another run is never
+overwritten: it is kept beside, and named.
 """
 
 from __future__ import annotations
@@ -136,7 +136,8 @@ class Journal:
         """The results of these sentences, in this order. Each must be there."""
         for sentence_id in sentence_ids:
             result = self.find(sentence_id)
-            assert result is not None and result.sentence_id == sentence_id
+            assert result is not None
+            assert result.sentence_id == sentence_id
             yield result
 
     def __len__(self) -> int:
@@ -227,7 +228,10 @@ class Journal:
         return n_bytes, n_unread
 
     def _keep_aside(self, n_bytes: int) -> Path:
-        """Move the file out of the way and continue in a new one with what it begins with. Returns the old."""
+        """Move the file out of the way, and go on in a new one that begins with the same bytes.
+
+        Returns the old file.
+        """
         numbered = (self.path.with_name(f"{self.path.name}.{n}") for n in range(1, sys.maxsize))
         kept = next(path for path in numbered if not path.exists())
         with output_errors(self.path):

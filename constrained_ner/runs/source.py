@@ -1,7 +1,7 @@
 """What a run annotates: the sentences of an input, read from the disk each time they are needed.
 
-An input may be larger than memory. So it is read once to check it, to count it and to hash it; once to annotate
-it; and once to write the outputs. Only a document is held at a time, or a file of the DDI corpus.
+An input may be larger than memory. So it is read once to check it, to count it and to hash it; once to
+annotate it; and once to write the outputs. Only a document is held at a time, or a file of the DDI corpus.
 """
 
 from __future__ import annotations
@@ -29,9 +29,8 @@ Notify = Callable[[str], None]
 class Input:
     """What to annotate, and how to read it.
 
-    format: a name in `formats.FORMATS`; None to recognise it. types: what files of examples call a type -> what we
-    call it. limit: only the first so many sentences.
-    split: which split it is, if it is not a known one. skip_damaged: leave out files of a folder that cannot
+    format: a name in `formats.FORMATS`; None to recognise it. types: what files of examples call a type -> what
+    we call it. limit: only the first so many sentences. split: which split it is, if it is not a known one. skip_damaged: leave out files of a folder that cannot
     be read.
     """
 
@@ -48,8 +47,8 @@ class Input:
 class Source:
     """An input that has been checked.
 
-    n_sentences: within the limit. n_texts: sentences of a corpus, or documents of running text, that are whole
-    within it. texts_hash: of the sentences, in order. data_hash: of all texts of the input, in any order.
+    n_sentences: within the limit. n_texts: sentences of a corpus, or documents of running text, that are
+    whole within it. texts_hash: of the sentences, in order. data_hash: of all texts of the input, in any order.
     skipped: what could not be read, files or records, with the reasons.
     """
 

@@ -38,7 +38,7 @@ split, 5 % of devel's texts are in train, too."""
 
 
 class DataHash:
-    """A hash over the ids and texts of sentences, in any order, that holds none of them: the sum of theirs."""
+    """A hash over the ids and texts of sentences, in any order, without holding them: the sum of theirs."""
 
     def __init__(self) -> None:
         self._sum = 0

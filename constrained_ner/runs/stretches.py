@@ -60,8 +60,8 @@ def annotate_all(
 ) -> Iterator[Annotated]:
     """The results of stretches, in order, with the doubtful mentions if they are to be judged later.
 
-    Stretches that begin with nothing done go on in the same run, so that a back end with several slots need not
-    run empty at the end of each block.
+    Stretches that begin with nothing done go on in the same run, so that a back end with several slots need
+    not run empty at the end of each block.
     """
     left = deque[Stretch]()
     source = iter(found)

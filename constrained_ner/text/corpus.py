@@ -1,4 +1,4 @@
-"""An annotated input of any format as sentences with their mentions: to learn from, or to show as examples."""
+"""An annotated input of any format as sentences with their mentions: to learn from, or as examples."""
 
 from __future__ import annotations
 

@@ -75,9 +75,9 @@ def cut_document(
 ) -> Document:
     """The document with its passages cut into sentences; itself if it is in sentences.
 
-    uncut: gives the spans of a text inside which no sentence ends. n_before: sentences in earlier parts of the
-    same text, for their ids. keep_mentions: cut inside none of them. Otherwise they are left out, so that what
-    the model sees does not depend on what is known of a text.
+    uncut: gives the spans of a text inside which no sentence ends. n_before: sentences in earlier parts of
+    the same text, for their ids. keep_mentions: cut inside none of them. Otherwise they are left out, so that
+    what the model sees does not depend on what is known of a text.
     """
     if document.in_sentences:
         return document

@@ -110,7 +110,8 @@ def test_results_come_back_equal(tmp_path: Path) -> None:
             journal.append(result)
     with open_journal(tmp_path / "out", "x") as journal:
         assert [journal.find(name) for name in IDS] == RESULTS
-        assert len(journal) == len(RESULTS) and journal.proven
+        assert len(journal) == len(RESULTS)
+        assert journal.proven
         assert list(journal.results(IDS)) == RESULTS
 
 
