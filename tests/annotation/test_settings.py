@@ -209,14 +209,15 @@ EVERY: dict[str, Any] = {
     },
     **{"quantize": "4bit", "device": "cpu", "batch": 3, "context": 512, "threads": 2},
     **{"extra_buffers": True, "trust_remote_code": True, "base_url": "http://x", "server": "vllm"},
-    **{"timeout": 3.0, "schema": Path("s.json"), "prompt": "guide", "instructions": "each", "shots": 2},
+    **{"timeout": 3.0, "schema": Path("s.json"), "prompt": "guide", "view": "as-is", "instructions": "each"},
+    "shots": 2,
     **{"examples": Path("e.xml"), "select": "first", "seed": 7, "max_prompt_tokens": 100},
     **{"constrained": False, "decoder": "stepwise", "rule": "any", "engine": "llguidance"},
     **{"boundary": "char", "names": Path("n.txt"), "legal_mass": True, "bias": {"drug": 0.5}},
     **{"consistency": True, "min_confidence": 0.25, "strict": True},
 }
 DECIDING = {
-    *("merge", "quantize", "instructions", "max_prompt_tokens", "constrained", "decoder", "rule", "engine"),
+    *("merge", "quantize", "view", "instructions", "max_prompt_tokens", "constrained", "decoder", "rule", "engine"),
     *("boundary", "bias", "consistency", "min_confidence", "strict"),
 }
 
