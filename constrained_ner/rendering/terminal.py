@@ -72,10 +72,14 @@ def _escaped(character: str) -> str:
 
 
 def colour_depth(stream: TextIO) -> ColorSystem | None:
-    """How many colours a stream shows; None if it is no terminal, or if NO_COLOR is set."""
+    """How many colours a stream shows; None if it is no terminal, or if NO_COLOR is set.
+
+    No fewer than 256: terminals that TERM calls plain `xterm` have as many, and the 16 are the user's own.
+    """
     console = Console(file=stream)
-    shows = console.is_terminal and not console.no_color and not console.legacy_windows
-    return COLOR_SYSTEMS[console.color_system] if shows and console.color_system else None
+    if not console.is_terminal or console.no_color or console.legacy_windows or not console.color_system:
+        return None
+    return max(COLOR_SYSTEMS[console.color_system], ColorSystem.EIGHT_BIT)
 
 
 def coloured(

@@ -125,8 +125,20 @@ def test_only_our_own_styles_reach_the_terminal(text: str, chance: Random, depth
         assert shown == without_styles
 
 
-def test_a_terminal_shows_colours(environment: pytest.MonkeyPatch) -> None:
-    assert colour_depth(Terminal()) == ColorSystem.EIGHT_BIT
+@pytest.mark.parametrize(
+    ("term", "colorterm", "depth"),
+    [
+        ("xterm-256color", "", ColorSystem.EIGHT_BIT),
+        ("xterm", "", ColorSystem.EIGHT_BIT),
+        ("xterm-256color", "truecolor", ColorSystem.TRUECOLOR),
+    ],
+)
+def test_a_terminal_shows_colours(
+    environment: pytest.MonkeyPatch, term: str, colorterm: str, depth: ColorSystem
+) -> None:
+    environment.setenv("TERM", term)
+    environment.setenv("COLORTERM", colorterm)
+    assert colour_depth(Terminal()) == depth
 
 
 @pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
