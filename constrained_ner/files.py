@@ -136,6 +136,24 @@ def open_text(path: Path) -> Iterator[IO[str]]:
         raise InputError(_unreadable(path, problem)) from None
 
 
+def decoded_pieces(path: Path) -> Iterator[str]:
+    """The text of a file as `decoded` reads it, in pieces, whatever the length of its lines."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(_LFS_POINTER))
+            require_content(path, InputError, head)
+            decoder = codecs.getincrementaldecoder(encoding_of(head))()
+            yield decoder.decode(head)
+            while piece := file.read(1 << 16):
+                yield decoder.decode(piece)
+            yield decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        decoded(path)  # says where
+        raise
+    except OSError as problem:
+        raise InputError(_unreadable(path, problem)) from None
+
+
 def _wide_lines(path: Path, file: IO[bytes], encoding: str) -> Iterator[str]:
     with io.TextIOWrapper(file, encoding=encoding, newline="\n") as text:
         try:

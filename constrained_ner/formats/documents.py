@@ -21,6 +21,7 @@ from ..data import Document, Mention, Sentence
 from ..errors import DamagedFilesError, InputError, UserError
 from ..files import output_errors, reason, require_content, shown
 from . import FORMATS
+from .brat import ANNOTATIONS
 from .ddi import read_ddi
 from .protocol import Format, Reading
 
@@ -121,6 +122,8 @@ def _files(path: Path, format: str | None) -> tuple[str, list[Path]]:
         name = format if format else _recognised(file)
         if format is None or _has_suffix(FORMATS[name], file):
             by_format.setdefault(name, []).append(file)
+    if "brat" in by_format and "text" in by_format:  # texts that nobody has annotated yet
+        by_format["brat"] = sorted(by_format["brat"] + by_format.pop("text"))
     if len(by_format) > 1:
         by_format.pop("text", None)  # notes that lie beside a corpus
     if not by_format:
@@ -137,6 +140,8 @@ def _candidates(folder: Path) -> Iterator[Path]:
         for file in folder.rglob("*"):
             if file.name.startswith(".") or not file.is_file():
                 continue
+            if file.suffix.lower() in ANNOTATIONS and file.with_suffix(".txt").exists():
+                continue  # read with its text
             if any(_has_suffix(format, file) for format in FORMATS.values() if format.read) and not (
                 file.name.endswith((".run.json", ".mentions.jsonl"))
             ):

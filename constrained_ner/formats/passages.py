@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 from ..data import Document, Mention, Sentence
 
-
 OUTER = "discontinuous mentions written from their first to their last character"
 NO_CONFIDENCE = "confidences left out"
 NO_SENTENCES = "sentences whose borders are left out"
@@ -39,8 +38,10 @@ def document_of(
     mentions: Iterable[Mention],
     *,
     in_sentences: bool = False,
+    n_before: int = 0,
 ) -> Document:
-    """A document in these passages, sorted and not empty. mentions: with offsets in the text.
+    """A document in these passages, sorted and not empty. mentions: with offsets in the text. n_before:
+    passages in earlier parts of the document.
 
     It is one passage if a mention lies across two: then all mentions keep their places.
     """
@@ -58,7 +59,7 @@ def document_of(
     kind = "s" if in_sentences else "p"
     sentences = (
         Sentence(f"{id}.{kind}{n}", passage.text, start=passage.start).with_mentions(inside)
-        for n, (passage, inside) in enumerate(zip(passages, held, strict=True))
+        for n, (passage, inside) in enumerate(zip(passages, held, strict=True), start=n_before)
     )
     return Document(id, tuple(sentences), text, in_sentences=in_sentences)
 
@@ -127,6 +128,6 @@ class DocumentIds:
     def tell(self, notify: Callable[[str], None]) -> None:
         if self._n:
             notify(
-                f"{self.path}: {self._n} documents have the id of an earlier one; they are kept apart and numbered "
-                f"(the second {self._numbered[0]!r:.80} is {self._numbered[1]!r:.80})"
+                f"{self.path}: {self._n} documents have the id of an earlier one; they are kept apart and "
+                f"numbered (the second {self._numbered[0]!r:.80} is {self._numbered[1]!r:.80})"
             )

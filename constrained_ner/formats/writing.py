@@ -23,17 +23,17 @@ Write = Callable[[Iterable[Document]], None]
 def format_by_name(output: str | Path) -> str:
     """The format that an output's name asks for. Raises UserError if it could be several.
 
-    Example: "out.jsonl" -> "jsonl"; "out" -> "lines"
+    Example: "out.jsonl" -> "jsonl"; "out" and "out.txt" -> "lines"
     """
     name = Path(output).name.lower()
-    found = [
-        known
-        for known, format in FORMATS.items()
-        if (format.write or format.write_bytes) and format.suffixes and name.endswith(format.suffixes)
-    ]
-    if len(found) > 1 and DEFAULT not in found:
-        raise UserError(f"{output}: could be any of {', '.join(found)}; choose one with --to")
-    return found[0] if len(found) == 1 else DEFAULT
+    files = {known: format.suffixes for known, format in FORMATS.items() if format.write or format.write_bytes}
+    own = {suffixes[0]: known for known, suffixes in files.items() if name.endswith(suffixes[:1])}
+    if own:
+        return own[max(own, key=len)]
+    could_be = [known for known, suffixes in files.items() if name.endswith(suffixes)]
+    if could_be and not name.endswith(".txt"):
+        raise UserError(f"{output}: could be any of {', '.join(could_be)}; choose one with --to")
+    return DEFAULT
 
 
 @contextmanager
