@@ -14,10 +14,13 @@ from ..data import Document
 from ..errors import InputError, UserError
 from ..formats import FORMATS, writable
 from ..formats.protocol import Losses
+from ..rendering.palette import colours_of
+from ..rendering.terminal import colour_depth, coloured
 from ..runs.progress import ProgressDisplay
 from ..runs.source import Input
 from ..runs.stream import annotate_stream
 from ..runs.workers import WorkerProcesses
+from ..schema import DDI
 
 _NAME = "standard input"
 
@@ -60,6 +63,13 @@ def to_standard_output(
             failed |= any(sentence.failure is not None for sentence in document)
             yield document
 
+    if to is None and sys.stdout.isatty():
+        schema = settings.read_schema() or DDI
+        colours, depth = colours_of(schema.type_names), colour_depth(sys.stdout)
+        for document in documents():
+            for sentence in document:
+                print(coloured(sentence.text, sentence.mentions, colours, depth), flush=True)
+        return failed
     losses = Losses()
     write = writable(to or "jsonl").write
     if write is None:

@@ -26,7 +26,9 @@ def format_by_name(output: str | Path) -> str:
     Example: "out.jsonl" -> "jsonl"; "out" and "out.txt" -> "lines"
     """
     name = Path(output).name.lower()
-    files = {known: format.suffixes for known, format in FORMATS.items() if format.write or format.write_bytes}
+    files = {
+        known: format.suffixes for known, format in FORMATS.items() if format.write or format.write_bytes
+    }
     own = {suffixes[0]: known for known, suffixes in files.items() if name.endswith(suffixes[:1])}
     if own:
         return own[max(own, key=len)]

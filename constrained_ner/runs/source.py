@@ -13,11 +13,10 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
-from ..annotation.lexicon import PUBLIC_NAMES
 from ..data import Document, Sentence, Span
 from ..errors import DamagedFilesError, InputError
 from ..formats.documents import read_documents
-from ..formats.name_lines import read_names
+from ..formats.name_lines import PUBLIC_NAMES, read_names
 from ..formats.protocol import Reading
 from ..text.sentences import cut_document, names_with_stops
 from .splits import DataHash, Split, split_of
