@@ -32,7 +32,7 @@ from .options import (
     takes_settings,
 )
 from .run import RESUMES, run
-from .streams import from_standard_input, to_standard_output
+from .streams import STANDARD_INPUT, from_standard_input, to_standard_output
 
 
 @takes_settings()
@@ -82,6 +82,7 @@ def annotate(
     with from_standard_input(input) as path, worker_processes(asked_workers(workers), settings.model) as pool:
         source = Input(
             path,
+            called=None if path == input else STANDARD_INPUT,
             format=from_format,
             reading=asked_reading(text_field, id_field, columns),
             types=asked_types(types),

@@ -17,12 +17,12 @@ from ..formats.protocol import Losses
 from ..rendering.palette import colours_of
 from ..rendering.terminal import colour_depth, coloured
 from ..runs.progress import ProgressDisplay
-from ..runs.source import Input
+from ..runs.source import Input, Source
 from ..runs.stream import annotate_stream
 from ..runs.workers import WorkerProcesses
 from ..schema import DDI
 
-_NAME = "standard input"
+STANDARD_INPUT = "standard input"
 
 
 @contextmanager
@@ -32,7 +32,7 @@ def from_standard_input(input: Path) -> Iterator[Path]:
         yield input
         return
     if sys.stdin is None or sys.stdin.closed:
-        raise InputError(f"{_NAME}: is closed")
+        raise InputError(f"{STANDARD_INPUT}: is closed")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "stdin"
         with path.open("wb") as file:
@@ -40,11 +40,11 @@ def from_standard_input(input: Path) -> Iterator[Path]:
         try:
             yield path
         except UserError as error:
-            raise type(error)(str(error).replace(str(path), _NAME)) from None
+            raise type(error)(str(error).replace(str(path), STANDARD_INPUT)) from None
 
 
 def to_standard_output(
-    source: Input,
+    input: Input,
     settings: Settings,
     to: str | None,
     *,
@@ -55,7 +55,10 @@ def to_standard_output(
 
     to: format; None for JSON lines, or for coloured text on a terminal.
     """
-    failed = False
+    source = Source.check(input, progress.note)
+    for path, why in source.skipped:
+        print(f"error: {path}: {why}", file=sys.stderr)
+    failed = bool(source.skipped)
 
     def documents() -> Iterator[Document]:
         nonlocal failed

@@ -111,7 +111,7 @@ def annotate_file(
             n_resumed = _annotate(team, source, journal, progress)
             header = {
                 "started": started,
-                "input": str(input.path),
+                "input": input.name,
                 "output": str(output),
                 "mentions": str(mentions_path(output)),
                 "fingerprint": run_fingerprint,

@@ -28,18 +28,24 @@ Notify = Callable[[str], None]
 class Input:
     """What to annotate, and how to read it.
 
-    format: a name in `formats.FORMATS`; None to recognise it. types: what files of examples call a type -> what
+    called: what to call it in messages and records, if not by its path (a pipe). format: a name in
+    `formats.FORMATS`; None to recognise it. types: what files of examples call a type -> what
     we call it. limit: only the first so many sentences. split: which split it is, if it is not a known one. skip_damaged: leave out files of a folder that cannot
     be read.
     """
 
     path: Path
+    called: str | None = None
     format: str | None = None
     reading: Reading = field(default_factory=Reading)
     types: Mapping[str, str] | None = None
     limit: int | None = None
     split: Split | None = None
     skip_damaged: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.called or str(self.path)
 
 
 @dataclass(frozen=True)
@@ -68,9 +74,12 @@ class Source:
             skipped.append((str(path), message.removeprefix(f"{path}: ")))
 
         def skip_record(message: str) -> None:
-            skipped.append((str(input.path), message.removeprefix(f"{input.path}: ")))
+            skipped.append((input.name, message.removeprefix(f"{input.path}: ")))
 
-        reading = replace(input.reading, notify=notify, report_damaged=skip_record)
+        def tell(message: str) -> None:
+            notify(message.replace(str(input.path), input.name))
+
+        reading = replace(input.reading, notify=tell, report_damaged=skip_record)
         texts, data = hashlib.sha256(), DataHash()
         n_sentences = n_texts = 0
         try:
@@ -82,7 +91,7 @@ class Source:
             advice = "" if input.skip_damaged else "\npass --skip-bad to go on with the others"
             raise DamagedFilesError(f"{error}{advice}") from None
         if not n_sentences:
-            raise InputError(f"{input.path}: no text in it" + (f" ({skipped[0][1]})" if skipped else ""))
+            raise InputError(f"{input.name}: no text in it" + (f" ({skipped[0][1]})" if skipped else ""))
         split = split_of(data.hexdigest(), input.split, input.path)
         return cls(input, n_sentences, n_texts, texts.hexdigest(), data.hexdigest(), split, tuple(skipped))
 

@@ -13,26 +13,24 @@ from ..data import Document, Sentence
 from .examples import with_examples
 from .job import OpenAnnotator, load_annotator, open_team
 from .progress import ProgressDisplay
-from .source import Input, Source
+from .source import Source
 from .stretches import stretches
 from .workers import WorkerProcesses
 
 
 def annotate_stream(
-    input: Input,
+    source: Source,
     settings: Settings,
     *,
     open_annotator: OpenAnnotator = load_annotator,
     workers: WorkerProcesses | None = None,
     progress: ProgressDisplay,
 ) -> Iterator[Document]:
-    """The documents of an input with their mentions, in order, each as soon as it is done.
+    """The documents of a source with their mentions, in order, each as soon as it is done.
 
     A sentence that fails is named, and says why (`failure`). Raises UserError.
     """
-    source = Source.check(input, progress.note)
-    for path, why in source.skipped:
-        progress.say(f"skipped {path}: {why}")
+    input = source.input
     shown = with_examples(settings, source.every_document, input.path, progress.note, input.types)
     with open_team(workers, open_annotator, shown, progress) as team:
         under_way: deque[Document] = deque()
