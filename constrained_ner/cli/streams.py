@@ -55,7 +55,8 @@ def to_standard_output(
 
     to: format; None for JSON lines, or for coloured text on a terminal.
     """
-    source = Source.check(input, progress.note)
+    with progress.during(f"reading {input.name}"):
+        source = Source.check(input, progress.note)
     for path, why in source.skipped:
         print(f"error: {path}: {why}", file=sys.stderr)
     failed = bool(source.skipped)

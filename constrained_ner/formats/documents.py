@@ -160,8 +160,9 @@ def _recognised(path: Path) -> str:
     for name, format in by_suffix.items():
         if format.recognises is None or format.recognises(path, head):
             return name
-    if by_suffix:  # whose reader says what is wrong
-        return next(iter(by_suffix))
+    if by_suffix:  # the reader says what is wrong
+        own = [name for name, f in by_suffix.items() if path.name.lower().endswith(f.suffixes[0])]
+        return (own or list(by_suffix))[0]
     for name, format in readable.items():
         if format.recognises is not None and format.recognises(path, head):
             return name

@@ -88,7 +88,8 @@ def annotate_file(
     form = writable(to)
 
     check_outputs(input.path, output, settings, overwrite=overwrite, folder=form.write_folder is not None)
-    source = Source.check(input, progress.note)
+    with progress.during(f"reading {input.name}"):
+        source = Source.check(input, progress.note)
     for path, why in source.skipped:
         progress.say(f"skipped {path}: {why}")
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -83,7 +83,7 @@ class Source:
         texts, data = hashlib.sha256(), DataHash()
         n_sentences = n_texts = 0
         try:
-            for document, is_whole in _first(_read(input, reading, skip_file, data), input.limit):
+            for document, is_whole in _read(input, reading, skip_file, data):
                 texts.update(_content(document))
                 n_sentences += len(document.sentences)
                 n_texts += len(document.sentences) if document.text is None else is_whole
@@ -97,7 +97,7 @@ class Source:
 
     def documents(self) -> Iterator[Document]:
         """The documents cut into sentences, within the limit."""
-        return (document for document, _ in _first(self._again(), self.input.limit, stop=True))
+        return self._again(self.input)
 
     def sentences(self) -> Iterator[Sentence]:
         """The sentences of the documents."""
@@ -105,16 +105,17 @@ class Source:
 
     def every_document(self) -> list[Document]:
         """All documents, whatever the limit. Holds them in memory."""
-        return list(self._again())
+        return list(self._again(replace(self.input, limit=None)))
 
-    def _again(self) -> Iterator[Document]:
-        """The input once more. All that there is to say about it has been said."""
+    @staticmethod
+    def _again(input: Input) -> Iterator[Document]:
+        """An input once more. All that there is to say about it has been said."""
 
         def say_nothing(*message: object) -> None:
             pass
 
-        reading = replace(self.input.reading, notify=say_nothing, report_damaged=say_nothing)
-        return _read(self.input, reading, say_nothing)
+        reading = replace(input.reading, notify=say_nothing, report_damaged=say_nothing)
+        return (document for document, _ in _read(input, reading, say_nothing))
 
 
 @cache
@@ -129,8 +130,12 @@ def _content(document: Document) -> bytes:
 
 def _read(
     input: Input, reading: Reading, skip_file: Callable[[Path, str], None], data: DataHash | None = None
-) -> Iterator[Document]:
-    """The documents cut into sentences. data: takes what they consist of in the file."""
+) -> Iterator[tuple[Document, bool]]:
+    """The documents cut into sentences, or what the limit leaves of them, and whether each is whole.
+
+    data: takes all that the input consists of, beyond the limit, too; without it nothing beyond is read.
+    """
+    n_left = input.limit
     n_before = 0  # sentences in earlier parts of the same text
     documents = read_documents(
         input.path,
@@ -142,24 +147,16 @@ def _read(
         if data is not None:
             for text in document.texts():
                 data.add(text)
-        cut = cut_document(document, _known_names(), n_before=n_before if document.start else 0)
-        n_before = (n_before if document.start else 0) + len(cut.sentences)
-        yield cut
-
-
-def _first(
-    documents: Iterator[Document], limit: int | None, *, stop: bool = False
-) -> Iterator[tuple[Document, bool]]:
-    """The documents, or what the first `limit` sentences leave of them, and whether each is whole.
-
-    stop: read no further than that.
-    """
-    left = limit
-    for document in documents:
-        if left is None:
-            yield document, True
-        elif left > 0:
-            yield replace(document, sentences=document.sentences[:left]), len(document.sentences) <= left
-            left -= len(document.sentences)
-        elif stop:
+        elif n_left == 0:
             return
+        if n_left == 0:
+            continue
+        if not document.start:
+            n_before = 0
+        cut = cut_document(document, _known_names(), n_before=n_before)
+        n_before += len(cut.sentences)
+        if n_left is None or len(cut.sentences) <= n_left:
+            yield cut, True
+        else:
+            yield replace(cut, sentences=cut.sentences[:n_left]), False
+        n_left = n_left and n_left - min(n_left, len(cut.sentences))
