@@ -216,7 +216,17 @@ EVERY: dict[str, Any] = {
     **{"consistency": True, "min_confidence": 0.25, "strict": True},
 }
 DECIDING = {
-    *("merge", "quantize", "view", "instructions", "max_prompt_tokens", "constrained", "decoder", "rule", "engine"),
+    *(
+        "merge",
+        "quantize",
+        "view",
+        "instructions",
+        "max_prompt_tokens",
+        "constrained",
+        "decoder",
+        "rule",
+        "engine",
+    ),
     *("boundary", "bias", "consistency", "min_confidence", "strict"),
 }
 
