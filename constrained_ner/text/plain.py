@@ -50,6 +50,7 @@ _UNITS = frozenset(("mm", "cm", "dm", "km", "nm", "\u03bcm", "in", "ft"))
 _CODES = "ala arg asn asp cys gln glu gly his ile leu lys met phe pro ser thr trp tyr val sar nle orn aib"
 _AMINO_ACIDS = frozenset(_CODES.split())
 _AFTER_A_NAME = ".!?)]}\"'\u2019\u201d%*\u00a9\u00ae\u2117\u2120\u2122\u2020\u2021"
+_ENDS_NAMES = "ABCDEGK"  # vitamin C, penicillin G
 _LAST_LETTERS = re.compile(r"[^\W\d_]{1,4}$")
 _LAST_NAME = re.compile(r"[\w-]{1,40}$")
 _LOOK_BACK = 40  # characters that tell what a raised character belongs to
@@ -175,7 +176,8 @@ def raised(text: str) -> Iterator[Edit]:
 def _refers_to_note(before: str, shown: str, after: str) -> bool:
     """Whether a raised run, which stands between two texts, belongs to no name and no number.
 
-    Examples: "aspirin" 1 -> True; "Ca" 2+ -> False; "IL-2" 3 -> True; "10" 6 -> False; "" 14 "C" -> False
+    Examples: "aspirin" 1 -> True; "Ca" 2+ -> False; "IL-2" 3 -> True; "10" 6 -> False; "" 14 "C" -> False;
+    "R" 2 -> False; "vitamin C" 2 -> True
     """
     if not before or _CHARGE_OR_POWER.fullmatch(shown):
         return False
@@ -185,9 +187,11 @@ def _refers_to_note(before: str, shown: str, after: str) -> bool:
             name = _LAST_NAME.search(before)
             return name is not None and any(map(str.isalpha, name[0]))
         return before[-1] in _AFTER_A_NAME or (before[-1] in ",;:" and not after.isalpha())
-    word = letters[0].lower()
+    word = letters[0]
+    if len(word) == 1:
+        return word in _ENDS_NAMES and before[-2:-1] == " "
     power_of_unit = word in _UNITS and shown in ("2", "3")
-    return len(word) > 1 and not power_of_unit and word not in _AMINO_ACIDS
+    return not power_of_unit and word.lower() not in _AMINO_ACIDS
 
 
 PLAIN_STEPS = (blanks, characters, raised, marks)

@@ -285,6 +285,7 @@ def test_nothing_may_be_left(text: str) -> None:
         ("Advil\u00ae\u00b9, IL-2\u00b3, B\u2081\u2082\u2074", "Advil, IL-2, B12"),
         ("iron.\u00b9 Zinc,\u00b2 (tin)\u00b3", "iron. Zinc, (tin)"),
         ("iron\u00b9zinc", "iron zinc"),
+        ("vitamin C\u00b9 and penicillin G\u00b2", "vitamin C and penicillin G"),
         ("ironᵃ zincª tin①", "iron zinc tin"),
         # raised and lowered: a part of a name or a number
         ("Ca\u00b2\u207a Na\u207a SO\u2084\u00b2\u207b Fe\u00b3\u207a", "Ca2+ Na+ SO42- Fe3+"),
