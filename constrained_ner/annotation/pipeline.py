@@ -77,8 +77,8 @@ class Transport(Protocol):
     def submit(self, window: str, sentence: str, expected: Sequence[Mention]) -> Pending:
         """Ask for a window. Raises SentenceError.
 
-        sentence: the text that the window shows a part of, as it is, by which examples are chosen. expected: disjoint mentions that the window may well
-        have, for drafts.
+        sentence: the text that the window shows a part of, as it is; examples are chosen by it. expected:
+        disjoint mentions that the window may well have, for drafts.
         """
 
     def close(self) -> None:

@@ -2,9 +2,9 @@
 
 A mention starts and ends with a character that is not white space. With boundary "word", the default, neither
 end is between two letters or digits: `beta|-|blockers` has edges inside, but none between its letters. Greek
-letters, and raised or lowered ones, part from others, because they often follow a name: `interferon|\u03b1`,
-`aspirin|\u00b9`; but not from each other. A combining mark belongs to what it is written on. With boundary "char"
-a mention may start and end between any two characters.
+letters, and raised or lowered ones, part from others, because they often follow a name (`TNF|\u03b1`,
+`aspirin|\u00b9`), but not from each other. A combining mark belongs to what it is written on. With boundary
+"char" a mention may start and end between any two characters.
 """
 
 from __future__ import annotations

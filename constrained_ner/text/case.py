@@ -22,27 +22,29 @@ _FEW_SMALL = 0.1  # of the letters of a text in capitals: "100 mg", "pH", "mRNA"
 _LONG = 4  # letters of a word that is no abbreviation
 _NO_VOWEL = re.compile(r"[b-df-hj-np-tv-xz]{2,5}", re.IGNORECASE)
 
-_ABBREVIATIONS = """
-    ACE ACTH ADHD AIDS ALT ANC ARB AST ATP AUC AV AZT BCG BCNU BMI BUN CAD CCNU CHF CNS COPD COMT COX CYP DDC DDI
-    DEHP DHEA DHPG DMARD DNA DOPA DVT ECG ED EDTA EEG EGFR EKG ER FDA FSH GABA GERD GI GnRH G-CSF GM-CSF HAART HbA
-    HBV HCG HCV HDL HIV HMG-CoA CoA HPA HRT IC IgG IgE IL INH INR IUD IV KCl LDL LH LHRH LSD MAO MAOI MDMA MDR MI
-    MIC MPTP MRI MRSA NaCl NADPH NMDA NRTI NNRTI NSAID OATP OC OTC PABA PCP PDE PGE PPI PTU PUVA QT QTc RBC RNA
-    5-ASA 5-FU 5-HT 6-MP 6-TG SGOT SGPT SNRI SSRI TCA TMP TNF TPN TSH TTP UGT UK URI USA USP UTI UV VEGF WBC
-""".split()
-_MIXED = {word.lower(): word for word in _ABBREVIATIONS} | {"cmax": "Cmax", "tmax": "Tmax", "ph": "pH"}
+_ABBREVIATIONS = (
+    "5-ASA 5-FU 5-HT 6-MP 6-TG ACE ACTH ADHD AIDS ALT ANC ARB AST ATP AUC AV AZT BCG BCNU BMI BUN CAD "
+    "CCNU CHF Cmax CNS CoA COMT COPD COX CYP DDC DDI DEHP DHEA DHPG DMARD DNA DOPA DVT ECG ED EDTA EEG "
+    "EGFR EKG ER FDA FSH G-CSF GABA GERD GI GM-CSF GnRH HAART HbA HBV HCG HCV HDL HIV HMG-CoA HPA HRT IC "
+    "IgE IgG IL INH INR IUD IV KCl LDL LH LHRH LSD MAO MAOI MDMA MDR MI MIC MPTP MRI MRSA NaCl NADPH NMDA "
+    "NNRTI NRTI NSAID OATP OC OTC PABA PCP PDE PGE pH PPI PTU PUVA QT QTc RBC RNA SGOT SGPT SNRI SSRI TCA "
+    "Tmax TMP TNF TPN TSH TTP UGT UK URI USA USP UTI UV VEGF WBC"
+)
+_SPELT = {word.lower(): word for word in _ABBREVIATIONS.split()}
 _ALSO_WORDS = {"aids", "ed", "er", "il", "ic"}  # which in small letters may be no abbreviations
 _ROMAN = {"ii", "iii", "iv", "vi", "vii", "viii", "ix"}
-_SMALL = set(
-    "mg mcg kg ng pg gm ml dl cm mm nm mol mmol hr hrs min sec wk wks yr yrs mth st nd rd th vs dr mr mrs ltd pts "
-    "tsp tbsp mmhg bpm pp ppm ppb qd qhs tds prn rx tx dx hx px sx ft lb lbs nth www http html tv pm hz khz mhz"
-    " by my why try dry fly cry shy sky".split()
+_WITHOUT_VOWEL = (
+    "bpm by cm cry dl dr dry dx fly ft gm hr hrs html http hx hz kg khz lb lbs ltd mcg mg mhz ml mm mmhg "
+    "mmol mr mrs mth my nd ng nm nth pg pm pp ppb ppm prn pts px qd qhs rd rx shy sky st sx tbsp tds th "
+    "try tsp tv tx vs why wk wks www yr yrs"
 )
+_NO_SYMBOLS = frozenset(_WITHOUT_VOWEL.split())
 
 
 def cased(text: str) -> Iterator[tuple[int, int, str]]:
-    """The words to show in another case, each with its place. None of them changes its length.
+    """The letters to show in another case, each with its place.
 
-    The text that they lead to leads to no more of them.
+    What they lead to stays as it is.
     """
     if _is_in_capitals(text):
         spelt = _from_capitals
@@ -54,8 +56,9 @@ def cased(text: str) -> Iterator[tuple[int, int, str]]:
         shown = spelt(word[0])
         if spelt is _from_capitals and shown.islower() and _starts_sentence(text, word.start()):
             shown = shown[0].upper() + shown[1:]
-        if shown != word[0] and len(shown) == len(word[0]):
-            yield *word.span(), shown
+        if len(shown) == len(word[0]):
+            pairs = enumerate(zip(word[0], shown, strict=True), start=word.start())
+            yield from ((at, at + 1, new) for at, (old, new) in pairs if old != new)
 
 
 def _is_in_capitals(text: str) -> bool:
@@ -63,7 +66,7 @@ def _is_in_capitals(text: str) -> bool:
     if not n_large or sum(map(str.islower, text)) > _FEW_SMALL * n_large:
         return False
     long_words = (m for m in _PART.finditer(text) if len(m[0]) >= _LONG and m[0].isupper())
-    return sum(m[0].isalpha() and m[0].lower() not in _MIXED for m in long_words) > 1
+    return sum(m[0].isalpha() and m[0].lower() not in _SPELT for m in long_words) > 1
 
 
 def _is_in_small_letters(text: str) -> bool:
@@ -88,7 +91,7 @@ def _part_from_capitals(part: str) -> str:
     known = _brands().get(small) or _abbreviation(small)
     if known:
         return known
-    if small in _SMALL or small == "a":
+    if small in _NO_SYMBOLS or small == "a":
         return small
     is_symbol = len(part) == 1 or not part.isalpha() or small in _ROMAN or _NO_VOWEL.fullmatch(part)
     return part if is_symbol else small
@@ -101,15 +104,15 @@ def _from_small_letters(word: str) -> str:
 
 def _part_from_small_letters(part: str) -> str:
     known = _brands().get(part)
-    if known or part in _ALSO_WORDS or part in _SMALL:
+    if known or part in _ALSO_WORDS or part in _NO_SYMBOLS:
         return known or part
     return _abbreviation(part) or (part.upper() if _NO_VOWEL.fullmatch(part) else part)
 
 
 def _abbreviation(small: str) -> str | None:
     """How an abbreviation is written, also in the plural. Example: "nsaids" -> "NSAIDs"."""
-    singular = _MIXED.get(small[:-1]) if small.endswith("s") else None
-    return _MIXED.get(small) or (singular and singular + "s")
+    singular = _SPELT.get(small[:-1]) if small.endswith("s") else None
+    return _SPELT.get(small) or (singular and singular + "s")
 
 
 @cache

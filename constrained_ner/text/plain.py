@@ -3,7 +3,7 @@
     blanks              no-break, thin and other spaces, tabs and line breaks are plain blanks
     hyphens             U+2010 to U+2015 and the minus sign are "-"
     invisible           soft hyphens, zero-width characters, direction marks and controls are not shown
-    composed            "e" + U+0301 is one letter; a ligature, a full-width letter or a unit sign is spelt out
+    composed            "e" + U+0301 is one; ligatures, full-width letters and unit signs are spelt out
     marks after a name  a trade mark, a dagger, "[1]", a raised number that refers to a note are not shown
     raised and lowered  those that belong to a name or number are plain: "Ca2+", "H2O", "14C", "10-6", "m2"
 
@@ -32,7 +32,7 @@ _NEVER_SHOWN = re.compile(
     "[\u00ad\u034f\u061c\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
     "\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
-_SPELT = dict.fromkeys((*range(8208, 8214), 8722), "-") | {0x2044: "/"}
+_SPELT = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"), "-") | {0x2044: "/"}
 
 _RAISED = (
     r"\u00aa\u00b2\u00b3\u00b9\u00ba\u02b0-\u02b8\u02e0-\u02e4\u1d2c-\u1d61\u1d78\u1d9b-\u1dbf\u2070-\u207f"
@@ -46,36 +46,11 @@ _MARKS = re.compile(
 )
 _REFERENCE = re.compile(r"(?<=[^\W\d_]{3})\[\d{1,3}(?:(?:-|[,;] ?)\d{1,3})*\](?![\w-])")
 _CHARGE_OR_POWER = re.compile(r"\d*[+-]|[+-]\d+")
-_UNITS = frozenset(["mm", "cm", "dm", "km", "nm", "μm", "in", "ft"])
-_AMINO_ACIDS = frozenset(
-    [
-        "ala",
-        "arg",
-        "asn",
-        "asp",
-        "cys",
-        "gln",
-        "glu",
-        "gly",
-        "his",
-        "ile",
-        "leu",
-        "lys",
-        "met",
-        "phe",
-        "pro",
-        "ser",
-        "thr",
-        "trp",
-        "tyr",
-        "val",
-        "sar",
-        "nle",
-        "orn",
-        "aib",
-    ]
-)
+_UNITS = frozenset(("mm", "cm", "dm", "km", "nm", "\u03bcm", "in", "ft"))
+_CODES = "ala arg asn asp cys gln glu gly his ile leu lys met phe pro ser thr trp tyr val sar nle orn aib"
+_AMINO_ACIDS = frozenset(_CODES.split())
 _AFTER_A_NAME = ".!?)]}\"'\u2019\u201d%*\u00a9\u00ae\u2117\u2120\u2122\u2020\u2021"
+_ENDS_NAMES = "ABCDEGK"  # vitamin C, penicillin G
 _LAST_LETTERS = re.compile(r"[^\W\d_]{1,4}$")
 _LAST_NAME = re.compile(r"[\w-]{1,40}$")
 _LOOK_BACK = 40  # characters that tell what a raised character belongs to
@@ -167,7 +142,7 @@ _KEPT_FOR_LATER = re.compile(f"[{_RAISED}{_CIRCLED}{_TRADE}]")
 
 
 def marks(text: str) -> Iterator[Edit]:
-    """Trade marks and references after a name, which are not shown; a blank where words would run together."""
+    """Trade marks and references after a name are not shown, or are the blank that parts two words."""
     if text.isascii() and "[" not in text:
         return
     found = [*_MARKS.finditer(text), *_REFERENCE.finditer(text)]
@@ -190,14 +165,19 @@ def raised(text: str) -> Iterator[Edit]:
         start, end = run.span()
         shown = unicodedata.normalize("NFKC", run[0]).translate(_SPELT)
         if _refers_to_note(text[max(0, start - _LOOK_BACK) : start], shown, text[end : end + 1]):
-            shown = _instead(text, start, end)
-        yield start, end, shown
+            yield start, end, _instead(text, start, end)
+        else:
+            for at, character in enumerate(run[0], start):
+                shown = unicodedata.normalize("NFKC", character).translate(_SPELT)
+                if shown != character:
+                    yield at, at + 1, shown
 
 
 def _refers_to_note(before: str, shown: str, after: str) -> bool:
     """Whether a raised run, which stands between two texts, belongs to no name and no number.
 
-    Examples: "aspirin" 1 -> True; "Ca" 2+ -> False; "IL-2" 3 -> True; "10" 6 -> False; "" 14 "C" -> False
+    Examples: "aspirin" 1 -> True; "Ca" 2+ -> False; "IL-2" 3 -> True; "10" 6 -> False; "" 14 "C" -> False;
+    "R" 2 -> False; "vitamin C" 2 -> True
     """
     if not before or _CHARGE_OR_POWER.fullmatch(shown):
         return False
@@ -207,9 +187,11 @@ def _refers_to_note(before: str, shown: str, after: str) -> bool:
             name = _LAST_NAME.search(before)
             return name is not None and any(map(str.isalpha, name[0]))
         return before[-1] in _AFTER_A_NAME or (before[-1] in ",;:" and not after.isalpha())
-    word = letters[0].lower()
+    word = letters[0]
+    if len(word) == 1:
+        return word in _ENDS_NAMES and before[-2:-1] == " "
     power_of_unit = word in _UNITS and shown in ("2", "3")
-    return len(word) > 1 and not power_of_unit and word not in _AMINO_ACIDS
+    return not power_of_unit and word.lower() not in _AMINO_ACIDS
 
 
 PLAIN_STEPS = (blanks, characters, raised, marks)
