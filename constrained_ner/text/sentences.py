@@ -22,6 +22,8 @@ _STRETCH = 4_000  # characters that the library sees at once: its time is quadra
 
 # Ends that the library takes for abbreviations: of 17 such places in DDI train, 17 end a sentence.
 _UNSEEN_END = re.compile(r"(?:\b[Vv]itamin [A-K]\.|\d [hdl]\.|[A-Za-z]{5}\.\))\s+(?=[A-Z])")
+# Semicolons outside brackets: of 246 in DDI train, 243 end a sentence; names are found better in short ones.
+_SEMICOLON = re.compile(r"\([^()]*\)|\[[^][]*\]|(?P<end>;\s+)")
 
 
 def sentence_spans(text: str, uncut: Iterable[Span] = ()) -> list[Span]:
@@ -135,6 +137,7 @@ def _starts(text: str, paragraph: Span) -> Iterator[int]:
         stretch = _SURROGATE.sub("\ufffd", text[at:end])
         found = {boundary["start_index"] for boundary in get_sentence_boundaries("en", stretch)}
         found |= {unseen.end() for unseen in _UNSEEN_END.finditer(stretch)}
+        found |= {match.end() for match in _SEMICOLON.finditer(stretch) if match["end"]}
         starts = sorted(at + n for n in found - {0, len(stretch)})
         yield from starts
         # The last sentence may go on after the stretch, and is seen again, whole.

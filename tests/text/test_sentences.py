@@ -27,7 +27,7 @@ any_texts = st.one_of(
         st.sampled_from(
             [
                 *("Take it", " i.v.", "Vitamin A", "vs.", "St.", "3.5", "x" * 999, "\ud800", "💊", "。"),
-                *(". ", "? ", "!", ")", "(", '"', " ", "\t", "\x1c"),
+                *(". ", "; ", "? ", "!", ")", "(", '"', " ", "\t", "\x1c"),
                 *("\n", "\r\n", "\r", "\n\n", "\x85", "\u2028", "\u2029"),
             ]
         ),
@@ -122,6 +122,11 @@ def test_mentions_come_back_at_their_place_or_are_left_over(text: str, chance: r
             ["Absorption of vitamin D.", "Reductions were seen."],
         ),
         ("For 12 h. Imipramine (as always.) Then.", ["For 12 h.", "Imipramine (as always.)", "Then."]),
+        (
+            "Aspirin; warfarin (10; 20), iron [a; b]; so.",
+            ["Aspirin;", "warfarin (10; 20), iron [a; b];", "so."],
+        ),
+        ("An open ( bracket; more. Rest", ["An open ( bracket;", "more.", "Rest"]),
         ("アスピリン。ワルファリン。", ["アスピリン。", "ワルファリン。"]),
         ("A\x00b one. Two\x1b[0m three.", ["A\x00b one.", "Two\x1b[0m three."]),
     ],
