@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+from ..evaluation import Intervals
 from ..runs.record import RunRecord
 from .measures import NO_VALUE, Measure, measures_of
 from .scored_run import ScoredRun
@@ -59,10 +61,35 @@ class Comparison:
         labels = {key: m.label for row in self.measures for key, m in row.items()}
         return [labels[key] for key in self.keys]
 
-    def is_best(self, measure: Measure) -> bool:
-        """Whether this is the highest F1 of its column, unless all are equal."""
-        column = [row[measure.key].value or 0.0 for row in self.measures if measure.key in row]
-        return "f1" in measure.key and measure.value == max(column) > min(column)
+    @cached_property
+    def best(self) -> dict[str, int]:
+        """Key of an F1 -> the run that is above every other by a difference whose interval excludes 0.
+
+        Keys without such a run are missing.
+        """
+        keys = [key for key in self.keys if "f1" in key]
+        columns = {key: [row[key].value if key in row else None for row in self.measures] for key in keys}
+        highest = {
+            key: max(range(len(self.runs)), key=lambda n: values[n] or 0.0) for key, values in columns.items()
+        }
+        return {key: n for key, n in highest.items() if self._is_above_all_others(key, n)}
+
+    def _is_above_all_others(self, key: str, n: int) -> bool:
+        others = [other for other in range(len(self.runs)) if other != n]
+        return bool(others) and all(self._is_above(key, n, other) for other in others)
+
+    def _is_above(self, key: str, n: int, other: int) -> bool:
+        if (n, other) not in self._differences:
+            self._differences[n, other] = self.runs[n].difference_to(self.runs[other])
+        difference = self._differences[n, other]
+        if difference is None:
+            return False
+        averages = {"micro_f1": difference.micro, "macro_f1": difference.macro}
+        return (averages.get(key) or difference.by_type[key.removeprefix("f1_")]).low > 0
+
+    @cached_property
+    def _differences(self) -> dict[tuple[int, int], Intervals | None]:
+        return {}
 
     def table(self, *, options: bool = True) -> Table:
         """A row for each run. options: whether to show the options that vary, between name and figures."""
@@ -142,6 +169,8 @@ def _shown(value: object) -> str:
         return "yes" if value else "no"
     if value is None:
         return NO_VALUE
+    if isinstance(value, float):
+        return f"{value:.6g}"
     if isinstance(value, (list, tuple)):
         return ", ".join(map(_shown, value)) or NO_VALUE
     return str(value)

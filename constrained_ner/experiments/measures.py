@@ -42,6 +42,13 @@ class Measure:
             return ""
         return f"[{self._written(self.low)}, {self._written(self.high)}]"
 
+    @property
+    def is_clear(self) -> bool:
+        """Whether it is a difference whose interval excludes 0."""
+        if self.form != "points" or self.low is None or self.high is None:
+            return False
+        return self.low > 0 or self.high < 0
+
     def text(self) -> str:
         """Value and interval. Example: 0.835 in [0.821, 0.849] as percent -> "83.5 [82.1, 84.9]"."""
         return f"{self.shown} {self.interval}".rstrip()

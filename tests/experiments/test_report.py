@@ -18,13 +18,17 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from commands import run_command
+from hypothesis import given
+from hypothesis import strategies as st
 
 from constrained_ner.annotation.result import Annotated
 from constrained_ner.cli import report as command
-from constrained_ner.data import Document, Sentence
+from constrained_ner.data import Document, Mention, Sentence, Span
 from constrained_ner.errors import MissingExtraError, OutputError
+from constrained_ner.evaluation.matching import Pair
 from constrained_ner.experiments.report import ReportPage
 from constrained_ner.experiments.report.drawing import _legend_shape
+from constrained_ner.experiments.report.quotes import quote
 from constrained_ner.experiments.report.tracking import log_to_mlflow
 from constrained_ner.experiments.scored_run import ScoredRun, find_records, score_runs
 from constrained_ner.formats.ddi import read_ddi
@@ -126,13 +130,88 @@ def test_the_best_run_comes_first_and_only_what_varies_is_a_column(runs: Path) -
 
 
 def test_figures_say_in_words_what_they_show(runs: Path) -> None:
-    bars, shots, seconds = ReportPage.of(scored(runs)).figures()
-    assert "drug: #1 random-15 100.0" in bars.alt
-    assert "#5 zero 0.0" in bars.alt
+    shots, seconds = ReportPage.of(scored(runs)).figures()
     # The run without examples begins both lines: there was nothing to select.
     for select in ("random", "similar"):
         assert re.search(rf"micro F1, {select}: 0: [\d.]+, 5: [\d.]+, 15: 100\.0", shots.alt)
     assert seconds.alt.count(" s, ") == 5
+
+
+def test_two_or_one_place_on_an_axis_are_no_figure(runs: Path, tmp_path: Path) -> None:
+    assert ReportPage.of(scored(runs / "zero.out", runs / "random-5.out")).figures() == []
+    assert ReportPage.of(scored(runs / "zero.out")).figures() == []
+
+
+def test_every_measure_is_in_one_table_and_options_come_first(runs: Path) -> None:
+    page = ReportPage.of(scored(runs))
+    assert sorted(key for group in page.groups for key in group.keys) == sorted(page.comparison.keys)
+    assert [group.title for group in page.groups] == ["F1", "F1 by type", "Answers and cost"]
+    header = page.groups[0].table().header
+    assert header == ("#", "run", "shots", "select", "micro F1", "Δ micro F1", "macro F1", "Δ macro F1")
+
+
+def test_best_is_only_what_is_above_every_other_by_more_than_chance(tmp_path: Path) -> None:
+    """One of 42 sentences more is within chance, all groups more are not."""
+    write_run(tmp_path / "all.out", gold())
+    write_run(tmp_path / "without.out", without("group"))
+    page = ReportPage.of(scored(tmp_path))
+    assert page.comparison.best == {"micro_f1": 0, "macro_f1": 0, "f1_group": 0}
+    assert page.verdict == "#1 all has the highest micro F1, 100.0. The other is clearly below."
+    first = next(s for s in gold() if s.mentions)
+    write_run(tmp_path / "one-less.out", [s.with_mentions(()) if s == first else s for s in gold()])
+    page = ReportPage.of(scored(tmp_path))
+    assert page.comparison.best == {}
+    assert page.verdict.endswith("1 of 2 others is clearly below; the lead over the rest may be chance.")
+    page = ReportPage.of(scored(tmp_path / "all.out", tmp_path / "one-less.out"))
+    assert "may be chance" in page.verdict
+    assert ReportPage.of(scored(tmp_path / "all.out")).verdict == ""
+
+
+def test_an_option_is_shown_once_unless_it_differs(runs: Path, tmp_path: Path) -> None:
+    assert run(runs, "-o", tmp_path / "r.html") == 0
+    page = Page((tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert page.text.count("model.name") == 1
+    assert page.text.count("numpy") == 1
+    assert "Not set: limit." in page.text
+    (first, *_others) = ReportPage.of(scored(runs)).details
+    assert first.options == {"shots": "15", "select": "random"}
+
+
+def test_errors_are_shown_in_their_sentences(tmp_path: Path) -> None:
+    wrong = [
+        s.with_mentions(Mention((Span(0, m.end),), "brand", s.text[: m.end]) for m in s.mentions[:1])
+        for s in gold()
+    ]
+    write_run(tmp_path / "a.out", wrong)
+    (details,) = ReportPage.of(scored(tmp_path)).details
+    kinds = {kind.name: kind for kind in details.errors()}
+    assert {"type", "boundary+type", "missed"} <= kinds.keys()
+    texts = {s.id: s.text for s in gold()}
+    for kind in kinds.values():
+        assert 1 <= len(kind.quotes) <= 3
+        for quoted in kind.quotes:
+            shown = "".join(piece.text for piece in quoted.pieces).strip("…")
+            assert shown in texts[quoted.sentence_id]
+            if quoted.gold and quoted.gold.text != "Thiazide diuretics":
+                assert "".join(p.text for p in quoted.pieces if p.gold) == quoted.gold.text
+    assert run(tmp_path, "-o", tmp_path / "r.html") == 0
+    assert "Examples of errors" in (tmp_path / "r.html").read_text(encoding="utf-8")
+
+
+@given(
+    text=st.text(max_size=300),
+    gold_at=st.tuples(st.integers(0, 300), st.integers(1, 300)),
+    found_at=st.tuples(st.integers(0, 300), st.integers(1, 999_999_999)),
+)
+def test_a_quote_is_short_whatever_the_spans(
+    text: str, gold_at: tuple[int, int], found_at: tuple[int, int]
+) -> None:
+    """Lines of other tools may have any offsets."""
+    one, other = (Mention((Span(start, start + n),), "drug", "x") for start, n in (gold_at, found_at))
+    for pair in (Pair("s", one, other), Pair("s", one, None), Pair("s", None, other)):
+        quoted = quote(pair, text)
+        assert sum(len(piece.text) for piece in quoted.pieces) <= len(text) + 12
+        assert all(piece.text.isprintable() for piece in quoted.pieces)
 
 
 def test_confusion_counts_every_mention_once(tmp_path: Path) -> None:
@@ -161,7 +240,8 @@ def test_the_page_loads_nothing_and_is_accessible(runs: Path, tmp_path: Path) ->
         for name in ("src", "srcset", "href", "action"):
             if name in attributes:
                 assert (attributes[name] or "").startswith("data:image/svg+xml;base64,"), (tag, name)
-    assert len(page.named("img")) == 3 + 5  # bars, shots, seconds; a matrix a run
+    assert len(page.named("img")) == 2  # shots, seconds
+    assert len(page.named("caption")) == len(page.named("table")) == 3 + 3 * 5
     assert all(image["alt"] for image in page.named("img"))
     assert all("scope" in header for header in page.named("th"))
     assert len(page.named("h1")) == 1
@@ -185,10 +265,8 @@ def test_names_and_texts_are_never_markup(tmp_path: Path) -> None:
     markdown = (tmp_path / "r.md").read_text(encoding="utf-8")
     assert "<" not in markdown
     assert "](" not in markdown
-    rows = [line for line in markdown.splitlines() if line.startswith("| 1 |") or line.startswith("| 2 |")]
-    assert [len(re.findall(r"(?<!\\)\|", row)) for row in rows] == [
-        len(re.findall(r"(?<!\\)\|", rows[0]))
-    ] * 2
+    for table in re.findall(r"(?m)(?:^\|.*\n)+", markdown):
+        assert len({len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}) == 1
 
 
 def test_success_names_the_files(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -367,10 +445,9 @@ def test_a_browser_shows_it_in_light_and_dark(runs: Path, tmp_path: Path) -> Non
     page = tmp_path / "r.html"
     assert run(runs, "-o", page) == 0
     dom = Page(chromium(page, tmp_path / "p0", "--dump-dom"))
-    assert "Comparison of 5 runs" in dom.text
-    assert len(dom.named("img")) == 8
-    bar = np.array([0x4A, 0x9B, 0xD1]) / 255
-    for scheme, ink_is_dark in (("1", True), ("0", False)):
+    assert "5 runs compared" in dom.text
+    assert len(dom.named("img")) == 2
+    for scheme, ink_is_dark, accent in (("1", True, (0x00, 0x60, 0xA8)), ("0", False, (0x6C, 0xB6, 0xFF))):
         picture = tmp_path / f"{scheme}.png"
         chromium(
             page,
@@ -380,5 +457,24 @@ def test_a_browser_shows_it_in_light_and_dark(runs: Path, tmp_path: Path) -> Non
         )
         pixels = imread(picture)[:, :, :3]
         assert (pixels[5, 5].mean() > 0.5) == ink_is_dark  # the page's corner
-        drawn = np.abs(pixels - bar).max(axis=2) < 0.02
-        assert drawn.sum() > 2000, "the bars of the first figure are on the screen"
+        drawn = np.abs(pixels - np.array(accent) / 255).max(axis=2) < 0.02
+        assert drawn.sum() > 500, "the values in the tables are on the screen"
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_is_wider_than_the_window(runs: Path, tmp_path: Path, width: int) -> None:
+    """Wide tables and figures scroll in boxes of their own."""
+    write_run(runs / f"{'long' * 40} name.out", gold(), model={"name": "m" * 300}, shots=15)
+    assert run(runs, "-o", tmp_path / "r.html") == 0
+    outer = tmp_path / "outer.html"
+    measure = (
+        "const page = this.contentDocument; page.querySelectorAll('details').forEach(d => d.open = true); "
+        "document.title = page.documentElement.scrollWidth + ' ' + page.querySelectorAll('img').length"
+    )
+    frame = f'src="r.html" style="width: {width}px; height: 900px; border: 0"'
+    outer.write_text(f'<iframe {frame} onload="{measure}"></iframe>')
+    dom = chromium(outer, tmp_path / "p", "--allow-file-access-from-files", "--dump-dom")
+    found = re.search(r"<title>(\d+) (\d+)</title>", dom)
+    assert found is not None
+    assert int(found[1]) <= width
+    assert int(found[2]) == 2

@@ -6,8 +6,10 @@
 The page is one self-contained file: it can be mailed, archived, and opened without a network.
 
 page.py               the page, as HTML and as Markdown
-figures.py            which figures a page has
-drawing.py            bars, lines, points and matrices as SVG
+tables.py             the tables that it has
+quotes.py             errors in their sentences
+figures.py            which figures it has
+drawing.py            lines and points as SVG
 confidence_figure.py  calibration and precision-recall curves, for `bin/evaluate --plot`
 tracking.py           logging runs to MLflow
 """

@@ -1,4 +1,4 @@
-"""Draws bars, lines, points and matrices with matplotlib, each as one SVG for light and one for dark pages.
+"""Draws lines and points with matplotlib, each as one SVG for light and one for dark pages.
 
 An SVG in an `<img>` loads and runs nothing, whatever the names of models and types contain.
 """
@@ -65,32 +65,6 @@ class Point:
     label: str = ""
 
 
-def bars(panels: Mapping[str, Sequence[Bar]], names: Sequence[str], *, caption: str) -> Figure:
-    """A panel of horizontal bars for each measure, one bar a name, the first on top."""
-
-    def paint(canvas: Canvas, ink: str) -> None:
-        axes = canvas.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-        rows = list(range(len(names)))
-        for ax, (title, values) in zip(axes, panels.items(), strict=True):
-            ax.barh(rows, [100 * bar.value for bar in values], color=_BAR, height=0.68)
-            for row, bar in zip(rows, values, strict=True):
-                _whisker(ax, bar, ink, horizontal_at=row)
-                end = 100 * max(bar.value, bar.high or 0.0)
-                ax.text(end + 2, row, f"{100 * bar.value:.1f}", va="center", color=ink, size=8)
-            ax.set(title=_printable(title), xlim=(0, 118), xticks=(0, 50, 100))
-            ax.grid(axis="x", alpha=0.25)
-            ax.tick_params(left=False)
-            ax.spines["left"].set_visible(False)
-        axes[0].set(yticks=rows, yticklabels=[_printable(name) for name in names])
-        axes[0].invert_yaxis()
-
-    alt = "; ".join(
-        f"{title}: " + ", ".join(f"{n} {100 * bar.value:.1f}" for n, bar in zip(names, values, strict=True))
-        for title, values in panels.items()
-    )
-    return _draw(paint, (10, 0.8 + 0.26 * len(names)), caption, alt)
-
-
 def lines(
     panels: Mapping[str, Mapping[str, Sequence[Point]]], *, x_label: str, y_label: str, caption: str
 ) -> Figure:
@@ -107,7 +81,7 @@ def lines(
                 xs, ys = [p.x + shift for p in points], [100 * p.bar.value for p in points]
                 ax.plot(xs, ys, color=colour, marker=marker, markersize=5, label=_printable(name))
                 for x, point in zip(xs, points, strict=True):
-                    _whisker(ax, point.bar, colour, vertical_at=x)
+                    _whisker(ax, point.bar, colour, x)
             ax.set(title=_printable(title), xlabel=x_label, xticks=places)
             ax.grid(axis="y", alpha=0.25)
         axes[0].set_ylabel(y_label)
@@ -142,7 +116,7 @@ def scatter(points: Sequence[Point], *, x_label: str, y_label: str, caption: str
         xs = [p.x for p in points]
         ax.scatter(xs, [100 * p.bar.value for p in points], color=_BAR, s=30, zorder=3)
         for point in points:
-            _whisker(ax, point.bar, _BAR, vertical_at=point.x)
+            _whisker(ax, point.bar, _BAR, point.x)
             ax.annotate(
                 _printable(point.label),
                 (point.x, 100 * point.bar.value),
@@ -159,34 +133,6 @@ def scatter(points: Sequence[Point], *, x_label: str, y_label: str, caption: str
 
     alt = "; ".join(f"{p.label}: {p.x:.3g} s, {100 * p.bar.value:.1f}" for p in points)
     return _draw(paint, (10, 3.8), caption, alt)
-
-
-def matrix(
-    counts: Sequence[Sequence[int]], rows: Sequence[str], columns: Sequence[str], *, caption: str
-) -> Figure:
-    """Counts, shaded by their share of the row. rows: gold. columns: predicted."""
-
-    def paint(canvas: Canvas, ink: str) -> None:
-        ax = canvas.subplots()
-        shares = [[n / sum(row) if sum(row) else 0.0 for n in row] for row in counts]
-        for i, row in enumerate(counts):
-            for j, n in enumerate(row):
-                ax.add_patch(_cell(j, i, shares[i][j]))
-                strong = shares[i][j] > 0.55
-                ax.text(j, i, str(n), ha="center", va="center", color="white" if strong else ink)
-        ax.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5), aspect="equal")
-        ax.set_xticks(range(len(columns)), [_printable(c) for c in columns])
-        ax.set_yticks(range(len(rows)), [_printable(r) for r in rows])
-        ax.set(xlabel="predicted", ylabel="gold")
-        ax.tick_params(length=0)
-        ax.spines[["left", "bottom"]].set_visible(False)
-
-    alt = "; ".join(
-        f"gold {row}: " + ", ".join(f"{n} {column}" for n, column in zip(line, columns, strict=True))
-        for row, line in zip(rows, counts, strict=True)
-    )
-    side = 1.2 + 0.62 * max(len(rows), len(columns))
-    return _draw(paint, (side + 0.6, side), caption, alt)
 
 
 def _draw(
@@ -224,22 +170,9 @@ def _svg(paint: Callable[[Canvas, str], None], size_inches: tuple[float, float])
     return buffer.getvalue().decode()
 
 
-def _whisker(
-    ax: Axes, bar: Bar, colour: str, *, horizontal_at: float | None = None, vertical_at: float | None = None
-) -> None:
-    if bar.low is None or bar.high is None:
-        return
-    ends = (100 * bar.low, 100 * bar.high)
-    if horizontal_at is not None:
-        ax.hlines(horizontal_at, *ends, color=colour, linewidth=1.1)
-    if vertical_at is not None:
-        ax.vlines(vertical_at, *ends, color=colour, linewidth=1.1, alpha=0.7)
-
-
-def _cell(column: int, row: int, share: float):  # type: ignore[no-untyped-def]
-    from matplotlib.patches import Rectangle
-
-    return Rectangle((column - 0.47, row - 0.47), 0.94, 0.94, color=_SERIES[0], alpha=share, linewidth=0)
+def _whisker(ax: Axes, bar: Bar, colour: str, at: float) -> None:
+    if bar.low is not None and bar.high is not None:
+        ax.vlines(at, 100 * bar.low, 100 * bar.high, color=colour, linewidth=1.1, alpha=0.7)
 
 
 def _printable(text: str) -> str:

@@ -1,68 +1,31 @@
-"""The figures of a report, made from scored runs."""
+"""The figures of a report, made from scored runs: what a table cannot show, from three places on."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ...evaluation.error_kinds import NONE
 from ..comparison import Comparison
 from ..measures import Measure
-from ..scored_run import ScoredRun
-from ..table import Table
-from .drawing import Bar, Figure, Point, bars, lines, matrix, scatter
+from .drawing import Bar, Figure, Point, lines, scatter
 
-_MOST_BARS = 24  # more would be unreadable; the table has them all
+_FEWEST_PLACES = 3  # on the horizontal axis; fewer are easier to read in the table
 _EXAMPLE_OPTIONS = ("select", "example", "seed")
 
 
 def comparison_figures(comparison: Comparison) -> Iterator[Figure]:
     """The figures that these runs have data for."""
     runs, measured = comparison.runs, comparison.measures
-    yield _f1_bars(comparison)
     shots = [_number(run.record.options.get("shots")) for run in runs]
-    if len({n for n in shots if n is not None}) > 1:
+    if len({n for n in shots if n is not None}) >= _FEWEST_PLACES:
         yield _f1_against_shots(shots, comparison)
     points = [
         Point(run.seconds_per_sentence, _bar(row["micro_f1"]), f"#{n}")
         for n, (run, row) in enumerate(zip(runs, measured, strict=True), start=1)
         if run.seconds_per_sentence is not None
     ]
-    if len(points) > 1:
+    if len({point.x for point in points}) >= _FEWEST_PLACES:
         caption = "Micro F1 against seconds per sentence; the numbers are those of the table."
         yield scatter(points, x_label="seconds per sentence", y_label="micro F1", caption=caption)
-
-
-def confusion_table(run: ScoredRun) -> Table:
-    """Rows: gold types. Columns: types of the predictions that overlap them."""
-    names, counts = _confusion(run)
-    lines = tuple((name, *map(str, line)) for name, line in zip(names, counts, strict=True))
-    return Table(("gold \\ predicted", *names), lines)
-
-
-def confusion_figure(run: ScoredRun) -> Figure:
-    """The confusion table as a picture."""
-    names, counts = _confusion(run)
-    caption = f"Types of overlapping mentions. {NONE}: no overlap."
-    return matrix(counts, names, names, caption=caption)
-
-
-def _confusion(run: ScoredRun) -> tuple[Sequence[str], list[list[int]]]:
-    """The names of both rows and columns, and the counts."""
-    confusion, names = run.errors.confusion(), (*run.errors.types, NONE)
-    return names, [[confusion[gold, predicted] for predicted in names] for gold in names]
-
-
-def _f1_bars(comparison: Comparison) -> Figure:
-    runs, shown = comparison.runs[:_MOST_BARS], comparison.measures[:_MOST_BARS]
-    panels = {
-        label: [_bar(row[key]) if key in row else Bar(0.0) for row in shown]
-        for key, label in zip(comparison.keys, comparison.labels, strict=True)
-        if "f1" in key
-    }
-    n_runs = len(comparison.runs)
-    of_all = f" of the first {_MOST_BARS} of {n_runs} runs" if n_runs > _MOST_BARS else ""
-    names = [f"#{n} {run.name}" for n, run in enumerate(runs, start=1)]
-    return bars(panels, names, caption=f"F1 by type{of_all}, with 95 % intervals.")
 
 
 def _f1_against_shots(shots: Sequence[float | None], comparison: Comparison) -> Figure:
