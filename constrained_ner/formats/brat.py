@@ -20,7 +20,7 @@ from ..data import Document, Mention, Span, covered_text, single_line
 from ..errors import InputError
 from ..files import decoded, decoded_lines
 from .fitting import Fitting
-from .passages import NO_CONFIDENCE, NO_SENTENCES, with_text
+from .passages import NO_CONFIDENCE, NO_SENTENCES, kept_mark, with_text
 from .protocol import Losses, Reading
 from .units import Claim, Pieces, countings, detect, same_words
 
@@ -148,7 +148,7 @@ def write_brat(documents: Iterable[Document], losses: Losses) -> Iterator[tuple[
                 number += 1
                 lines.append(f"T{number}\t{_type(mention, losses)} {_offsets(pieces, document.start)}\t")
                 lines.append(_words(mention, pieces, text) + "\n")
-        yield f"{name}.txt", text
+        yield f"{name}.txt", text if document.start else "".join(kept_mark([text]))
         yield f"{name}.ann", "".join(lines)
 
 
