@@ -65,7 +65,7 @@ def document_of(
 
 
 def kept_mark(pieces: Iterable[str]) -> Iterator[str]:
-    """The pieces of a text file. One that begins with U+FEFF gets another: a reader takes one as the file's."""
+    """The pieces of a text file. One that begins with U+FEFF gets another: readers take one as the file's."""
     pieces = iter(pieces)
     first = next(filter(None, pieces), "")
     yield "\ufeff" * first.startswith("\ufeff") + first
