@@ -39,7 +39,8 @@ def _passages(parts: Iterable[Document], losses: Losses) -> Iterator[Outline]:
     ids = count(1)
     for document in map(with_text, parts):
         _count_lost_text(document, losses)
-        blocks = [_block(document, sentence, ids) for sentence in document]
+        blocks = [_block(document, sentence, ids) for sentence in document if sentence.text]
+        losses.add("empty sentences left out", len(document.sentences) - len(blocks))
         if document.in_sentences and blocks:
             yield {"offset": blocks[0]["offset"], "infons": {}, "sentences": blocks, "annotations": []}
         else:

@@ -20,7 +20,7 @@ from ..data import Document, Mention, Span, covered_text, single_line
 from ..errors import InputError
 from ..files import decoded, decoded_lines
 from .fitting import Fitting
-from .passages import NO_CONFIDENCE, NO_SENTENCES, with_text
+from .passages import NO_CONFIDENCE, NO_SENTENCES, kept_mark, with_text
 from .protocol import Losses, Reading
 from .units import Claim, Pieces, countings, detect, same_words
 
@@ -137,19 +137,29 @@ def write_brat(documents: Iterable[Document], losses: Losses) -> Iterator[tuple[
             id, name, number = document.id, names.of(document.id), 0
         losses.add(NO_SENTENCES, len(document.sentences) * document.in_sentences)
         text = document.text or ""
-        lines = []
-        for _, mention in document.located():
-            mention = mention.moved(-document.start) if document.start else mention
-            pieces = _pieces_in_lines(mention, text)
-            losses.add(NO_CONFIDENCE, mention.confidence is not None)
-            losses.add("mentions across a line break written in pieces", pieces != mention.spans)
-            losses.add("mentions of nothing but line breaks left out", not pieces)
-            if pieces:
-                number += 1
-                lines.append(f"T{number}\t{_type(mention, losses)} {_offsets(pieces, document.start)}\t")
-                lines.append(_words(mention, pieces, text) + "\n")
-        yield f"{name}.txt", text
-        yield f"{name}.ann", "".join(lines)
+        lines = sorted(filter(None, (_written(m, document, losses) for _, m in document.located())))
+        yield f"{name}.txt", text if document.start else "".join(kept_mark([text]))
+        yield (
+            f"{name}.ann",
+            "".join(
+                f"T{number + n}\t{type} {_offsets(pieces, document.start)}\t{words}\n"
+                for n, (pieces, type, words) in enumerate(lines, start=1)
+            ),
+        )
+        number += len(lines)
+
+
+def _written(
+    mention: Mention, document: Document, losses: Losses
+) -> tuple[tuple[Span, ...], str, str] | None:
+    """Pieces, type and words of a mention; None if it has no words."""
+    text = document.text or ""
+    mention = mention.moved(-document.start) if document.start else mention
+    pieces = _pieces_in_lines(mention, text)
+    losses.add(NO_CONFIDENCE, mention.confidence is not None)
+    losses.add("mentions of nothing but line breaks left out", not pieces)
+    losses.add("mentions across a line break written in pieces", bool(pieces) and pieces != mention.spans)
+    return (pieces, _type(mention, losses), _words(mention, pieces, text)) if pieces else None
 
 
 def _pieces_in_lines(mention: Mention, text: str) -> tuple[Span, ...]:

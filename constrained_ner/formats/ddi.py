@@ -192,6 +192,8 @@ def _mention(entity: RawEntity, text: str, file: RawFile, ends: OffsetEnds) -> M
 
 # ---- writing
 
+RUNNING_TEXT = "running texts written as sentences, each with its own offsets"
+
 
 def write_ddi(documents: Iterable[Document], losses: Losses) -> Iterator[str]:
     """The corpus in one XML file. Of running text, each sentence or passage is a sentence."""
@@ -199,14 +201,14 @@ def write_ddi(documents: Iterable[Document], losses: Losses) -> Iterator[str]:
     last: str | None = None
     yield '<?xml version="1.0" encoding="UTF-8"?>\n<corpus>\n'
     for document in documents:
+        if not document.sentences:
+            losses.add("documents without sentences left out")
+            continue
         if not (document.start and document.id == last):
             yield "" if last is None else "</document>\n"
             yield f"<document id={quoted(document.id, losses)}>\n"
         last = document.id
-        losses.add(
-            "texts of documents written as sentences only, each with its own offsets",
-            document.text is not None,
-        )
+        losses.add(RUNNING_TEXT, document.text is not None)
         for sentence in document:
             yield from _sentence_lines(ids.unique(sentence.id), sentence, losses)
     yield ("" if last is None else "</document>\n") + "</corpus>\n"
@@ -218,10 +220,14 @@ def _sentence_lines(id: str, sentence: Sentence, losses: Losses) -> Iterator[str
         type = _UNUSABLE.sub("_", mention.type)
         losses.add("types written with _ for characters that the format does not allow", type != mention.type)
         losses.add(NO_CONFIDENCE, mention.confidence is not None)
-        yield (
-            f"<entity id={quoted(f'{id}.e{n}', losses)} charOffset={quoted(format_offsets(mention.spans), losses)}"
-            f" type={quoted(type, losses)} text={quoted(mention.text, losses)}/>\n"
-        )
+        values = {
+            "id": f"{id}.e{n}",
+            "charOffset": format_offsets(mention.spans),
+            "type": type,
+            "text": mention.text,
+        }
+        attributes = " ".join(f"{name}={quoted(value, losses)}" for name, value in values.items())
+        yield f"<entity {attributes}/>\n"
     yield "</sentence>\n"
 
 

@@ -2,8 +2,8 @@
 
     @@28097223507 the/DT abnormal/JJ GH/NEWGENE secretion/NN
 
-Words that touch and have the tag NEWGENE (or NEWGENE1, which separates neighbours) are one mention. The text is
-made up: the words with a blank between them. Its gold file counts words of these sentences and has no text.
+Neighbours with the tag NEWGENE (or NEWGENE1, which separates two mentions) are one mention. The text is made
+up: the words with blanks between them. The gold file counts words of these sentences and has no text.
 Source of the format: Tanabe et al. 2005.
 """
 
@@ -36,7 +36,7 @@ def read_genetag(path: Path, reading: Reading) -> Iterator[Document]:
     for number, line in enumerate(decoded_lines(path), start=1):
         if _GOLD.match(line):
             raise InputError(
-                f"{path}: line {number}: {line.strip()!r:.60} counts the words of a text that is not in this file; "
+                f"{path}: line {number}: {line.strip()!r:.60} counts the words of a text that is not here; "
                 "read the file of tagged sentences that belongs to it"
             )
         if line.strip():

@@ -17,6 +17,6 @@ from .protocol import Reading
 def read_html(path: Path, reading: Reading) -> Iterator[Document]:
     """Raises InputError, always."""
     raise InputError(
-        f"{path}: a page in HTML: its text and the places of its names cannot be told from its layout; bring the "
-        "file that it was made from, or its text as .txt"
+        f"{path}: a page in HTML: its text and the places of its names cannot be told from its layout; "
+        "bring the file that it was made from, or its text as .txt"
     )

@@ -3,9 +3,9 @@
     Effect of <drug>aspirin</drug> on <group>beta-blockers</group>.
     A p &lt; 0.05 &amp; more.
 
-The name of a tag is the type; one that cannot be a name is an attribute: `<entity type="two words">`. Tags may
-nest, not cross. Without the tags, and with the five entities of XML and numbers decoded, a file is the text of
-one document. A literal `<` that begins no tag is text. Line breaks inside a sentence are written `&#10;`.
+The name of a tag is the type; one that cannot be a name is an attribute: `<entity type="two words">`. Tags
+may nest, not cross. Without the tags, and with the five entities of XML and numbers decoded, a file is the
+text of one document. A literal `<` that begins no tag is text. Line breaks inside a sentence are numbers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from ..data import Document, Mention, Sentence, Span
 from ..errors import InputError
 from ..files import decoded_lines
-from .passages import AS_SPELT, NO_CONFIDENCE, OUTER, Passage, document_of, with_text
+from .passages import AS_SPELT, NO_CONFIDENCE, OUTER, Passage, document_of, kept_mark, with_text
 from .protocol import Losses, Reading
 
 _NAME = r"[A-Za-z_][\w.:-]*"
@@ -48,8 +48,8 @@ class _Tag:
 
 @dataclass(slots=True)
 class _Part:
-    """What was read of a document. before: characters of the document before it. n_lines: its sentences before
-    it. found: start, end and type of mentions. open: tags that are not closed yet."""
+    """What was read of a document. before: characters of it before this part. n_lines: sentences before it.
+    found: start, end and type of mentions. open: tags that are not closed yet."""
 
     before: int = 0
     n_lines: int = 0
@@ -90,7 +90,9 @@ def read_inline(path: Path, reading: Reading) -> Iterator[Document]:
         raise InputError(f"{path}: line {part.open[-1].line}: <{part.open[-1].name}> is not closed")
     part.text = "".join(held)
     n_empty += sum(begin == end for begin, end, _ in part.found)
-    if part.text or not part.before:
+    if not part.before and not part.text:
+        raise InputError(f"{path}: no text in this file")
+    if part.text:
         yield part.document(path.stem)
     if n_empty:
         reading.notify(f"{path}: {n_empty} mentions are empty and are left out")
@@ -135,6 +137,10 @@ def _type(token: re.Match[str]) -> str:
 
 def write_inline(documents: Iterable[Document], losses: Losses) -> Iterator[str]:
     """A line a sentence, one document after another. What was a line break between sentences stays one."""
+    return kept_mark(_lines(documents, losses))
+
+
+def _lines(documents: Iterable[Document], losses: Losses) -> Iterator[str]:
     last: tuple[str, bool] | None = None  # id of the document before, and whether its last line ended
     for document in map(with_text, documents):
         if last is not None and not (document.start and document.id == last[0]):
@@ -142,9 +148,9 @@ def write_inline(documents: Iterable[Document], losses: Losses) -> Iterator[str]
             if not last[1]:
                 yield "\n"
         ended = False
-        for piece in _pieces(document, losses):
+        for piece in filter(None, _pieces(document, losses)):
             yield piece
-            ended = piece.endswith("\n") if piece else ended
+            ended = piece.endswith("\n")
         last = (document.id, ended)
     if last is not None and not last[1]:
         yield "\n"
@@ -173,7 +179,7 @@ def _tagged(sentence: Sentence, one_line: bool, losses: Losses) -> str:
     def copy_to(place: int) -> None:
         nonlocal at
         plain = _escaped(sentence.text[at:place])
-        written.append(re.sub(r"[\r\n]", lambda match: f"&#{ord(match[0])};", plain) if one_line else plain)
+        written.append(plain.replace("\r", "&#13;").replace("\n", "&#10;") if one_line else plain)
         at = place
 
     for mention in sorted(sentence.mentions, key=lambda m: (m.start, -m.end, m.type)):
@@ -210,4 +216,5 @@ def _attribute(value: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;")
+    text = text.replace("&", "&amp;").replace("<", "&lt;")
+    return re.sub(r"\r(?!\n)", "&#13;", text)

@@ -54,7 +54,7 @@ def document_of(
         if holder is None:
             return Document.of_text(id, text, mentions)
         held[holder].append(mention.moved(-passages[holder].start))
-    if len(passages) < 2 and not in_sentences and all(p == Passage(0, text) for p in passages):
+    if list(passages) == [Passage(0, text)] and not in_sentences:
         return Document.of_text(id, text, mentions)
     kind = "s" if in_sentences else "p"
     sentences = (
@@ -62,6 +62,14 @@ def document_of(
         for n, (passage, inside) in enumerate(zip(passages, held, strict=True), start=n_before)
     )
     return Document(id, tuple(sentences), text, in_sentences=in_sentences)
+
+
+def kept_mark(pieces: Iterable[str]) -> Iterator[str]:
+    """The pieces of a text file. One that begins with U+FEFF gets another: readers take one as the file's."""
+    pieces = iter(pieces)
+    first = next(filter(None, pieces), "")
+    yield "\ufeff" * first.startswith("\ufeff") + first
+    yield from pieces
 
 
 def with_text(document: Document) -> Document:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from ..data import Document
+from ..data import Document, Mention
 from ..errors import InputError
 from ..files import decoded_lines
 from .fitting import Fitting
@@ -143,7 +143,7 @@ def _add_line(block: _Block, number: int, line: str, fitting: Fitting | None) ->
 
 
 def write_pubtator(documents: Iterable[Document], losses: Losses) -> Iterator[str]:
-    """A PubTator file. The title is a document's first passage, or its first line."""
+    """A PubTator file. The title is a document's first passage, or its first line (no mention is cut)."""
     for document in map(with_text, joined_parts(documents)):
         text = _with_spaces(document.text or "", losses)
         id = re.sub(r"[|\t\r\n]", "_", document.id)
@@ -153,23 +153,33 @@ def write_pubtator(documents: Iterable[Document], losses: Losses) -> Iterator[st
         if cut + 1 < len(text) and text[cut] != " ":
             losses.add("characters between title and abstract written as a space")
         yield f"{id}|t|{text[:cut]}\n{id}|a|{text[cut + 1 :]}\n"
-        for _, mention in document.located():
-            losses.add(OUTER, mention.discontinuous)
-            losses.add(NO_CONFIDENCE, mention.confidence is not None)
-            name = text[mention.start : mention.end] if mention.discontinuous else mention.text
-            type = " ".join(mention.type.split())
-            yield (
-                "\t".join((id, str(mention.start), str(mention.end), _with_spaces(name, losses), type)) + "\n"
-            )
+        lines = [_written(mention, text, losses) for _, mention in document.located()]
+        yield from (
+            "\t".join((id, str(start), str(end), name, type)) + "\n"
+            for start, end, type, name in sorted(lines)
+        )
         yield "\n"
+
+
+def _written(mention: Mention, text: str, losses: Losses) -> tuple[int, int, str, str]:
+    """Start, end, type and name of a mention."""
+    losses.add(OUTER, mention.discontinuous)
+    losses.add(NO_CONFIDENCE, mention.confidence is not None)
+    name = text[mention.start : mention.end] if mention.discontinuous else _with_spaces(mention.text, losses)
+    return mention.start, mention.end, " ".join(mention.type.split()), name
 
 
 def _end_of_title(document: Document) -> int:
     text, first = document.text or "", document.sentences[:1]
+    if not text.strip():
+        return 0
     if first and not document.in_sentences and first[0].text != text:
-        return 0 if first[0].start == 1 else first[0].start + len(first[0].text)
-    first_line = re.match(r"[^\r\n]*", text)
-    return first_line.end() if first_line else len(text)
+        end = 0 if first[0].start == 1 else first[0].start + len(first[0].text)  # from 1: the title is empty
+        if text[end : end + 1].isspace() or end == len(text):
+            return end
+    breaks = (match.start() for match in re.finditer(r"[\r\n]", text))
+    mentions = [mention for _, mention in document.located()]
+    return next((at for at in breaks if not any(m.start <= at < m.end for m in mentions)), len(text))
 
 
 def _with_spaces(text: str, losses: Losses) -> str:
