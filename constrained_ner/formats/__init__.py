@@ -13,6 +13,7 @@ from .evaluator_lines import read_predictions, write_evaluator_lines
 from .jsonl import read_json, recognises_json, write_jsonl
 from .mentions import read_mentions, write_mentions
 from .protocol import Format
+from .tables import read_mention_table, read_table, write_mention_table
 from .text import read_text_file
 
 FORMATS: dict[str, Format] = {
@@ -44,6 +45,13 @@ FORMATS: dict[str, Format] = {
         recognises=recognises_conll,
         read=read_conll,
         write=write_conll,
+    ),
+    "csv": Format(
+        summary="a table: texts to read, a row for each mention to write",
+        suffixes=(".csv", ".tsv"),
+        read=read_table,
+        read_mentions=read_mention_table,
+        write=write_mention_table,
     ),
     "text": Format(summary="plain text, a document a file", suffixes=(".txt", ".text"), read=read_text_file),
 }

@@ -8,9 +8,9 @@
     helps<TAB>O
     .<TAB>O
 
-A token is a run of letters and digits, or one other character that is not blank; it is also cut where a mention
-begins or ends, so that no character of one is lost. With the text, offsets can be found again. "# start" is where
-a sentence begins in its document, if that has a text of its own.
+A token is a run of letters and digits, or one other character that is not blank; it is also cut where a
+mention begins or ends, so that no character of one is lost. With the text, offsets can be found again.
+"# start" is where a sentence begins in its document, if that has a text of its own.
 """
 
 from __future__ import annotations

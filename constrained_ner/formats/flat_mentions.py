@@ -1,7 +1,7 @@
 """Mentions for formats that give each character one label at most: no gaps, no overlaps.
 
-A discontinuous mention is taken from its first to its last character. Of mentions that overlap, a contiguous one
-is kept before a discontinuous one, then the longest, then the first. Both are counted.
+A discontinuous mention is taken from its first to its last character. Of mentions that overlap, a contiguous
+one is kept before a discontinuous one, then the longest, then the first. Both are counted.
 """
 
 from __future__ import annotations

@@ -55,9 +55,7 @@ def document_id(path: Path) -> str:
 def _place_to_cut(text: str, longest: int) -> int:
     """Where to cut a text: as late as possible in the second half of its first `longest` characters."""
     for pattern in _PLACES_TO_CUT:
-        last = None
-        for last in pattern.finditer(text, longest // 2, longest):
-            pass
-        if last is not None:
-            return last.end()
+        ends = [match.end() for match in pattern.finditer(text, longest // 2, longest)]
+        if ends:
+            return ends[-1]
     return longest

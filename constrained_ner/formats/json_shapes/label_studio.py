@@ -1,4 +1,4 @@
-"""Records of Label Studio: tasks with annotations or predictions, and the rows of its exports JSON_MIN and CSV.
+"""Records of Label Studio: tasks with annotations or predictions, and rows of its exports JSON_MIN and CSV.
 
 A region's `from_name` is the tag that labels, its `to_name` the tag with the text; the labels are under the
 name of the kind of region, mostly "labels". Offsets are counted in the browser: UTF-16 units, half-open.

@@ -15,6 +15,7 @@ class ShapeError(ValueError):
     """A record that cannot be read; the message says why, and not where."""
 
 
+IN_CODE_POINTS = Counting()
 IN_UTF_16 = Counting(UTF_16)
 """The rule of what is written by a program in a browser or in Java."""
 
@@ -25,8 +26,8 @@ class Shape:
 
     name: what it is called in messages.
     fits: whether a value is plainly a record of it.
-    read: the texts of a record; documents, if their offsets count tokens and nothing has to be found out. Raises
-        ShapeError.
+    read: the texts of a record; documents, if their offsets count tokens and nothing has to be found out.
+        Raises ShapeError.
     rule: what its offsets count, unless the words of a file say otherwise.
     told: whether a message says that the file was read so.
     """
@@ -34,7 +35,7 @@ class Shape:
     name: str
     fits: Callable[[Any], bool]
     read: Callable[[Any], Sequence[RawText | Document]]
-    rule: Counting = Counting()
+    rule: Counting = IN_CODE_POINTS
     told: bool = True
 
 
