@@ -150,7 +150,4 @@ class Document:
         for sentence in self.sentences:
             offset = 0 if self.text is None else self.start + sentence.start
             for mention in sentence.mentions:
-                yield (
-                    sentence.id if self.text is None else self.id,
-                    mention.moved(offset) if offset else mention,
-                )
+                yield sentence.id if self.text is None else self.id, mention.moved(offset) if offset else mention

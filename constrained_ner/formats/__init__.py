@@ -9,8 +9,11 @@ from ..errors import UserError
 from .conll import read_conll, recognises_conll
 from .conll_writer import write_conll
 from .ddi import read_ddi_file, recognises_ddi
+from .docbin import read_docbin, write_docbin
+from .doccano import write_doccano
 from .evaluator_lines import read_predictions, write_evaluator_lines
 from .jsonl import read_json, recognises_json, write_jsonl
+from .label_studio import write_label_studio
 from .mentions import read_mentions, write_mentions
 from .protocol import Format
 from .tables import read_mention_table, read_table, write_mention_table
@@ -38,6 +41,16 @@ FORMATS: dict[str, Format] = {
         recognises=recognises_json,
         read=read_json,
         write=write_jsonl,
+    ),
+    "doccano": Format(summary="JSON lines that doccano imports", write=write_doccano),
+    "label-studio": Format(
+        summary="a folder with tasks.json and config.xml for Label Studio", write_folder=write_label_studio
+    ),
+    "spacy": Format(
+        summary="training files of spaCy (needs the extra spacy)",
+        suffixes=(".spacy",),
+        read=read_docbin,
+        write_bytes=write_docbin,
     ),
     "conll": Format(
         summary="CoNLL: a token a line with its tag",

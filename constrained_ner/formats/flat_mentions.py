@@ -25,6 +25,23 @@ def outer(mentions: Iterable[Mention], losses: Losses) -> list[Mention]:
     return found
 
 
+def trimmed(text: str, mentions: Iterable[Mention], losses: Losses) -> list[Mention]:
+    """The mentions, each with one span, without blanks at its edges: blanks belong to no token."""
+    found = []
+    for mention in outer(mentions, losses):
+        name = text[mention.start : mention.end]
+        first = mention.start + len(name) - len(name.lstrip())
+        end = mention.end - len(name) + len(name.rstrip())
+        losses.add("mentions of nothing but blanks left out", first >= end)
+        if first < end:
+            losses.add(
+                "mentions written without the blanks at their edges",
+                (first, end) != (mention.start, mention.end),
+            )
+            found.append(replace(mention, spans=(Span(first, end),)))
+    return found
+
+
 def flat(mentions: Iterable[Mention], losses: Losses) -> list[Mention]:
     """The mentions that are kept, each with one span, in the order of the text."""
     mentions = list(mentions)

@@ -24,7 +24,7 @@ from ..files import open_text
 from .csv_cells import csv_row, without_apostrophe
 from .flat_mentions import outer
 from .json_shapes.label_studio import is_row, read_row, row_of_table
-from .json_shapes.protocol import IN_UTF_16, ShapeError, checked
+from .json_shapes.protocol import ShapeError, checked
 from .protocol import Losses, Reading
 from .raw_mentions import RawText
 from .records import Record, documents_of
@@ -117,7 +117,7 @@ def _record(
         if is_row(row):
             row["text"] = text
             texts = [_with_id(read_row(row)[0], id)]
-            return Record(number, place, texts, IN_UTF_16, "read as rows of Label Studio")
+            return Record(number, place, texts, note="read as rows of Label Studio")
         return Record(number, place, [RawText(text, id=id)])
     except ShapeError as error:
         return Record(number, place, why=f"{place}: {error}")

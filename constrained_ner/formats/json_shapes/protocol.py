@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast, get_args
 
-from ...data import Document
+from ...data import Document, Provenance
 from ..raw_mentions import RawText
 from ..units import UTF_16, Counting
 
@@ -65,6 +65,12 @@ def id_of(record: dict[str, Any], *keys: str) -> str | None:
         if isinstance(value, (str, int)) and not isinstance(value, bool) and str(value).strip():
             return checked(str(value), key)
     return None
+
+
+def provenance_of(record: dict[str, Any]) -> Provenance | None:
+    """The provenance of a mention that was written here; None for what others write."""
+    value = record.get("provenance")
+    return cast(Provenance, value) if value in get_args(Provenance) else None
 
 
 def keys_of(record: dict[str, Any]) -> str:
