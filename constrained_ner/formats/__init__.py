@@ -6,23 +6,75 @@ To add a format, write its module and add a line to the table.
 from __future__ import annotations
 
 from ..errors import UserError
+from .bioc import read_bioc, recognises_bioc, write_bioc
+from .bioc_json import read_bioc_json, recognises_bioc_json, write_bioc_json
+from .brat import read_brat, recognises_brat, write_brat
 from .conll import read_conll, recognises_conll
 from .conll_writer import write_conll
-from .ddi import read_ddi_file, recognises_ddi
+from .ddi import read_ddi_file, recognises_ddi, write_ddi
 from .docbin import read_docbin, write_docbin
 from .doccano import write_doccano
 from .evaluator_lines import read_predictions, write_evaluator_lines
+from .genetag import read_genetag, recognises_genetag
+from .html_page import read_html
+from .inline import read_inline, write_inline
 from .jsonl import read_json, recognises_json, write_jsonl
 from .label_studio import write_label_studio
 from .mentions import read_mentions, write_mentions
 from .protocol import Format
+from .pubtator import read_pubtator, recognises_pubtator, write_pubtator
 from .tables import read_mention_table, read_table, write_mention_table
 from .text import read_text_file
 
 FORMATS: dict[str, Format] = {
     "ddi": Format(
-        summary="XML of the DDI corpus", suffixes=(".xml",), recognises=recognises_ddi, read=read_ddi_file
+        summary="XML of the DDI corpus",
+        suffixes=(".xml",),
+        recognises=recognises_ddi,
+        read=read_ddi_file,
+        write=write_ddi,
     ),
+    "bioc": Format(
+        summary="BioC in XML",
+        suffixes=(".bioc.xml", ".xml", ".bioc"),
+        recognises=recognises_bioc,
+        read=read_bioc,
+        write=write_bioc,
+    ),
+    "bioc-json": Format(
+        summary="BioC in JSON, and the answers of PubTator3",
+        suffixes=(".bioc.json", ".json", ".jsonl"),
+        recognises=recognises_bioc_json,
+        read=read_bioc_json,
+        write=write_bioc_json,
+    ),
+    "brat": Format(
+        summary="BRAT: a folder of texts, each with its annotations (.txt and .ann)",
+        suffixes=(".ann", ".a1", ".a2", ".txt"),
+        recognises=recognises_brat,
+        read=read_brat,
+        write_folder=write_brat,
+    ),
+    "pubtator": Format(
+        summary="PubTator: title, abstract and mentions in lines",
+        suffixes=(".pubtator", ".txt"),
+        recognises=recognises_pubtator,
+        read=read_pubtator,
+        write=write_pubtator,
+    ),
+    "inline": Format(
+        summary="text with its mentions in tags, a sentence a line",
+        suffixes=(".inline", ".simple"),
+        read=read_inline,
+        write=write_inline,
+    ),
+    "genetag": Format(
+        summary="GENETAG: tagged words (read only)",
+        suffixes=(".txt",),
+        recognises=recognises_genetag,
+        read=read_genetag,
+    ),
+    "html": Format(summary="pages in HTML (refused)", suffixes=(".html", ".htm"), read=read_html),
     "lines": Format(
         summary="lines of the DDI evaluator: id|start-end|name|type",
         suffixes=(".out",),

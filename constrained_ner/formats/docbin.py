@@ -1,7 +1,7 @@
 """spaCy's training files (`.spacy`): a DocBin of documents with tokens and entities. Through spaCy itself.
 
-spaCy's entities are ranges of tokens that do not overlap. Its tokens are cut where a mention begins or ends, so
-that each mention is one; mentions of a document where some overlap are also its span group "sc".
+spaCy's entities are ranges of tokens that do not overlap. Its tokens are cut where a mention begins or ends,
+so that each mention is one; mentions of a document where some overlap are also its span group "sc".
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ class Fitting:
     n_untyped: int = 0
     _differing: list[str] = field(default_factory=list)
     _left_out: list[str] = field(default_factory=list)
+    _skipped: list[str] = field(default_factory=list)
     _n: Counter[str] = field(default_factory=Counter)
 
     def mention(
@@ -56,6 +57,10 @@ class Fitting:
         self.n_mentions += 1
         self._count(self._left_out, "left out", what)
 
+    def skip(self, what: str) -> None:
+        """Count a line that is of no known kind. what: place and line."""
+        self._count(self._skipped, "skipped", what)
+
     def _count(self, examples: list[str], kind: str, what: str) -> None:
         self._n[kind] += 1
         if len(examples) < 3:
@@ -73,6 +78,8 @@ class Fitting:
                 f"{self.path}: {n} of {self.n_mentions} mentions cannot be read and are left out: "
                 f"{_list(self._left_out, n)}"
             )
+        if n := self._n["skipped"]:
+            notify(f"{self.path}: {n} lines are of no known kind and are skipped: {_list(self._skipped, n)}")
         if self.n_untyped:
             notify(f"{self.path}: {self.n_untyped} mentions have no type and are read as {UNTYPED!r}")
 

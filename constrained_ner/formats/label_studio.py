@@ -1,7 +1,7 @@
 """A Label Studio project: tasks to import, and the labelling configuration that fits them.
 
     tasks.json    [{"data": {"id": "leaflet", "text": "Take aspirin."}, "predictions": [...]}]
-    config.xml    <View><Labels name="label" toName="text">...</Labels><Text name="text" value="$text"/></View>
+    config.xml    <View><Labels name="label" toName="text">...</Labels><Text name="text" .../></View>
 
 Mentions of a model are predictions, gold ones annotations. The score of a prediction is the confidence of its
 least sure mention: sorted by it, the tasks come in the order in which a person's time is best spent.

@@ -26,7 +26,8 @@ def labelled_texts(documents: Iterable[Document], losses: Losses) -> Iterator[La
         if document.text is None:
             losses.add(APART)
             for sentence in document:
-                yield LabelledText(sentence.id, sentence.text, sentence.with_mentions(sentence.mentions).mentions)
+                mentions = sentence.with_mentions(sentence.mentions).mentions
+                yield LabelledText(sentence.id, sentence.text, mentions)
         else:
             losses.add(NO_SENTENCES, len(document.sentences) * document.in_sentences)
             found = sorted((m for _, m in document.located()), key=lambda m: (m.spans, m.type))

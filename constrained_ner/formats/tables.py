@@ -20,7 +20,7 @@ from pathlib import Path
 
 from ..data import Document, Mention, Span
 from ..errors import InputError
-from ..files import open_text
+from ..files import decoded_lines, decoded_pieces
 from .csv_cells import csv_row, without_apostrophe
 from .flat_mentions import outer
 from .json_shapes.label_studio import is_row, read_row, row_of_table
@@ -65,8 +65,7 @@ def read_table(path: Path, reading: Reading) -> Iterator[Document]:
     The text is in the column that `reading` names, else in one with a usual name. Raises InputError naming
     the columns if there is none.
     """
-    with open_text(path) as file:
-        head = file.read(_HEAD)
+    head = _head(path)
     if not head.strip():
         raise InputError(f"{path}: the file is empty")
     layout, header = _layout(head, reading)
@@ -84,23 +83,34 @@ def read_table(path: Path, reading: Reading) -> Iterator[Document]:
     yield from documents_of(path, reading, lambda: _records(path, layout, header, columns))
 
 
+def _head(path: Path) -> str:
+    head = ""
+    for piece in decoded_pieces(path):
+        head += piece
+        if len(head) >= _HEAD:
+            break
+    return head
+
+
 def _records(
     path: Path, layout: _Layout, header: list[str], columns: tuple[int, int | None]
 ) -> Iterator[Record]:
-    with open_text(path) as file:
-        rows = layout.rows(file)
-        next(rows)
-        for number in itertools.count(1):
-            place = f"line {rows.line_num + 1}"
-            try:
-                cells = next(rows)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield Record(number, place, why=f"{place}: not a row of a table: {error}")
-                continue
-            if any(cells):
-                yield _record(number, place, header, cells, columns)
+    rows = layout.rows(decoded_lines(path))
+    next(rows)
+    number = 0
+    while True:
+        place = f"line {rows.line_num + 1}"
+        try:
+            cells = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            number += 1
+            yield Record(number, place, why=f"{place}: not a row of a table: {error}")
+            continue
+        if any(cells):
+            number += 1
+            yield _record(number, place, header, cells, columns)
 
 
 def _record(
@@ -202,19 +212,15 @@ def write_mention_table(documents: Iterable[Document], losses: Losses) -> Iterat
 
 def read_mention_table(path: Path) -> list[tuple[str, Mention]]:
     """The mentions of a table as it is written here. Raises InputError naming the line that does not fit."""
-    mentions = []
-    with open_text(path) as file:
-        rows = csv.reader(file, strict=True)
-        try:
-            header = next(rows, [])
-            if tuple(header) != MENTION_COLUMNS:
-                wanted = ", ".join(MENTION_COLUMNS)
-                raise InputError(f"{path}: the columns are not {wanted}: {_shown(header)}")
-            for row in rows:
-                mentions.append(_mention(f"{path}: line {rows.line_num}", row))
-        except csv.Error as error:
-            raise InputError(f"{path}: line {rows.line_num}: not a row of a table: {error}") from None
-    return mentions
+    rows = csv.reader(decoded_lines(path), strict=True)
+    try:
+        header = next(rows, [])
+        if tuple(header) != MENTION_COLUMNS:
+            wanted = ", ".join(MENTION_COLUMNS)
+            raise InputError(f"{path}: the columns are not {wanted}: {_shown(header)}")
+        return [_mention(f"{path}: line {rows.line_num}", row) for row in rows]
+    except csv.Error as error:
+        raise InputError(f"{path}: line {rows.line_num}: not a row of a table: {error}") from None
 
 
 def _mention(place: str, row: Sequence[str]) -> tuple[str, Mention]:

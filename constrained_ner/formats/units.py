@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from ..data import Span, covered_text
 from ..errors import InputError
@@ -63,7 +63,8 @@ def _sizes(text: str, unit: str) -> Iterator[int]:
     return (0 if c == "\r" and text[i + 1 : i + 2] == "\n" else 1 for i, c in enumerate(text))
 
 
-class Claim(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Claim:
     """What a file says of a mention: its pieces as they are in the file, and its words (None if it has none).
 
     text: what the offsets count in.
@@ -74,7 +75,6 @@ class Claim(NamedTuple):
     name: str | None
 
 
-ClaimT = TypeVar("ClaimT", bound=Claim)
 ReadT = TypeVar("ReadT", bound=Claim, contravariant=True)
 
 
@@ -114,6 +114,9 @@ def countings(rule: Counting = Counting()) -> tuple[Counting, ...]:
     return rule, *(counting for counting in known if counting != rule)
 
 
+ConventionT = TypeVar("ConventionT", bound=Convention[Any])
+
+
 def same_words(one: str, other: str) -> bool:
     """Whether two texts are equal, whatever the kind of their white space: a file may write a line break as
     a space."""
@@ -136,10 +139,10 @@ class _Votes:
 
 def detect(
     path: Path,
-    known: Sequence[Convention[ClaimT]],
-    claims: Callable[[], Iterable[ClaimT]],
+    known: Sequence[ConventionT],
+    claims: Callable[[], Iterable[Claim]],
     notify: Callable[[str], None],
-) -> Convention[ClaimT]:
+) -> ConventionT:
     """The convention that a file follows.
 
     known: the conventions to try; the first is the rule of the format. claims: all mentions of the file, once
@@ -147,28 +150,28 @@ def detect(
     differ; notifies of what is taken if it is not the rule.
     """
     rule = known[0]
-    if all(_fits(claim, rule.spans(claim)) is not False for claim in claims()):
+    if all(fits(claim, rule.spans(claim)) is not False for claim in claims()):
         return rule
     votes = [_Votes() for _ in known]
     n_names = 0
     for claim in claims():
         spans = [convention.spans(claim) for convention in known]
-        fits = [_fits(claim, at) for at in spans]
-        n_names += fits[0] is not None
-        for vote, fit, at in zip(votes, fits, spans, strict=True):
+        fitting = [fits(claim, at) for at in spans]
+        n_names += fitting[0] is not None
+        for vote, fit, at in zip(votes, fitting, spans, strict=True):
             vote.n_fit += bool(fit)
-            vote.n_gained += fit is True and fits[0] is False
+            vote.n_gained += fit is True and fitting[0] is False
             vote.reading = hash((vote.reading, None if fit is False else at))
     return _chosen(path, known, votes, n_names, notify)
 
 
 def _chosen(
     path: Path,
-    known: Sequence[Convention[ClaimT]],
+    known: Sequence[ConventionT],
     votes: Sequence[_Votes],
     n_names: int,
     notify: Callable[[str], None],
-) -> Convention[ClaimT]:
+) -> ConventionT:
     most = max(vote.n_fit for vote in votes)
     best = [n for n, vote in enumerate(votes) if vote.n_fit == most]
     if best[0] == 0:
@@ -190,7 +193,7 @@ def _chosen(
     return known[best[0]]
 
 
-def _fits(claim: Claim, spans: tuple[Span, ...] | None) -> bool | None:
+def fits(claim: Claim, spans: tuple[Span, ...] | None) -> bool | None:
     """Whether the words of the file are at the spans, up to case; None if the file has no words."""
     if claim.name is None:
         return None
