@@ -119,25 +119,6 @@ def decoded_lines(path: Path) -> Iterator[str]:
         raise InputError(_unreadable(path, problem)) from None
 
 
-@contextlib.contextmanager
-def open_text(path: Path) -> Iterator[IO[str]]:
-    """A file to read its text from in pieces, as `decoded` reads it. Raises InputError, also while it is read."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(4096)
-            require_content(path, InputError, head)
-            if encoding_of(head) == "utf-8" and head.count(0) * 3 > len(head):
-                raise InputError(f"{path}: not UTF-8 text; if it is UTF-16, save it with a byte order mark")
-            file.seek(0)
-            with io.TextIOWrapper(file, encoding_of(head), newline="") as text:
-                yield text
-    except OSError as problem:
-        raise InputError(_unreadable(path, problem)) from None
-    except UnicodeDecodeError as problem:
-        decoded(path)  # says where
-        raise InputError(_unreadable(path, problem)) from None
-
-
 def decoded_pieces(path: Path) -> Iterator[str]:
     """The text of a file as `decoded` reads it, in pieces, whatever the length of its lines."""
     try:

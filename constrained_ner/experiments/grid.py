@@ -26,6 +26,7 @@ from ..annotation.annotator import Annotator, Backend, Notify
 from ..annotation.settings import Settings
 from ..errors import InputError, OutputError, UserError
 from ..files import require_writable, write_atomically
+from ..formats.csv_cells import csv_text
 from ..formats.documents import read_documents
 from ..formats.protocol import Reading
 from ..runs.job import annotate_file
@@ -37,7 +38,6 @@ from ..runs.team import worker_processes
 from ..runs.worker import Open, load
 from .comparison import Comparison
 from .scored_run import score_runs
-from .table import csv_text
 
 TABLE = "ablation"
 """The name of the table's files, without their suffixes."""

@@ -12,14 +12,18 @@ from .brat import read_brat, recognises_brat, write_brat
 from .conll import read_conll, recognises_conll
 from .conll_writer import write_conll
 from .ddi import read_ddi_file, recognises_ddi, write_ddi
+from .docbin import read_docbin, write_docbin
+from .doccano import write_doccano
 from .evaluator_lines import read_predictions, write_evaluator_lines
 from .genetag import read_genetag, recognises_genetag
 from .html_page import read_html
 from .inline import read_inline, write_inline
 from .jsonl import read_json, recognises_json, write_jsonl
+from .label_studio import write_label_studio
 from .mentions import read_mentions, write_mentions
 from .protocol import Format
 from .pubtator import read_pubtator, recognises_pubtator, write_pubtator
+from .tables import read_mention_table, read_table, write_mention_table
 from .text import read_text_file
 
 FORMATS: dict[str, Format] = {
@@ -92,6 +96,16 @@ FORMATS: dict[str, Format] = {
         read=read_json,
         write=write_jsonl,
     ),
+    "doccano": Format(summary="JSON lines that doccano imports", write=write_doccano),
+    "label-studio": Format(
+        summary="a folder with tasks.json and config.xml for Label Studio", write_folder=write_label_studio
+    ),
+    "spacy": Format(
+        summary="training files of spaCy (needs the extra spacy)",
+        suffixes=(".spacy",),
+        read=read_docbin,
+        write_bytes=write_docbin,
+    ),
     "conll": Format(
         summary="CoNLL: a token a line with its tag",
         suffixes=(".conll", ".conllu", ".conllup", ".conll2003", ".iob", ".iob2", ".bio", ".tsv", ".txt"),
@@ -99,6 +113,13 @@ FORMATS: dict[str, Format] = {
         in_sentences=True,
         read=read_conll,
         write=write_conll,
+    ),
+    "csv": Format(
+        summary="a table: texts to read, a row for each mention to write",
+        suffixes=(".csv", ".tsv"),
+        read=read_table,
+        read_mentions=read_mention_table,
+        write=write_mention_table,
     ),
     "text": Format(summary="plain text, a document a file", suffixes=(".txt", ".text"), read=read_text_file),
 }

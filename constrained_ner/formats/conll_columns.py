@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 
 from ..errors import InputError
@@ -171,7 +171,7 @@ def _are_numbers(cells: Sequence[str]) -> bool:
     if not all(re.fullmatch(r"[0-9]+([-.][0-9]+)?", cell) for cell in cells) or cells[0] not in ("0", "1"):
         return False
     numbers = [int(cell) for cell in cells if cell.isdigit()]
-    return all(b == a + 1 or b in (0, 1) for a, b in zip(numbers, numbers[1:], strict=False))
+    return all(b == a + 1 or b in (0, 1) for a, b in pairwise(numbers))
 
 
 def _misc(columns: Sequence[Sequence[str]]) -> int | None:

@@ -8,9 +8,9 @@
     helps<TAB>O
     .<TAB>O
 
-A token is a run of letters and digits, or one other character that is not blank; it is also cut where a mention
-begins or ends, so that no character of one is lost. With the text, offsets can be found again. "# start" is where
-a sentence begins in its document, if that has a text of its own.
+A token is a run of letters and digits, or one other character that is not blank; it is also cut where a
+mention begins or ends, so that no character of one is lost. With the text, offsets can be found again.
+"# start" is where a sentence begins in its document, if that has a text of its own.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from ..data import Document, Mention, Sentence, single_line
-from .flat_mentions import count_confidences, flat
+from .flat_mentions import count_confidences, flat, trimmed
 from .iob_tags import TaggedName, iob2
 from .protocol import Losses
 
@@ -46,15 +46,14 @@ def _lines(sentence: Sentence, start: int | None, losses: Losses) -> Iterator[st
         yield f"# start = {start}"
     yield f"# text = {_line(sentence.text, losses)}"
     count_confidences(sentence.mentions, losses)
-    mentions = flat(sentence.mentions, losses)
+    mentions = trimmed(sentence.text, flat(sentence.mentions, losses), losses)
     tokens = list(_tokens(sentence.text, mentions))
     firsts = {first: n for n, (first, _) in enumerate(tokens)}
     ends = {end: n + 1 for n, (_, end) in enumerate(tokens)}
-    names = []
-    for mention in mentions:
-        first, end = _trimmed(sentence.text, mention, losses)
-        if first < end:
-            names.append(TaggedName(firsts[first], ends[end], re.sub(r"[\t\r\n]", " ", mention.type)))
+    names = [
+        TaggedName(firsts[mention.start], ends[mention.end], re.sub(r"[\t\r\n]", " ", mention.type))
+        for mention in mentions
+    ]
     for (first, end), tag in zip(tokens, iob2(len(tokens), names), strict=True):
         yield f"{sentence.text[first:end]}\t{tag}"
 
@@ -70,18 +69,6 @@ def _tokens(text: str, mentions: Sequence[Mention]) -> Iterator[tuple[int, int]]
                 at = borders[n]
             n += 1
         yield at, end
-
-
-def _trimmed(text: str, mention: Mention, losses: Losses) -> tuple[int, int]:
-    """The span without blanks at its edges, which are no tokens."""
-    name = text[mention.start : mention.end]
-    first = mention.start + len(name) - len(name.lstrip())
-    end = max(first, mention.end - len(name) + len(name.rstrip()))
-    losses.add(
-        "mentions that begin or end with a blank, written without it",
-        (first, end) != (mention.start, mention.end),
-    )
-    return first, end
 
 
 def _line(text: str, losses: Losses) -> str:

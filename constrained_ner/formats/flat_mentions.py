@@ -1,7 +1,7 @@
 """Mentions for formats that give each character one label at most: no gaps, no overlaps.
 
-A discontinuous mention is taken from its first to its last character. Of mentions that overlap, a contiguous one
-is kept before a discontinuous one, then the longest, then the first. Both are counted.
+A discontinuous mention is taken from its first to its last character. Of mentions that overlap, a contiguous
+one is kept before a discontinuous one, then the longest, then the first. Both are counted.
 """
 
 from __future__ import annotations
@@ -22,6 +22,23 @@ def outer(mentions: Iterable[Mention], losses: Losses) -> list[Mention]:
     for mention in mentions:
         losses.add(OUTER, mention.discontinuous)
         found.append(replace(mention, spans=(Span(mention.start, mention.end),)))
+    return found
+
+
+def trimmed(text: str, mentions: Iterable[Mention], losses: Losses) -> list[Mention]:
+    """The mentions, each with one span, without blanks at its edges: blanks belong to no token."""
+    found = []
+    for mention in outer(mentions, losses):
+        name = text[mention.start : mention.end]
+        first = mention.start + len(name) - len(name.lstrip())
+        end = mention.end - len(name) + len(name.rstrip())
+        losses.add("mentions of nothing but blanks left out", first >= end)
+        if first < end:
+            losses.add(
+                "mentions written without the blanks at their edges",
+                (first, end) != (mention.start, mention.end),
+            )
+            found.append(replace(mention, spans=(Span(first, end),)))
     return found
 
 

@@ -59,7 +59,10 @@ def tagged_names(tags: Iterable[str]) -> Iterator[TaggedName]:
 
 
 def iob2(n_tokens: int, names: Iterable[TaggedName]) -> list[str]:
-    """The tags of a sentence whose mentions do not overlap. Example: (3, [(1, 3, "drug")]) -> O B-drug I-drug"""
+    """The tags of a sentence whose mentions do not overlap.
+
+    Example: (3, [(1, 3, "drug")]) -> O B-drug I-drug
+    """
     tags = ["O"] * n_tokens
     for name in names:
         tags[name.first : name.end] = [f"B-{name.type}"] + [f"I-{name.type}"] * (name.end - name.first - 1)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..data import Document
 from ..errors import InputError
-from ..files import open_text, shown
+from ..files import decoded_pieces, shown
 from .protocol import Reading
 
 LONGEST_PART = 1_000_000
@@ -34,13 +34,14 @@ def read_text_file(path: Path, reading: Reading) -> Iterator[Document]:
     """
     id = document_id(path)
     start, held = 0, ""
-    with open_text(path) as file:
-        while piece := file.read(LONGEST_PART):
-            held += piece
-            while len(held) > LONGEST_PART:
-                cut = _place_to_cut(held, LONGEST_PART)
-                yield Document.of_text(id, held[:cut], start=start)
-                start, held = start + cut, held[cut:]
+    for piece in decoded_pieces(path):
+        held += piece
+        if not start and held.count("\0") * 3 > len(held):
+            raise InputError(f"{path}: not UTF-8 text; if it is UTF-16, save it with a byte order mark")
+        while len(held) > LONGEST_PART:
+            cut = _place_to_cut(held, LONGEST_PART)
+            yield Document.of_text(id, held[:cut], start=start)
+            start, held = start + cut, held[cut:]
     if held:
         yield Document.of_text(id, held, start=start)
     elif not start:
@@ -55,9 +56,7 @@ def document_id(path: Path) -> str:
 def _place_to_cut(text: str, longest: int) -> int:
     """Where to cut a text: as late as possible in the second half of its first `longest` characters."""
     for pattern in _PLACES_TO_CUT:
-        last = None
-        for last in pattern.finditer(text, longest // 2, longest):
-            pass
-        if last is not None:
-            return last.end()
+        ends = [match.end() for match in pattern.finditer(text, longest // 2, longest)]
+        if ends:
+            return ends[-1]
     return longest

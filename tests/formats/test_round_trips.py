@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
-from random_documents import CORPORA
+from any_documents import CORPORA
 
 from constrained_ner.data import Document, Mention, Span
 from constrained_ner.errors import InputError

@@ -18,8 +18,8 @@ def _has(*keys: str) -> Any:
 
 SHAPES = (
     Shape("a UIMA CAS", uima.is_cas, uima.read_cas, IN_UTF_16),
-    Shape("tasks of Label Studio", label_studio.is_task, label_studio.read_task, IN_UTF_16),
-    Shape("rows of Label Studio", label_studio.is_row, label_studio.read_row, IN_UTF_16),
+    Shape("tasks of Label Studio", label_studio.is_task, label_studio.read_task),
+    Shape("rows of Label Studio", label_studio.is_row, label_studio.read_row),
     Shape("training examples of GLiNER", tokens.is_gliner, tokens.read_gliner),
     Shape("documents of spaCy 2", tokens.is_spacy_2, tokens.read_spacy_2),
     Shape("training examples of spaCy 2", spans.is_pair, spans.read_pair),

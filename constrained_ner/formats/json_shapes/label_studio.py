@@ -1,7 +1,8 @@
-"""Records of Label Studio: tasks with annotations or predictions, and the rows of its exports JSON_MIN and CSV.
+"""Records of Label Studio: tasks with annotations or predictions, and rows of its exports JSON_MIN and CSV.
 
 A region's `from_name` is the tag that labels, its `to_name` the tag with the text; the labels are under the
-name of the kind of region, mostly "labels". Offsets are counted in the browser: UTF-16 units, half-open.
+name of the kind of region, mostly "labels". Offsets are half-open code points, in early versions UTF-16 units
+(HumanSignal/label-studio pull request 1559); each region has its words, so that the file tells which.
 Source: labelstud.io/guide/task_format and labelstud.io/guide/export.
 """
 
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..raw_mentions import RawMention, RawText
-from .protocol import ShapeError, checked, id_of, keys_of
+from .protocol import ShapeError, checked, id_of, keys_of, provenance_of
 from .spans import probability
 
 _ANSWERS = ("annotations", "completions", "predictions")
@@ -112,6 +113,7 @@ def _mentions(region: dict[str, Any]) -> Iterator[RawMention]:
             checked(label, "labels") or None,
             name if isinstance(name, str) and name else None,
             probability(region.get("score")),
+            provenance_of(region) or "gold",
         )
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast, get_args
 
-from ...data import Document
+from ...data import Document, Provenance
 from ..raw_mentions import RawText
 from ..units import UTF_16, Counting
 
@@ -15,6 +15,7 @@ class ShapeError(ValueError):
     """A record that cannot be read; the message says why, and not where."""
 
 
+IN_CODE_POINTS = Counting()
 IN_UTF_16 = Counting(UTF_16)
 """The rule of what is written by a program in a browser or in Java."""
 
@@ -25,8 +26,8 @@ class Shape:
 
     name: what it is called in messages.
     fits: whether a value is plainly a record of it.
-    read: the texts of a record; documents, if their offsets count tokens and nothing has to be found out. Raises
-        ShapeError.
+    read: the texts of a record; documents, if their offsets count tokens and nothing has to be found out.
+        Raises ShapeError.
     rule: what its offsets count, unless the words of a file say otherwise.
     told: whether a message says that the file was read so.
     """
@@ -34,7 +35,7 @@ class Shape:
     name: str
     fits: Callable[[Any], bool]
     read: Callable[[Any], Sequence[RawText | Document]]
-    rule: Counting = Counting()
+    rule: Counting = IN_CODE_POINTS
     told: bool = True
 
 
@@ -64,6 +65,12 @@ def id_of(record: dict[str, Any], *keys: str) -> str | None:
         if isinstance(value, (str, int)) and not isinstance(value, bool) and str(value).strip():
             return checked(str(value), key)
     return None
+
+
+def provenance_of(record: dict[str, Any]) -> Provenance | None:
+    """The provenance of a mention that was written here; None for what others write."""
+    value = record.get("provenance")
+    return cast(Provenance, value) if value in get_args(Provenance) else None
 
 
 def keys_of(record: dict[str, Any]) -> str:

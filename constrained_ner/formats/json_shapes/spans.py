@@ -14,11 +14,10 @@ So there is one reader, and tables of the names.
 from __future__ import annotations
 
 import math
-from typing import Any, get_args
+from typing import Any
 
-from ...data import Provenance
 from ..raw_mentions import RawMention, RawText
-from .protocol import ShapeError, checked, id_of, keys_of, text_of
+from .protocol import ShapeError, checked, id_of, keys_of, provenance_of, text_of
 
 LISTS = (
     "mentions",
@@ -179,8 +178,7 @@ def _mentions(item: Any) -> list[RawMention]:
     name = _first(item, _NAMES)
     if isinstance(name, list):
         name = " ".join(map(str, name))
-    provenance = item.get("provenance")
-    own = provenance in get_args(Provenance)
+    own = provenance_of(item)
     types = _first(item, _TYPES)
     return [
         RawMention(
@@ -188,7 +186,7 @@ def _mentions(item: Any) -> list[RawMention]:
             _as_type(type),
             name if isinstance(name, str) and name else None,
             probability(_first(item, ("confidence",) if own else _CONFIDENCES)),
-            provenance if own else "gold",  # type: ignore[arg-type]  # checked above
+            own or "gold",
             probability(item.get("score")) if own else None,
         )
         for type in (types if isinstance(types, list) and types else [types])

@@ -42,7 +42,7 @@ def read_gliner(record: dict[str, Any]) -> list[RawText]:
 
 
 def is_tagged(record: Any) -> bool:
-    """Whether a value has tokens and as many tags: {"tokens": ["Aspirin", "."], "ner_tags": ["B-drug", "O"]}."""
+    """Whether a value has tokens and tags: {"tokens": ["Aspirin", "."], "ner_tags": ["B-drug", "O"]}."""
     return isinstance(record, dict) and _tokens(record) is not None and _tags(record) is not None
 
 
