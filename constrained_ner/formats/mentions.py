@@ -6,7 +6,7 @@ One JSON object a line, in the order of the lines of `out`:
      "provenance": "constrained", "margins": [[-4.1, -5.2], [-6.0]], "sentence_text": "Aspirin and iron."}
 
 Offsets are half-open code points: `sentence_text[start:end]` is the name. The first mention of each sentence
-carries the sentence's text. A sentence of running text also names its document and says where in it it begins.
+carries the sentence's text. A sentence of running text also names its document and where in it it begins.
 docs/mentions.schema.json describes every field.
 """
 

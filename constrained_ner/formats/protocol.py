@@ -100,8 +100,8 @@ class Format:
     """What can be done with files of one format; None for what cannot.
 
     summary: one line for the list of formats.
-    suffixes: how the names of its files end, in small letters, such as ".jsonl"; an output's name with the first
-        of them asks for the format.
+    suffixes: how the names of its files end, in small letters, such as ".jsonl"; an output's name with the
+        first of them asks for the format.
     recognises: tells its files from others with the same suffix; None if the suffix says enough.
     in_sentences: whether what is written is made of sentences; running text is cut before.
     """

@@ -29,8 +29,8 @@ def with_examples(
     """The settings with the examples themselves instead of the file that they come from.
 
     evaluated: the documents that are annotated, asked for only if there are examples to keep apart. types:
-    what the examples call a type -> what we call it. notify: called with what was decided, and if the examples
-    need a lot of memory or contradict one another.
+    what the examples call a type -> what we call it. notify: called with what was decided, and if the
+    examples need a lot of memory or contradict one another.
     Raises UserError for a request that makes no sense.
     """
     if settings.examples is not None and not isinstance(settings.examples, Path):

@@ -29,9 +29,9 @@ class Input:
     """What to annotate, and how to read it.
 
     called: what to call it in messages and records, if not by its path (a pipe). format: a name in
-    `formats.FORMATS`; None to recognise it. types: what files of examples call a type -> what
-    we call it. limit: only the first so many sentences. split: which split it is, if it is not a known one. skip_damaged: leave out files of a folder that cannot
-    be read.
+    `formats.FORMATS`; None to recognise it. types: what files of examples call a type -> what we call it.
+    limit: only the first so many sentences. split: which split it is, if it is not a known one.
+    skip_damaged: leave out files of a folder that cannot be read.
     """
 
     path: Path
@@ -53,8 +53,8 @@ class Source:
     """An input that has been checked.
 
     n_sentences: within the limit. n_texts: sentences of a corpus, or documents of running text, that are
-    whole within it. texts_hash: of the sentences, in order. data_hash: of all texts of the input, in any order.
-    skipped: what could not be read, files or records, with the reasons.
+    whole within it. texts_hash: of the sentences, in order. data_hash: of all texts of the input, in any
+    order. skipped: what could not be read, files or records, with the reasons.
     """
 
     input: Input

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
 from any_documents import CORPORA
+from hypothesis import given, settings
 
 from constrained_ner.data import Document, Mention, Span
 from constrained_ner.errors import InputError
