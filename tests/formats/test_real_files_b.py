@@ -55,7 +55,7 @@ def folder(shared: Path) -> Path:
 
 
 def test_the_sample_files_are_there(folder: Path) -> None:
-    assert len(expected()) == 48
+    assert len(expected()) == 47
 
 
 def read(path: Path, name: str) -> tuple[list[Document], list[str]]:
@@ -79,11 +79,9 @@ def test_a_real_file_is_read_as_expected(folder: Path, entry: dict[str, Any]) ->
     assert sum(mention.discontinuous for mention in mentions) == entry["discontinuous"]
     assert entry["stored_text_not_at_offsets"] == 0
     assert not any("other words than the text" in line for line in told)
-    assert (
-        sum(len(document.sentences) for document in documents)
-        == entry.get("also", {}).get("sentences", sum(len(document.sentences) for document in documents))
-        or entry["file"] in NOT_READ
-    )
+    n_sentences = entry.get("also", {}).get("sentences")
+    if n_sentences is not None:
+        assert sum(len(document.sentences) for document in documents) == n_sentences
     for check in entry["checks"]:
         if check["spans"]:
             assert any(
