@@ -22,6 +22,7 @@ from ..files import decoded, decoded_lines
 from .fitting import Fitting
 from .passages import NO_CONFIDENCE, NO_SENTENCES, kept_mark, with_text
 from .protocol import Losses, Reading
+from .text import document_id
 from .units import Claim, Pieces, countings, detect, same_words
 
 ANNOTATIONS = (".ann", ".a1", ".a2")
@@ -61,7 +62,7 @@ def read_brat(path: Path, reading: Reading) -> Iterator[Document]:
         fitting.mention(line.place, text, counting.spans(claim), line.type, line.name)
         for line, claim in zip(lines, claims, strict=True)
     ]
-    yield Document.of_text(text_file.stem, text, (m for m in mentions if m is not None))
+    yield Document.of_text(document_id(text_file), text, (m for m in mentions if m is not None))
     fitting.tell(reading.notify)
 
 

@@ -24,11 +24,11 @@ from xml.etree.ElementTree import Element
 
 from ..data import Document, Mention, Sentence, covered_text, single_line
 from ..errors import DamagedFilesError, InputError
-from ..files import shown
 from .evaluator_lines import format_offsets
-from .offset_ends import OffsetEnds, RawDocument, RawEntity, RawFile, RawSentence
-from .passages import NO_CONFIDENCE
+from .offset_ends import OffsetEnds, RawDocument, RawEntity, RawFile, RawSentence, told_by_name
+from .passages import AS_SPELT, NO_CONFIDENCE
 from .protocol import Losses, Reading
+from .text import document_id
 from .unique_ids import with_unique_ids
 from .xml_files import quoted, read_xml
 
@@ -122,8 +122,8 @@ def _documents(path: Path) -> Iterator[RawDocument]:
         if current is None or holder is not last_holder:
             if current is not None:
                 yield current
-            document_id = None if holder is None else holder.get("id")
-            current = RawDocument(document_id or shown(path.stem), [])
+            own_id = None if holder is None else holder.get("id")
+            current = RawDocument(own_id or document_id(path), [])
             last_holder = holder
         current.sentences.append(_read_sentence(element, path, number))
     if current is not None:
@@ -220,12 +220,11 @@ def _sentence_lines(id: str, sentence: Sentence, losses: Losses) -> Iterator[str
         type = _UNUSABLE.sub("_", mention.type)
         losses.add("types written with _ for characters that the format does not allow", type != mention.type)
         losses.add(NO_CONFIDENCE, mention.confidence is not None)
-        values = {
-            "id": f"{id}.e{n}",
-            "charOffset": format_offsets(mention.spans),
-            "type": type,
-            "text": mention.text,
-        }
+        offsets, name = format_offsets(mention.spans), mention.text
+        if told_by_name(name, offsets, sentence.text):  # a reader would take the ends for exclusive ones
+            name = covered_text(sentence.text, mention.spans)
+            losses.add(AS_SPELT)
+        values = {"id": f"{id}.e{n}", "charOffset": offsets, "type": type, "text": name}
         attributes = " ".join(f"{name}={quoted(value, losses)}" for name, value in values.items())
         yield f"<entity {attributes}/>\n"
     yield "</sentence>\n"

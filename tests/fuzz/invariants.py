@@ -66,12 +66,15 @@ def check(folder: Path, path: Path, write: Sequence[str] = WRITABLE) -> str:
 
 def check_results(folder: Path, path: Path) -> str:
     """Read a file of mentions without texts. Returns "read" or "refused". Raises Fault."""
+    messages: list[str] = []
     with _only_user_errors("reading results"):
         try:
-            found = read_found(path)
+            found = read_found(path, reading=Reading(notify=messages.append, report_damaged=messages.append))
         except UserError as error:
-            _check_message("error", str(error), path)
+            _check_message("error", str(error).partition("\n")[0], path)  # a hint may follow
             return "refused"
+    for message in messages:
+        _check_message("note", message, path)
     for id, mention in found:
         _check_mention("results", mention, None)
         _check_string("results", id)
