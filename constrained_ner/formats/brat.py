@@ -20,6 +20,7 @@ from ..data import Document, Mention, Span, covered_text, single_line
 from ..errors import InputError
 from ..files import decoded, decoded_lines
 from .fitting import Fitting
+from .numbered_names import NumberedNames
 from .passages import NO_CONFIDENCE, NO_SENTENCES, kept_mark, with_text
 from .protocol import Losses, Reading
 from .text import document_id
@@ -115,16 +116,12 @@ class _FileNames:
     whatever their case."""
 
     losses: Losses
-    _taken: set[str] = field(default_factory=set)
+    _taken: NumberedNames = field(default_factory=lambda: NumberedNames("-"))
 
     def of(self, id: str) -> str:
         safe = re.sub(r"[^\w.-]", "_", id)[:100]
         safe = re.sub(r"^\.+", "_", safe) or "document"
-        name, number = safe, 1
-        while name.casefold() in self._taken:
-            number += 1
-            name = f"{safe}-{number}"
-        self._taken.add(name.casefold())
+        name = safe + self._taken.of(safe.casefold()).removeprefix(safe.casefold())
         self.losses.add("document ids changed to be names of files", name != id)
         return name
 

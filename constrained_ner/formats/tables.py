@@ -238,4 +238,4 @@ def _mention(place: str, row: Sequence[str]) -> tuple[str, Mention]:
             raise ValueError(f"confidence {confidence} is not from 0 to 1")
         return id, Mention((span,), type, text, probability)
     except ValueError as error:
-        raise InputError(f"{place}: not a mention: {str(error):.80}: {','.join(row)!r:.80}") from None
+        raise InputError(f"{place}: not a mention: {error!s:.80}: {','.join(row)!r:.80}") from None
