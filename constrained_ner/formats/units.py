@@ -6,8 +6,8 @@ rule puts them, the other conventions that are known are tried on the whole file
 
     text "5 µg aspirin", offsets 6-13, words "aspirin"  ->  UTF-8 bytes
 
-A convention is taken if it fits most of the words: those that the rule fits, and more. (A word or two that are
-one off are mistakes.) Where two such conventions fit equally well and differ, the file is refused.
+A convention is taken if it fits most of the words: those that the rule fits, and more. (One or two words that
+are one off are mistakes.) Where two such conventions fit equally well and differ, the file is refused.
 """
 
 from __future__ import annotations
@@ -129,8 +129,8 @@ def _plain(text: str) -> str:
 
 @dataclass(slots=True)
 class _Votes:
-    """n_fit: words that lie where the convention puts them. n_lost: those that lie where the rule puts them and
-    not the convention. reading: a hash of all spans, equal for conventions that read the file alike."""
+    """n_fit: words that lie where the convention puts them. n_lost: those that lie only where the rule puts
+    them. reading: a hash of all spans, equal for conventions that read the file alike."""
 
     n_fit: int = 0
     n_lost: int = 0
@@ -184,8 +184,8 @@ def _chosen(
             f"should be if they count {known[best[0]]}, and as many if they count {known[rival]}"
         )
     notify(
-        f"{path}: the offsets count {known[best[0]]}, and are read so: {most} of {n_names} names are then where "
-        f"they should be, instead of {votes[0].n_fit}"
+        f"{path}: the offsets count {known[best[0]]}, and are read so: {most} of {n_names} names are then "
+        f"where they should be, instead of {votes[0].n_fit}"
     )
     return known[best[0]]
 
