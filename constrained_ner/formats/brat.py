@@ -20,7 +20,7 @@ from ..data import Document, Mention, Span, covered_text, single_line
 from ..errors import InputError
 from ..files import decoded, decoded_lines
 from .fitting import Fitting
-from .passages import NO_BORDERS, NO_CONFIDENCE, kept_mark, with_text
+from .passages import NO_CONFIDENCE, NO_SENTENCES, kept_mark, with_text
 from .protocol import Losses, Reading
 from .units import Claim, Pieces, countings, detect, fits, same_words
 
@@ -142,7 +142,7 @@ def write_brat(documents: Iterable[Document], losses: Losses) -> Iterator[tuple[
         if not (document.start and document.id == id):
             id, name, number = document.id, names.of(document.id), 0
         n_parts = len(document.sentences)
-        losses.add(NO_BORDERS, n_parts if document.in_sentences or n_parts > 1 else 0)
+        losses.add(NO_SENTENCES, n_parts if document.in_sentences or n_parts > 1 else 0)
         text = document.text or ""
         lines = sorted(filter(None, (_written(m, document, losses) for _, m in document.located())))
         yield f"{name}.txt", text if document.start else "".join(kept_mark([text]))

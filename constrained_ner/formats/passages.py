@@ -16,7 +16,7 @@ from ..data import Document, Mention, Sentence
 
 OUTER = "discontinuous mentions written from their first to their last character"
 NO_CONFIDENCE = "confidences left out"
-NO_BORDERS = "sentences and passages whose borders are left out"
+NO_SENTENCES = "sentences and passages whose borders are left out"
 AS_SPELT = "names written as the text spells them"
 """What writers say of losses that several formats have."""
 

@@ -23,8 +23,8 @@ from ..errors import InputError
 from ..files import decoded_lines
 from .fitting import Fitting
 from .passages import (
-    NO_BORDERS,
     NO_CONFIDENCE,
+    NO_SENTENCES,
     OUTER,
     DocumentIds,
     Passage,
@@ -149,7 +149,7 @@ def write_pubtator(documents: Iterable[Document], losses: Losses) -> Iterator[st
         id = re.sub(r"[|\t\r\n]", "_", document.id)
         losses.add("ids written with _ for characters that PubTator does not allow", id != document.id)
         n_parts = len(document.sentences)
-        losses.add(NO_BORDERS, n_parts if document.in_sentences else max(n_parts - 2, 0))
+        losses.add(NO_SENTENCES, n_parts if document.in_sentences else max(n_parts - 2, 0))
         cut = _end_of_title(document)
         if cut + 1 < len(text) and text[cut] != " ":
             losses.add("characters between title and abstract written as a space")
