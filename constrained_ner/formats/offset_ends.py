@@ -101,8 +101,8 @@ class OffsetEnds:
         return len(self.files)
 
     def spans(self, entity: RawEntity, text: str, file: RawFile) -> tuple[Span, ...]:
-        """The spans of an entity, sorted. Raises ValueError if its offsets are missing, make no sense or can be
-        read in two ways."""
+        """The spans of an entity, sorted. Raises ValueError if its offsets are missing or make no sense, or if
+        they can be read in two ways."""
         inclusive = parse_offsets(entity.offsets or "")
         votes = self._by_file[file.path]
         if not self._all.n_exclusive:
@@ -112,8 +112,8 @@ class OffsetEnds:
             exclusive = votes.exclusive if votes.exclusive is not None else self._all.exclusive
         if exclusive is None:
             raise ValueError(
-                f"it cannot be told whether {entity.offsets} counts the last character in: as many names say that "
-                "ends do as that they do not"
+                f"it cannot be told whether {entity.offsets} counts the last character in: as many names say "
+                "that ends do as that they do not"
             )
         self._n_read += 1
         self._n_read_exclusively += exclusive
