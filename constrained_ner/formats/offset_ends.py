@@ -101,7 +101,7 @@ class OffsetEnds:
         return len(self.files)
 
     def spans(self, entity: RawEntity, text: str, file: RawFile) -> tuple[Span, ...]:
-        """The spans of an entity, sorted. Raises ValueError if its offsets are missing, senseless or ambiguous."""
+        """The spans of an entity, sorted. Raises ValueError if its offsets make no sense or are ambiguous."""
         inclusive = parse_offsets(entity.offsets or "")
         votes = self._by_file[file.path]
         if not self._all.n_exclusive:
