@@ -7,6 +7,7 @@ nearly all fit words by another convention, that is the one. With less evidence 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..data import Span
@@ -24,30 +25,43 @@ def counting_by_words(
     Only the mentions that a convention reads otherwise than the rule speak for or against it.
     """
     known = countings(rule)
-    n_other, n_by_rule, n_good = [0] * len(known), [0] * len(known), [0] * len(known)
+    votes = [_Votes() for _ in known]
     for claim in claims():
-        spans = [counting.spans(claim) for counting in known]
-        good = [_on_words(claim.text, found) for found in spans]
-        for n, found in enumerate(spans):
-            if found != spans[0]:
-                n_other[n] += 1
-                n_by_rule[n] += good[0]
-                n_good[n] += good[n]
-    better = [
-        n
-        for n in range(len(known))
-        if n_other[n] >= _FEWEST and 10 * n_good[n] >= 9 * n_other[n] and 2 * n_by_rule[n] <= n_other[n]
-    ]
-    most = max((n_good[n] for n in better), default=0)
-    best = [n for n in better if n_good[n] == most]
-    if len(best) != 1:
+        by_rule = rule.spans(claim)
+        rule_is_good = _on_words(claim.text, by_rule)
+        for vote, counting in zip(votes, known, strict=True):
+            spans = counting.spans(claim)
+            vote.reading = hash((vote.reading, spans))
+            if spans != by_rule:
+                vote.n += 1
+                vote.n_good_by_rule += rule_is_good
+                vote.n_good += _on_words(claim.text, spans)
+    better = [n for n, vote in enumerate(votes) if vote.speaks()]
+    most = max((votes[n].n_good for n in better), default=0)
+    best = [n for n in better if votes[n].n_good == most]
+    if len({votes[n].reading for n in best}) != 1:
         return rule
-    [n] = best
+    vote, counting = votes[best[0]], known[best[0]]
     notify(
-        f"{path}: the offsets count {known[n]}, and are read so: {n_good[n]} of {n_other[n]} mentions then begin "
-        f"and end with words, instead of {n_by_rule[n]}"
+        f"{path}: the offsets count {counting}, and are read so: {vote.n_good} of {vote.n} mentions then begin "
+        f"and end with words, instead of {vote.n_good_by_rule}"
     )
-    return known[n]
+    return counting
+
+
+@dataclass(slots=True)
+class _Votes:
+    """Of the mentions that a convention reads otherwise than the rule: how many, how many begin and end with
+    words, and how many did so by the rule. reading: a hash of all spans."""
+
+    n: int = 0
+    n_good: int = 0
+    n_good_by_rule: int = 0
+    reading: int = 0
+
+    def speaks(self) -> bool:
+        """Whether the convention explains what the rule does not."""
+        return self.n >= _FEWEST and 10 * self.n_good >= 9 * self.n and 2 * self.n_good_by_rule <= self.n
 
 
 def _on_words(text: str, spans: tuple[Span, ...] | None) -> bool:
