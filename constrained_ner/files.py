@@ -90,13 +90,14 @@ def decoded(path: Path) -> str:
         return content.decode(encoding)
     except UnicodeDecodeError as problem:
         before = problem.object[: problem.start].decode(encoding, errors="replace")
-        raise InputError(_not_decodable(path, problem, 0, 1 + before.count("\n"))) from None
+        raise InputError(_not_decodable(path, problem, encoding, 0, 1 + before.count("\n"))) from None
 
 
 def decoded_lines(path: Path) -> Iterator[str]:
     """The lines of a file as `decoded` reads it, one at a time, each with its line end.
 
-    That is "\\n", "\\r\\n" or nothing; a CR alone does not end a line. Raises InputError naming file, line and byte, when it gets there.
+    A line ends with LF, or CR LF; a CR alone is text. Raises InputError naming file, line and byte, when
+    it gets there.
     """
     try:
         with path.open("rb") as file:
@@ -110,10 +111,11 @@ def decoded_lines(path: Path) -> Iterator[str]:
                 return
             at_byte = 0
             for number, line in enumerate(file, start=1):
+                encoding = encoding if number == 1 else "utf-8"
                 try:
-                    yield line.decode(encoding if number == 1 else "utf-8")
+                    yield line.decode(encoding)
                 except UnicodeDecodeError as problem:
-                    raise InputError(_not_decodable(path, problem, at_byte, number)) from None
+                    raise InputError(_not_decodable(path, problem, encoding, at_byte, number)) from None
                 at_byte += len(line)
     except OSError as problem:
         raise InputError(_unreadable(path, problem)) from None
@@ -153,13 +155,12 @@ def encoding_of(head: bytes) -> str:
     return "utf-8-sig" if head.startswith(codecs.BOM_UTF8) else "utf-8"
 
 
-def _not_decodable(path: Path, problem: UnicodeDecodeError, offset: int, line: int) -> str:
+def _not_decodable(path: Path, problem: UnicodeDecodeError, encoding: str, offset: int, line: int) -> str:
     """offset: bytes of the file before those that were decoded."""
-    name = "UTF-16" if "16" in problem.encoding else "UTF-8"
     # "utf-8-sig" counts from behind the mark.
-    mark = 3 if problem.encoding == "utf-8-sig" else 0
-    value = problem.object[problem.start]
-    return f"{path}: line {line}: byte {offset + problem.start + mark} (0x{value:02x}) is not {name} text"
+    byte = offset + problem.start + len(codecs.BOM_UTF8) * (encoding == "utf-8-sig")
+    name = "UTF-16" if encoding == "utf-16" else "UTF-8"
+    return f"{path}: line {line}: byte {byte} (0x{problem.object[problem.start]:02x}) is not {name} text"
 
 
 def _unreadable(path: Path, problem: Exception) -> str:

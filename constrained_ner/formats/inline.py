@@ -5,7 +5,7 @@
 
 The name of a tag is the type; one that cannot be a name is an attribute: `<entity type="two words">`. Tags
 may nest, not cross. Without the tags, and with the five entities of XML and numbers decoded, a file is the
-text of one document. A literal `<` that begins no tag is text. Line breaks inside a sentence are written `&#10;`.
+text of one document. A literal `<` that begins no tag is text. Line breaks inside a sentence are numbers.
 """
 
 from __future__ import annotations

@@ -113,8 +113,8 @@ class _Source:
                 raise self.error(problem.msg) from None
             except RecursionError:
                 raise self.error("too deeply nested") from None
-            if end == len(self.text) and self.more():
-                continue  # a number may go on
+            if end > len(self.text) - 3 and self.more():
+                continue  # a number may go on, even behind "e+"
             self.move(end)
             return line, value
 

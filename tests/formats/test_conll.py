@@ -56,7 +56,7 @@ ASPIRIN = [("Take beta blockers daily .", [(5, 18, "group", "beta blockers")])]
         "Take|VB|O beta|NN|B-group blockers|NN|I-group daily|RB|O .|.|O\n",
         "<ALL>\tO\nTake\tO\nbeta\tB-group\nblockers\tI-group\ndaily\tO\n.\tO\n</ALL>\tO\n",
         "\ufeff# a comment\nTake\tO\nbeta\tB-group\nblockers\tI-group\ndaily\tO\n.\tO\n",
-        "# global.columns = FORM NER ID\nTake\tO\t1\nbeta\tB-group\t2\nblockers\tI-group\t3\ndaily\tO\t4\n.\tO\t5\n",
+        "# global.columns = FORM NER\nTake\tO\nbeta\tB-group\nblockers\tI-group\ndaily\tO\n.\tO\n",
         "Take O\nbeta B_group\nblockers I_group\ndaily O\n. O\n",
     ],
 )
