@@ -85,7 +85,9 @@ def _raw_text(doc: Doc) -> RawText:
     for group in doc.spans.values():
         for span in group:
             spans.setdefault((span.start_char, span.end_char, span.label_), span)
-    mentions = tuple(RawMention(((start, end),), label or None) for start, end, label in spans)
+    mentions = tuple(
+        RawMention(((start, end),), label or None, span.text) for (start, end, label), span in spans.items()
+    )
     id = doc.user_data.get(_ID)
     return RawText(doc.text, mentions, id if isinstance(id, str) else None)
 

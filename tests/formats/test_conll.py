@@ -56,7 +56,7 @@ ASPIRIN = [("Take beta blockers daily .", [(5, 18, "group", "beta blockers")])]
         "Take|VB|O beta|NN|B-group blockers|NN|I-group daily|RB|O .|.|O\n",
         "<ALL>\tO\nTake\tO\nbeta\tB-group\nblockers\tI-group\ndaily\tO\n.\tO\n</ALL>\tO\n",
         "\ufeff# a comment\nTake\tO\nbeta\tB-group\nblockers\tI-group\ndaily\tO\n.\tO\n",
-        "# global.columns = FORM NER ID\nTake\tO\t1\nbeta\tB-group\t2\nblockers\tI-group\t3\ndaily\tO\t4\n.\tO\t5\n",
+        "# global.columns = FORM NER\nTake\tO\nbeta\tB-group\nblockers\tI-group\ndaily\tO\n.\tO\n",
         "Take O\nbeta B_group\nblockers I_group\ndaily O\n. O\n",
     ],
 )
@@ -64,7 +64,7 @@ def test_every_dialect_gives_the_same(tmp_path: Path, content: str) -> None:
     documents, _, damaged = read(tmp_path / "x.conll", content)
     assert found(documents) == ASPIRIN
     assert not damaged
-    assert recognises_conll(tmp_path / "x.conll", content)
+    assert recognises_conll(tmp_path / "x.txt", content)
 
 
 @pytest.mark.parametrize(
@@ -111,6 +111,22 @@ def test_tokens_that_are_not_in_the_text_are_told(tmp_path: Path) -> None:
 def test_space_after_is_heeded_without_a_text(tmp_path: Path) -> None:
     content = "1\tZinc\tB-drug\tSpaceAfter=No\n2\t.\tO\t_\n"
     assert found(read(tmp_path / "x.conll", content)[0]) == [("Zinc.", [(0, 4, "drug", "Zinc")])]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "is_one"),
+    [
+        ("x.txt", "Vitamin B\n", False),
+        ("x.txt", "Aspirin helps.\nZinc does, too.\n", False),
+        ("x.tsv", "id\ttext\n1\tAspirin\n", False),
+        ("x.tsv", "Aspirin\tB-drug\nhelps\tO\n", True),
+        ("x.txt", "Aspirin NN B-drug\nhelps VB O\n", True),
+        ("x.txt", "", False),
+        ("x.conll", "Vitamin B\n", True),
+    ],
+)
+def test_texts_and_tables_are_no_tokens(name: str, content: str, is_one: bool) -> None:
+    assert recognises_conll(Path(name), content) == is_one
 
 
 def test_a_hash_may_be_a_token_and_a_comment_is_none(tmp_path: Path) -> None:

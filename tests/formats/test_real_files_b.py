@@ -30,7 +30,7 @@ NOT_READ = {
     "jsonl/doccano_old_annotations.jsonl": (0, 5, "a mention of a second user is left out"),
     "jsonl/langextract_medication.jsonl": (0, 1, "left out: line 2: 'Glucophage' has no offsets"),
     "jsonl/textae_rna.json": (0, 1, "a mention that repeats another is left out (record 1)"),
-    # The first of its sentences is damaged, the mentions of the two others are not counted in what is expected.
+    # The first of its sentences is damaged; the mentions of the two others are not expected.
     "conll/doccano_invalid.conll": (0, -3, "line 1: 1 columns instead of 2"),
 }
 MARKED = "conll/aioner_marked.conll"

@@ -1,4 +1,4 @@
-"""Tables: separators and quotation marks are found out, and mentions are written as spreadsheets read them."""
+"""Tables: how they are written is found out; mentions are written as spreadsheets read them."""
 
 from __future__ import annotations
 
