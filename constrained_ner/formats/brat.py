@@ -21,7 +21,7 @@ from ..errors import InputError
 from ..files import decoded, decoded_lines
 from .fitting import Fitting
 from .numbered_names import NumberedNames
-from .passages import NO_CONFIDENCE, NO_SENTENCES, kept_mark, with_text
+from .passages import AS_SPELT, NO_CONFIDENCE, NO_SENTENCES, kept_mark, with_text
 from .protocol import Losses, Reading
 from .text import document_id
 from .units import Claim, Pieces, countings, detect, fits, same_words
@@ -164,7 +164,7 @@ def _written(
     losses.add(NO_CONFIDENCE, mention.confidence is not None)
     losses.add("mentions of nothing but line breaks left out", not pieces)
     losses.add("mentions across a line break written in pieces", bool(pieces) and pieces != mention.spans)
-    return (pieces, _type(mention, losses), _words(mention, pieces, text)) if pieces else None
+    return (pieces, _type(mention, losses), _words(mention, pieces, text, losses)) if pieces else None
 
 
 def _pieces_in_lines(mention: Mention, text: str) -> tuple[Span, ...]:
@@ -186,9 +186,7 @@ def _type(mention: Mention, losses: Losses) -> str:
     return type
 
 
-def _words(mention: Mention, pieces: tuple[Span, ...], text: str) -> str:
-    """The words of a mention on one line: its own if they differ from the text."""
-    own = mention.text
-    if same_words(covered_text(text, mention.spans), own):
-        own = covered_text(text, pieces)
-    return single_line(own).replace("\t", " ")
+def _words(mention: Mention, pieces: tuple[Span, ...], text: str, losses: Losses) -> str:
+    """The words of a mention on one line: the text's, or BRAT and the reader take it for that of another."""
+    losses.add(AS_SPELT, not same_words(covered_text(text, mention.spans), mention.text))
+    return single_line(covered_text(text, pieces)).replace("\t", " ")

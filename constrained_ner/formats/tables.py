@@ -218,7 +218,7 @@ def write_mention_table(documents: Iterable[Document], losses: Losses) -> Iterat
 
 def read_mention_table(path: Path) -> list[tuple[str, Mention]]:
     """The mentions of a table as it is written here. Raises InputError naming the line that does not fit."""
-    rows = csv.reader(_lines(path), strict=True)
+    rows = _Layout(",", quoted=True).rows(_lines(path))
     try:
         header = next(rows, [])
         if tuple(header) != MENTION_COLUMNS:

@@ -3,7 +3,6 @@ whatever was read can be written in every format, read again and written again a
 
 from __future__ import annotations
 
-import os
 import signal
 import traceback
 import warnings
@@ -34,7 +33,7 @@ _RESULTS = ("lines", "mentions", "csv")
 T = TypeVar("T")
 
 
-class Fault(Exception):
+class Fault(Exception):  # noqa: N818
     """An invariant that does not hold. kind: the same for all cases of one fault."""
 
     def __init__(self, kind: str, details: str) -> None:
@@ -203,7 +202,7 @@ def _written_and_read(folder: Path, name: str, documents: list[Document]) -> Non
         if name != "csv" and found != expected:
             raise Fault(
                 f"writing {name}: mentions change",
-                repr([e for e in zip(expected, found) if e[0] != e[1]][:3]),
+                repr([e for e in zip(expected, found, strict=False) if e[0] != e[1]][:3]),
             )
         return
     back = first / "tasks.json" if name == "label-studio" else first
@@ -218,7 +217,8 @@ def _written_and_read(folder: Path, name: str, documents: list[Document]) -> Non
     if one != other:
         differing = next(n for n in one.keys() | other.keys() if one.get(n) != other.get(n))
         before, after = (contents.get(differing, b"") for contents in (one, other))
-        at = max(0, len(os.path.commonprefix([before, after])) - 100)
+        same = (n for n, (b, a) in enumerate(zip(before, after, strict=False)) if b != a)
+        at = max(0, next(same, min(len(before), len(after))) - 100)
         details = f"{differing}: byte {at}: {before[at : at + 300]!r}\nthen {after[at : at + 300]!r}"
         raise Fault(f"writing {name} again gives another file", details)
 

@@ -1,5 +1,6 @@
 """Ways to spoil a file: as a transfer, a text editor, a spreadsheet, another tool or an attacker would."""
 
+# ruff: noqa: E501
 from __future__ import annotations
 
 import json

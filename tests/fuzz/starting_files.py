@@ -3,6 +3,7 @@
 An input is the files of a folder, name -> content; most have one.
 """
 
+# ruff: noqa: E501
 from __future__ import annotations
 
 from pathlib import Path
