@@ -20,7 +20,7 @@ from ..errors import InputError
 from .bioc_documents import Raw, bioc_documents
 from .bioc_model import Annotation, BiocDocument, Block, confidence_of
 from .bioc_outline import outlines
-from .json_items import json_items
+from .json_items import half_character, json_items
 from .protocol import Losses, Reading
 from .units import Pieces
 
@@ -50,6 +50,8 @@ def _document(item: Any, place: str) -> BiocDocument:
     if not isinstance(item, dict) or not isinstance(item.get("passages"), list):
         keys = ", ".join(list(item)[:8]) if isinstance(item, dict) else type(item).__name__
         raise InputError(f'{place}: no BioC document: it has no list of "passages" (found: {keys:.120})')
+    if wrong := half_character(item):
+        raise InputError(f"{place}: {wrong}")
     id = next((str(item[key]) for key in ("id", "pmid", "_id") if item.get(key) not in (None, "")), "")
     document = BiocDocument(id, annotations=_annotations(item))
     for number, passage in enumerate(item["passages"], start=1):

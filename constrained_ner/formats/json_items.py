@@ -30,6 +30,18 @@ def json_items(path: Path, lists: Collection[str] = ()) -> Iterator[tuple[int, A
     return _Source(path, decoded_pieces(path)).items(lists)
 
 
+def half_character(value: Any) -> str | None:
+    """What keeps the strings of a value from being text: a lone surrogate. None if nothing does."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        there = str(error.object)[max(0, error.start - 20) : error.start + 10]
+        return f"half a character (a lone surrogate) in {there!r}"
+    except RecursionError:
+        return "nested too deeply"
+    return None
+
+
 @dataclass(slots=True)
 class _Source:
     """A text that comes in pieces, and the place up to which it was read."""

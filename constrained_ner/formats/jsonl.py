@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data import Document, Mention
+from .json_items import half_character
 from .json_records import BrokenRecord, json_records
 from .json_shapes import shape_of
 from .json_shapes.protocol import ShapeError, keys_of
@@ -78,6 +79,8 @@ def _records(path: Path, reading: Reading) -> Iterator[Record]:
             continue
         number, place, value = record
         try:
+            if wrong := half_character(value):
+                raise ShapeError(wrong)
             value = _with_fields(value, reading)
             shape = shape_of(value)
             note = f"read as {shape.name}" if shape.told else ""

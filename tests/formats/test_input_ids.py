@@ -17,12 +17,11 @@ FILES = {
     "inline": {"inline": b"<drug>Iron</drug>\n"},
     "conll": {"conll": b"Iron B-drug\nhelps O\n"},
     "jsonl": {"jsonl": b'{"text": "Iron", "mentions": [{"start": 0, "end": 4, "type": "drug"}]}\n'},
-    "ddi": {
-        "xml": b'<document><sentence id="s" text="Iron"><entity charOffset="0-3" type="drug"/></sentence></document>'
-    },
+    "ddi": {"xml": b'<document><sentence id="s" text="Iron"/></document>'},
     "text": {"txt": b"Iron"},
     "bioc": {
-        "xml": b"<collection><document><id/><passage><offset>0</offset><text>Iron</text></passage></document></collection>"
+        "xml": b"<collection><document><id/><passage><offset>0</offset><text>Iron</text></passage>"
+        b"</document></collection>"
     },
 }
 

@@ -112,7 +112,7 @@ def test_a_broken_line_is_named_and_the_others_are_read(tmp_path: Path) -> None:
             "line 1: no text (its keys: 'a'); name its field with --text-field (and so on",
         ),
         ("7\n8\n", "line 1: not a record with a text: 7"),
-        ('{"text": "\\ud83d"}\n', "line 1: 'text' has half a character"),
+        ('{"text": "\\ud83d"}\n', "line 1: half a character"),
         ('{"text": 7}\n', "line 1: no text (its keys: 'text')"),
         (
             '{"text": "a", "entities": [{"offset": 0}]}\n',

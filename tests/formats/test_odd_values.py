@@ -76,6 +76,31 @@ def test_a_number_too_long_and_nesting_too_deep_are_not_json(
     assert len(str(caught.value)) < 400
 
 
+@pytest.mark.parametrize("field", ["id", "text", "type", "name"])
+@pytest.mark.parametrize("name", ["bioc-json", "jsonl"])
+def test_a_record_with_half_a_character_is_reported_and_the_others_are_read(
+    tmp_path: Path, read: Read, name: str, field: str
+) -> None:
+    def record(values: dict[str, str]) -> dict[str, object]:
+        mention = {"start": 0, "end": 4, "type": values["type"], "text": values["name"]}
+        if name == "jsonl":
+            return {"id": values["id"], "text": values["text"], "mentions": [mention]}
+        annotation = {
+            "infons": {"type": values["type"]},
+            "text": values["name"],
+            "locations": [{"offset": 0, "length": 4}],
+        }
+        passage = {"offset": 0, "text": values["text"], "annotations": [annotation]}
+        return {"id": values["id"], "passages": [passage]}
+
+    good = {"id": "1", "text": "iron", "type": "drug", "name": "iron"}
+    path = tmp_path / "a.json"
+    path.write_text("".join(f"{json.dumps(record(v))}\n" for v in [good, {**good, field: "iron\ud83d"}]))
+    documents, told = read(name, path)
+    assert [d.id for d in documents] == ["1"]
+    assert [message for message in told if "half a character (a lone surrogate) in" in message]
+
+
 @pytest.mark.parametrize("answers", [1, "x", {"result": []}, [None], [[]], None, True])
 def test_answers_of_label_studio_that_are_no_list_of_answers_are_none(
     tmp_path: Path, read: Read, answers: object

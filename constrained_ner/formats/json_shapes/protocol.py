@@ -40,7 +40,7 @@ class Shape:
 
 
 def text_of(record: dict[str, Any], key: str = "text") -> str:
-    """The text of a record. Raises ShapeError if it is missing, no string, or not Unicode."""
+    """The text of a record. Raises ShapeError if it is missing or no string."""
     text = record.get(key)
     if text is None:
         raise ShapeError(f"no {key!r} (its keys: {keys_of(record)})")
@@ -51,10 +51,6 @@ def checked(text: Any, key: str) -> str:
     """The value as a text. Raises ShapeError."""
     if not isinstance(text, str):
         raise ShapeError(f"{key!r} is not a text: {text!r:.60}")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ShapeError(f"{key!r} has half a character (a lone surrogate) at {error.start}") from None
     return text
 
 
