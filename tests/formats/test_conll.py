@@ -151,6 +151,19 @@ def test_documents_are_what_docstart_separates(tmp_path: Path) -> None:
     ]
 
 
+def test_offsets_of_tokens_are_heeded(tmp_path: Path) -> None:
+    content = "O\t2\t6\tTake\tVB\nB-drug\t8\t12\tzinc\tNN\nO\t12\t13\t.\t.\n\nB-drug\t15\t19\tIron\tNN\n"
+    [document], notes, damaged = read(tmp_path / "x.conll", content)
+    assert document.text == "  Take  zinc.  Iron"
+    assert found([document]) == [
+        ("Take  zinc.", [(6, 10, "drug", "zinc")]),
+        ("Iron", [(0, 4, "drug", "Iron")]),
+    ]
+    assert [(m.start, m.end) for _, m in document.located()] == [(8, 12), (15, 19)]
+    assert "at their offsets" in notes[0]
+    assert not damaged
+
+
 def test_a_line_with_the_wrong_columns_is_named_and_its_sentence_left_out(tmp_path: Path) -> None:
     content = "a\tO\nbad line\nc\tO\n\nd\tB-x\ne\tO\n\nf\tB-x\ng\tO\n"
     documents, _, damaged = read(tmp_path / "x.conll", content)
