@@ -35,6 +35,9 @@ _FIRST_LINES = 2000
 _SENTENCES_AT_ONCE = 2000
 """A document with more comes in parts with the same id."""
 
+_WIDEST_GAP = 100_000
+"""More characters between two tokens or sentences say that these are no offsets of one text."""
+
 _PART_OF_WORD = re.compile(r"[0-9]+[-.][0-9]+")
 """The number of a line of CoNLL-U that spans two words, or stands for one that is not in the text."""
 
@@ -189,7 +192,11 @@ def _sentence(block: _Block, columns: Columns, notes: Notes) -> Sentence:
     tokens = [row[columns.token] for row in rows]
     text = block.comments.get("text")
     starts = None if text is None else _starts_in(text, tokens)
-    if text is None or starts is None:
+    if text is None and (placed := _placed(rows, tokens, columns.start)):
+        notes.add(["the blanks are not in the file: the tokens stand at their offsets"], f"line {block.line}")
+        text, starts = placed
+        block.comments["start"] = rows[0][columns.start or 0]
+    elif text is None or starts is None:
         note = "the texts are not in the file: they are the tokens joined by spaces"
         if text is not None:
             note = 'the tokens are not those of "# text": the text is the tokens joined by spaces'
@@ -217,14 +224,29 @@ def _starts_in(text: str, tokens: Sequence[str]) -> list[int] | None:
     return None if text[at:].strip() else starts
 
 
-def _joined(tokens: Sequence[str], rows: Sequence[Sequence[str]], misc: int | None) -> tuple[str, list[int]]:
-    """A text made of tokens, and where each begins."""
+def _placed(
+    rows: Sequence[Sequence[str]], tokens: Sequence[str], column: int | None
+) -> tuple[str, list[int]] | None:
+    """A text of tokens with offsets, blanks between them; None if they have none or are not in order."""
+    if column is None or not rows or not all(row[column].isdecimal() for row in rows):
+        return None
     text, starts = "", []
     for token, row in zip(tokens, rows, strict=True):
-        starts.append(len(text))
-        close = misc is not None and "SpaceAfter=No" in row[misc]
-        text += token if close else f"{token} "
-    return text.rstrip(" "), starts
+        starts.append(int(row[column]) - int(rows[0][column]))
+        if not len(text) <= starts[-1] <= len(text) + _WIDEST_GAP:
+            return None
+        text = text.ljust(starts[-1]) + token
+    return text, starts
+
+
+def _joined(tokens: Sequence[str], rows: Sequence[Sequence[str]], misc: int | None) -> tuple[str, list[int]]:
+    """A text made of tokens, and where each begins."""
+    text, starts, between = "", [], ""
+    for token, row in zip(tokens, rows, strict=True):
+        starts.append(len(text) + len(between))
+        text += between + token
+        between = "" if misc is not None and "SpaceAfter=No" in row[misc] else " "
+    return text, starts
 
 
 # ---- sentences to documents
@@ -256,7 +278,7 @@ def _document(id: str, sentences: Sequence[Sentence], is_first: bool) -> Documen
     begin, text = 0 if is_first else sentences[0].start, ""
     for sentence in sentences:
         gap = sentence.start - begin - len(text)
-        if sentence.start < 0 or gap < 0:
+        if sentence.start < 0 or not 0 <= gap <= _WIDEST_GAP:
             apart = (Sentence(s.id, s.text, s.mentions) for s in sentences)
             return Document(id, tuple(apart))
         text += " " * gap + sentence.text

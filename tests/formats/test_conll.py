@@ -129,6 +129,11 @@ def test_texts_and_tables_are_no_tokens(name: str, content: str, is_one: bool) -
     assert recognises_conll(Path(name), content) == is_one
 
 
+def test_a_token_may_end_with_a_blank(tmp_path: Path) -> None:
+    content = "5 mg \tB-dose\n"
+    assert found(read(tmp_path / "x.conll", content)[0]) == [("5 mg ", [(0, 5, "dose", "5 mg ")])]
+
+
 def test_a_hash_may_be_a_token_and_a_comment_is_none(tmp_path: Path) -> None:
     content = '#\thttp://x.org [2009]\n1\t#\tO\tO\n2\tZinc\tB-drug\tO\n3\t"\tO\tO\n'
     assert found(read(tmp_path / "x.conll", content)[0])[0][0] == '# Zinc "'
@@ -149,6 +154,19 @@ def test_documents_are_what_docstart_separates(tmp_path: Path) -> None:
         ("x.1", ["x.1.s0", "x.1.s1"], ["a b", "c"]),
         ("x.2", ["x.2.s0"], ["d e"]),
     ]
+
+
+def test_offsets_of_tokens_are_heeded(tmp_path: Path) -> None:
+    content = "O\t2\t6\tTake\tVB\nB-drug\t8\t12\tzinc\tNN\nO\t12\t13\t.\t.\n\nB-drug\t15\t19\tIron\tNN\n"
+    [document], notes, damaged = read(tmp_path / "x.conll", content)
+    assert document.text == "  Take  zinc.  Iron"
+    assert found([document]) == [
+        ("Take  zinc.", [(6, 10, "drug", "zinc")]),
+        ("Iron", [(0, 4, "drug", "Iron")]),
+    ]
+    assert [(m.start, m.end) for _, m in document.located()] == [(8, 12), (15, 19)]
+    assert "at their offsets" in notes[0]
+    assert not damaged
 
 
 def test_a_line_with_the_wrong_columns_is_named_and_its_sentence_left_out(tmp_path: Path) -> None:
