@@ -6,6 +6,8 @@ so that each mention is one; mentions of a document where some overlap are also 
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -28,6 +30,8 @@ GROUP = "sc"
 """The span group that spaCy's span categoriser learns from by default."""
 
 _ID = "id"
+_TOO_LONG = re.compile(r"\S{1000,}")
+"""Words on which spaCy's tokenizer would spend a time that grows with the square of their length."""
 
 
 def read_docbin(path: Path, reading: Reading) -> Iterator[Document]:
@@ -62,6 +66,7 @@ def _spacy() -> Any:
 @cache  # takes half a second
 def _language() -> Language:
     language: Language = _spacy().blank("en")
+    language.max_length = sys.maxsize  # its limit is that of models, which do not run here
     return language
 
 
@@ -111,14 +116,24 @@ def _spans(doc: Doc, mentions: Sequence[Mention]) -> list[Any]:
     return [doc.char_span(mention.start, mention.end, label=mention.type) for mention in mentions]
 
 
+def _token_borders(language: Language, text: str) -> Iterator[int]:
+    """Where tokens of spaCy begin and end. A word that is too long for its tokenizer is one token."""
+    at = 0
+    for word in [*_TOO_LONG.finditer(text), None]:
+        start, end = word.span() if word else (len(text), len(text))
+        for token in language.make_doc(text[at:start]):
+            yield from (at + token.idx, at + token.idx + len(token))
+        yield from (start, end)
+        at = end
+
+
 def _words(language: Language, text: str, mentions: Sequence[Mention]) -> tuple[list[str], list[bool]]:
     """spaCy's tokens, cut at the borders of mentions, and whether a space follows each.
 
     No mention begins or ends with a blank.
     """
     cuts = {border for mention in mentions for border in (mention.start, mention.end)}
-    for token in language.make_doc(text):
-        cuts |= {token.idx, token.idx + len(token)}
+    cuts.update(_token_borders(language, text))
     words: list[str] = []
     spaces: list[bool] = []
     at = 0

@@ -26,6 +26,18 @@ def read(path: Path, content: bytes) -> tuple[list[Document], list[str]]:
     return list(read_docbin(path, Reading(notify=notes.append))), notes
 
 
+def test_a_word_of_any_length_is_written_in_time(tmp_path: Path) -> None:
+    text = f"Iron {'(' * 100_000} zinc {'x' * 1_200_000}."
+    [document], _ = read(tmp_path / "a.spacy", written([Document.of_text("d", text)])[0])
+    assert document.text == text
+
+
+def test_a_document_of_any_length_is_written(tmp_path: Path) -> None:
+    text = "Iron and zinc. " * 70_000
+    [document], _ = read(tmp_path / "a.spacy", written([Document.of_text("d", text)])[0])
+    assert document.text == text
+
+
 def test_without_spacy_the_pip_command_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "spacy", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'constrained-ner\[spacy\]'"):
