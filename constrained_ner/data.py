@@ -66,6 +66,8 @@ class Mention:
 
     def moved(self, offset: int) -> Mention:
         """The same mention with every span moved by `offset` code points."""
+        if not offset:
+            return self
         return replace(self, spans=tuple(Span(s.start + offset, s.end + offset) for s in self.spans))
 
 
@@ -86,13 +88,16 @@ def single_line(text: str) -> str:
 class Sentence:
     """A sentence, verbatim: never stripped, never normalised.
 
+    Offsets of its mentions count from its own first character.
     failure: why it could not be annotated; None if it was, or if nobody tried.
+    start: where it begins in the text of its document; 0 if the document has no text of its own.
     """
 
     id: str
     text: str
     mentions: tuple[Mention, ...] = ()
     failure: str | None = None
+    start: int = 0
 
     def with_mentions(self, mentions: Iterable[Mention]) -> Sentence:
         """The same sentence with these mentions, sorted by offset."""
@@ -114,10 +119,39 @@ def misplaced(sentence: Sentence) -> Iterator[Mention]:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """The sentences of one source text, in order."""
+    """The sentences of one source text, in order.
+
+    text: the running text that the sentences are parts of, blanks between them included. None if there is
+        none, as in the DDI corpus: then the offsets of each sentence are its own.
+    in_sentences: whether its parts are sentences. If not they are passages of running text (a whole file, a
+        title, an abstract), which are still to be cut into sentences.
+    start: characters of the source before `text`. More than 0 only for the later parts of a text that is too
+        long to be held in memory at once; the parts follow one another and have the same id.
+    """
 
     id: str
     sentences: tuple[Sentence, ...] = field(default=())
+    text: str | None = None
+    in_sentences: bool = True
+    start: int = 0
 
     def __iter__(self) -> Iterator[Sentence]:
         return iter(self.sentences)
+
+    @classmethod
+    def of_text(cls, id: str, text: str, mentions: Iterable[Mention] = (), *, start: int = 0) -> Document:
+        """A document of running text in one passage. mentions: with offsets in `text`."""
+        passage = Sentence(id, text).with_mentions(mentions)
+        return cls(id, (passage,), text, in_sentences=False, start=start)
+
+    def texts(self) -> Iterator[Sentence]:
+        """What offsets in files of results count in, with its mentions: the sentences, or the whole text."""
+        if self.text is None:
+            yield from self.sentences
+        else:
+            moved = [m.moved(self.start + s.start) for s in self.sentences for m in s.mentions]
+            yield Sentence(self.id, self.text, start=self.start).with_mentions(moved)
+
+    def located(self) -> Iterator[tuple[str, Mention]]:
+        """The mentions with the id of the text that their offsets count in (see `texts`)."""
+        return ((text.id, mention) for text in self.texts() for mention in text.mentions)

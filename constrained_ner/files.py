@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import gzip
 import hashlib
+import io
 import json
 import os
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, AnyStr
 
 from .errors import InputError, OutputError, UserError
 
@@ -69,6 +71,94 @@ def read_lines(path: str | Path) -> Iterator[str]:
                 yield line.rstrip("\n")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as problem:
         raise InputError(_unreadable(path, problem)) from None
+
+
+def decoded(path: Path) -> str:
+    """The text of a file as it is: line ends, NULs and all. UTF-8, or what its byte order mark says (UTF-16).
+
+    The mark is no part of the text. Raises InputError naming file, line and byte.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as problem:
+        raise InputError(_unreadable(path, problem)) from None
+    require_content(path, InputError, content)
+    encoding = encoding_of(content)
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as problem:
+        before = problem.object[: problem.start].decode(encoding, errors="replace")
+        raise InputError(_not_decodable(path, problem, encoding, 0, 1 + before.count("\n"))) from None
+
+
+def decoded_lines(path: Path) -> Iterator[str]:
+    """The lines of a file as `decoded` reads it, one at a time, each with its line end.
+
+    A line ends with LF, or CR LF; a CR alone is text. Raises InputError naming file, line and byte, when it
+    gets there.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(_LFS_POINTER))
+            require_content(path, InputError, head)
+            encoding = encoding_of(head)
+            file.seek(0)
+            if encoding.startswith("utf-16"):
+                # Each byte of a line end may be half of a character.
+                yield from _wide_lines(path, file, encoding)
+                return
+            at_byte = 0
+            for number, line in enumerate(file, start=1):
+                encoding = encoding if number == 1 else "utf-8"
+                try:
+                    yield line.decode(encoding)
+                except UnicodeDecodeError as problem:
+                    raise InputError(_not_decodable(path, problem, encoding, at_byte, number)) from None
+                at_byte += len(line)
+    except OSError as problem:
+        raise InputError(_unreadable(path, problem)) from None
+
+
+def decoded_pieces(path: Path) -> Iterator[str]:
+    """The text of a file as `decoded` reads it, in pieces, whatever the length of its lines."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(_LFS_POINTER))
+            require_content(path, InputError, head)
+            decoder = codecs.getincrementaldecoder(encoding_of(head))()
+            yield decoder.decode(head)
+            while piece := file.read(1 << 16):
+                yield decoder.decode(piece)
+            yield decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        decoded(path)  # says where
+        raise
+    except OSError as problem:
+        raise InputError(_unreadable(path, problem)) from None
+
+
+def _wide_lines(path: Path, file: IO[bytes], encoding: str) -> Iterator[str]:
+    with io.TextIOWrapper(file, encoding=encoding, newline="\n") as text:
+        try:
+            yield from text
+        except UnicodeDecodeError:
+            decoded(path)  # says where
+            raise
+
+
+def encoding_of(head: bytes) -> str:
+    """The encoding that the byte order mark at the beginning of a file tells; "utf-8" if there is none."""
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    return "utf-8-sig" if head.startswith(codecs.BOM_UTF8) else "utf-8"
+
+
+def _not_decodable(path: Path, problem: UnicodeDecodeError, encoding: str, offset: int, line: int) -> str:
+    """offset: bytes of the file before those that were decoded."""
+    # "utf-8-sig" counts from behind the mark.
+    byte = offset + problem.start + len(codecs.BOM_UTF8) * (encoding == "utf-8-sig")
+    name = "UTF-16" if encoding == "utf-16" else "UTF-8"
+    return f"{path}: line {line}: byte {byte} (0x{problem.object[problem.start]:02x}) is not {name} text"
 
 
 def _unreadable(path: Path, problem: Exception) -> str:
@@ -143,16 +233,21 @@ def hash_of_folder(folder: Path) -> str:
 # ---- writing
 
 
-def require_writable(path: str | Path) -> None:
-    """Raise OutputError if a file at `path` clearly cannot be written. Checks without writing."""
+def require_writable(path: str | Path, *, folder: bool = False) -> None:
+    """Raise OutputError if a file at `path` clearly cannot be written. Checks without writing.
+
+    folder: whether it is a folder that is to be written.
+    """
     path = Path(path)
     if str(path) == "-":
         raise OutputError("-: results are not written to standard output; name a file")
     # os.path, because the methods of Path raise if a folder above is not readable.
-    if os.path.isdir(path):
+    if os.path.isdir(path) and not folder:
         raise OutputError(f"{path}: cannot be written: it is a folder")
     exists = os.path.exists(path)
-    if exists and not os.path.isfile(path):
+    if folder and os.path.isfile(path):
+        raise OutputError(f"{path}: cannot be written: it is a file, and the format needs a folder")
+    if exists and not folder and not os.path.isfile(path):
         raise OutputError(f"{path}: cannot be written: it is not a regular file")
     if not os.path.isdir(path.parent):
         raise OutputError(f"{path}: cannot be written: there is no folder {path.parent}")
@@ -198,10 +293,23 @@ def atomic_writer(path: Path) -> Iterator[IO[str]]:
     At any moment `path` has all of its old content or all of the new. The new content goes to `path.part`
     first: a rename is atomic only within a file system, so it is in the same folder. Raises OutputError.
     """
+    with _atomic(path, lambda part: part.open("w", encoding="utf-8", newline="")) as file:
+        yield file
+
+
+@contextlib.contextmanager
+def atomic_writer_of_bytes(path: Path) -> Iterator[IO[bytes]]:
+    """A binary file to write to, like that of `atomic_writer`."""
+    with _atomic(path, lambda part: part.open("wb")) as file:
+        yield file
+
+
+@contextlib.contextmanager
+def _atomic(path: Path, opening: Callable[[Path], IO[AnyStr]]) -> Iterator[IO[AnyStr]]:
     part = path.with_name(path.name + ".part")
     try:
         with output_errors(path):
-            with part.open("w", encoding="utf-8", newline="\n") as file:
+            with opening(part) as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())

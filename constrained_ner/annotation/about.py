@@ -10,6 +10,7 @@ from typing import Any
 from ..constraint.markup import Markup
 from ..data import Mention, Sentence
 from ..schema import Schema
+from ..text.view import view_of
 from .consistency import consistent
 from .settings import Settings
 
@@ -30,9 +31,15 @@ class Judge:
         return self.markup.expressible(sentence, self.settings.boundary)[0]
 
     def agreed(self, sentences: Sequence[Sentence]) -> list[Sentence]:
-        """The sentences of one document made consistent. They hold the doubtful mentions, too."""
+        """The sentences of one document made consistent. They hold the doubtful mentions, too.
+
+        Names are compared as the model was shown them: "mida\u00adzolam" is midazolam.
+        """
         least = self.settings.min_confidence or 0.0
-        return consistent(sentences, self.expressible, min_confidence=least)
+        views = [view_of(sentence.text, self.settings.view) for sentence in sentences]
+        shown = [view.shown_sentence(sentence) for view, sentence in zip(views, sentences, strict=True)]
+        agreed = consistent(shown, self.expressible, min_confidence=least)
+        return [view.original_sentence(sentence) for view, sentence in zip(views, agreed, strict=True)]
 
 
 @dataclass(frozen=True)

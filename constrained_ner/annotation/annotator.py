@@ -71,6 +71,7 @@ class Annotator:
             given_examples(settings, self.schema),
             instructions=settings.instructions,
             boundary=settings.boundary,
+            view=settings.view,
         )
         machine = TagMachine(markup)
         self._transport: Transport = (
@@ -81,7 +82,9 @@ class Annotator:
         self.examples = self._transport.examples
         drafts = self._transport.decoder == "copy-draft"
         names = expected_names(settings, markup, drafts=drafts)
-        self._pipeline = Pipeline(self._transport, names, self._judge.expressible, settings.boundary)
+        self._pipeline = Pipeline(
+            self._transport, names, self._judge.expressible, settings.boundary, settings.view
+        )
 
     @classmethod
     def load(

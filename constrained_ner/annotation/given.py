@@ -9,11 +9,11 @@ from pathlib import Path
 from ..constraint.markup import Markup
 from ..data import Sentence, misplaced
 from ..errors import UserError
-from ..formats.ddi import read_ddi
 from ..formats.name_lines import read_names
 from ..prompting.examples.request import ExampleRequest
 from ..prompting.messages import Chooser
 from ..schema import Schema
+from ..text.corpus import read_labelled
 from .lexicon import Lexicon, public_names
 from .settings import Settings
 
@@ -35,7 +35,7 @@ def given_examples(settings: Settings, schema: Schema) -> Sequence[Sentence] | C
         request = ExampleRequest.wanted(settings.shots, examples, settings.select, settings.seed)
         if request is None:
             return ()
-        documents = read_ddi(examples)
+        documents = read_labelled(examples)
         usable = {sentence.id for document in documents for sentence in document}
         return request.choose(documents, usable, (), schema, settings.boundary)
     if not callable(examples):

@@ -9,11 +9,9 @@ from __future__ import annotations
 import re
 from collections import ChainMap
 from collections.abc import Collection, Iterable, Mapping, MutableMapping, Sequence
-from importlib import resources
-from pathlib import Path
 
 from ..data import Mention, Sentence, Span
-from ..formats.name_lines import read_names
+from ..formats.name_lines import PUBLIC_NAMES, read_names
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 
@@ -113,9 +111,6 @@ class Lexicon:
             if kind:
                 return n, kind
         return 0, ""
-
-
-PUBLIC_NAMES = Path(str(resources.files("constrained_ner") / "templates" / "names" / "public_names.txt.gz"))
 
 
 def public_names(types: Collection[str]) -> Lexicon:

@@ -1,13 +1,16 @@
 """From sentences to annotated sentences, in order: windows, turns, failures. Written once for all transports.
 
-sentence -> windows that fit the context -> a transport answers each -> mentions on the sentence
+sentence -> its view -> windows that fit the context -> a transport answers each -> mentions on the view
+-> mentions on the sentence
+
+The view (see `text.view`) is made and left here alone: transports and drafts know no other text.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from ..constraint.edges import Boundary
@@ -15,6 +18,7 @@ from ..constraint.legal import TokenRule
 from ..data import Mention, Sentence
 from ..errors import ContextOverflowError, ModelError, SentenceError
 from ..prompting.messages import Chooser
+from ..text.view import View, ViewName, shown_sentence, view_of
 from ..text.windows import cut_near_middle
 from .lexicon import Lexicon
 from .result import Annotated, join
@@ -73,8 +77,8 @@ class Transport(Protocol):
     def submit(self, window: str, sentence: str, expected: Sequence[Mention]) -> Pending:
         """Ask for a window. Raises SentenceError.
 
-        sentence: the text that the window is a part of. expected: disjoint mentions that the window may well
-        have, for drafts.
+        sentence: the text that the window shows a part of, as it is; examples are chosen by it. expected:
+        disjoint mentions that the window may well have, for drafts.
         """
 
     def close(self) -> None:
@@ -83,10 +87,11 @@ class Transport(Protocol):
 
 @dataclass
 class _Turn:
-    """A sentence under way. windows: those that are done, in order."""
+    """A sentence under way. windows: those of its view that are done, in order."""
 
     number: int
     sentence: Sentence
+    view: View
     windows: list[Annotated] = field(default_factory=list)
     n_characters: int = 0
     failure: str | None = None
@@ -98,7 +103,8 @@ class _Turn:
     def result(self, boundary: Boundary) -> Annotated:
         if self.failure is not None:
             return Annotated(self.sentence.with_mentions(()), failure=self.failure)
-        return join(self.sentence, self.windows, boundary)
+        annotated = join(replace(self.sentence, text=self.view.text), self.windows, boundary)
+        return replace(annotated, sentence=self.view.original_sentence(annotated.sentence))
 
 
 @dataclass
@@ -116,12 +122,14 @@ class Pipeline:
 
     names: what drafts expect at first; asked for when a run begins.
     expressible: the mentions of a sentence that tags can express.
+    view: what is shown of a sentence.
     """
 
     transport: Transport
     names: Callable[[], Lexicon]
     expressible: Callable[[Sentence], Sequence[Mention]]
     boundary: Boundary
+    view: ViewName = "plain"
 
     def run(
         self,
@@ -198,10 +206,11 @@ class _Run:
     def _ask_all(self, sentences: Iterable[Sentence]) -> Iterator[_Asked]:
         for number, sentence in enumerate(sentences, start=self._n_finished):
             self._learn_before(number)
-            turn = _Turn(number, sentence)
+            turn = _Turn(number, sentence, View.of(""))
             try:
                 _require_text(sentence.text)
-                for window in self._transport.windows(sentence.text):
+                turn.view = view_of(sentence.text, self._pipeline.view)
+                for window in self._transport.windows(turn.view.text):
                     if turn.failure is None:
                         yield _Asked(turn, window, self._submit(window, sentence.text))
             except SentenceError as error:
@@ -215,7 +224,7 @@ class _Run:
         while self._to_learn and self._to_learn[0][0] <= number - self._n_at_once:
             n, sentence = self._to_learn.popleft()
             if n // BLOCK == number // BLOCK:
-                self._names.learn(sentence)
+                self._names.learn(shown_sentence(sentence, self._pipeline.view))
 
     def _submit(self, window: str, sentence: str) -> Pending:
         found = Sentence("", window, tuple(self._names.tag(window)))
@@ -254,7 +263,7 @@ class _Run:
         return join(Sentence("", window), halves, self._pipeline.boundary)
 
     def _tell(self, turn: _Turn) -> None:
-        n_characters = len(turn.sentence.text)
+        n_characters = len(turn.view.text)
         if self._on_window is not None and turn.n_characters < n_characters:
             self._on_window(turn.sentence.id, turn.n_characters, n_characters)
 

@@ -40,6 +40,7 @@ from ..prompting.examples.request import SELECTIONS
 from ..prompting.messages import Chooser, Instructions
 from ..prompting.wording import PromptFile
 from ..schema import Schema
+from ..text.view import ViewName
 from .option import Option, as_examples, as_text, bias_by_type, known_server, model_option
 
 
@@ -135,6 +136,14 @@ class Settings:
             allowed="a PromptFile, the name of one that ships, or a path",
         ),
     ] = None
+    view: Annotated[
+        ViewName,
+        Option(
+            "What the model is shown: plain characters and ordinary case, or the text as it is.",
+            "Prompt",
+            decides=True,
+        ),
+    ] = "plain"
     instructions: Annotated[
         Instructions, Option("State the instructions once, or in each turn.", "Prompt", decides=True)
     ] = "once"

@@ -1,7 +1,8 @@
-"""`bin/llm-NERC`: annotate a file."""
+"""`bin/llm-NERC`: annotate texts."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,32 +11,55 @@ import typer
 from ..annotation.settings import Settings
 from ..runs.job import annotate_file
 from ..runs.progress import ProgressDisplay
+from ..runs.source import Input
 from ..runs.team import worker_processes
 from .options import (
+    ColumnsOption,
+    FromOption,
+    IdFieldOption,
     LimitOption,
     OverwriteOption,
     QuietOption,
     SkipBadOption,
     SplitOption,
+    TextFieldOption,
+    ToOption,
+    TypesOption,
     WorkersOption,
+    asked_reading,
+    asked_types,
     asked_workers,
     takes_settings,
 )
 from .run import RESUMES, run
+from .streams import STANDARD_INPUT, from_standard_input, to_standard_output
 
 
 @takes_settings()
 def annotate(
-    input: Annotated[Path, typer.Argument(metavar="INPUT", help="DDI XML file, or a folder of them.")],
-    output: Annotated[
+    input: Annotated[
         Path,
         typer.Argument(
-            metavar="OUTPUT",
-            help="Evaluator lines. OUTPUT.mentions.jsonl (with confidences) and OUTPUT.run.json are written "
-            "beside it.",
+            metavar="INPUT",
+            help="File or folder: text, JSON lines, CSV, DDI XML, BRAT, ...; - for a pipe.",
         ),
     ],
     settings: Settings,
+    output: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="OUTPUT",
+            help="Evaluator lines, or what its name or --to says. OUTPUT.mentions.jsonl (with confidences) "
+            "and OUTPUT.run.json are written beside it. Default, or -: JSON lines on standard output.",
+            show_default=False,
+        ),
+    ] = None,
+    from_format: FromOption = None,
+    to: ToOption = None,
+    text_field: TextFieldOption = None,
+    id_field: IdFieldOption = None,
+    columns: ColumnsOption = None,
+    types: TypesOption = None,
     split: SplitOption = None,
     limit: LimitOption = None,
     workers: WorkersOption = "1",
@@ -51,22 +75,38 @@ def annotate(
     \b
     Examples:
       bin/llm-NERC devel.xml out
+      bin/llm-NERC leaflet.txt leaflet.jsonl
+      echo "Ketoconazole raises midazolam levels." | bin/llm-NERC -
       bin/llm-NERC devel.xml out --model folder --shots 5 --examples train.xml --select similar
     """
-    with worker_processes(asked_workers(workers), settings.model) as pool:
-        record = annotate_file(
-            input,
-            output,
-            settings,
+    with from_standard_input(input) as path, worker_processes(asked_workers(workers), settings.model) as pool:
+        source = Input(
+            path,
+            called=None if path == input else STANDARD_INPUT,
+            format=from_format,
+            reading=asked_reading(text_field, id_field, columns),
+            types=asked_types(types),
             limit=limit,
             split=split,
             skip_damaged=skip_bad,
-            keep_finished=not overwrite,
-            overwrite=overwrite,
-            workers=pool,
-            progress=ProgressDisplay(quiet=quiet),
         )
-    if record.failures or record.skipped_files:
+        progress = ProgressDisplay(quiet=quiet)
+        if output is None or str(output) == "-":
+            failed = to_standard_output(source, settings, to, workers=pool, progress=progress)
+        else:
+            record = annotate_file(
+                source,
+                output,
+                settings,
+                to=to,
+                keep_finished=not overwrite,
+                overwrite=overwrite,
+                workers=pool,
+                progress=progress,
+            )
+            failed = bool(record.failures or record.skipped_files)
+    if failed:
+        sys.stdout.flush()
         raise typer.Exit(1)
 
 

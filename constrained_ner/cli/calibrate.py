@@ -12,7 +12,7 @@ import typer
 from ..errors import InputError, ModelError
 from ..evaluation import Reliability
 from ..evaluation.calibration import Confidences, fit_temperature, judge
-from ..formats.ddi import read_ddi
+from ..formats.documents import read_documents
 from ..runs.coverage import record_beside
 from ..runs.record import RunRecord, record_path
 from .evaluate import read_confidences
@@ -48,7 +48,7 @@ def calibrate(
     """
     if store and not force:
         _require_same_model(store, predicted)
-    expected = [(s.id, mention) for document in read_ddi(gold) for s in document for mention in s.mentions]
+    expected = [found for document in read_documents(gold) for found in document.located()]
     if not expected:
         raise InputError(
             f"{gold}: no entities, so nothing says which mentions are right; use an annotated file"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
@@ -24,10 +25,10 @@ from ..evaluation import (
 from ..evaluation.calibration import judge
 from ..evaluation.official import mention_key, unknown_types
 from ..files import require_apart, require_writable, write_atomically
-from ..formats.ddi import read_ddi
-from ..formats.evaluator_lines import read_predictions
+from ..formats.documents import read_documents, read_found
 from ..formats.mentions import mentions_path, read_mentions
 from ..runs.coverage import n_covered, record_beside
+from .options import NOTED, TypesOption, asked_types
 from .run import note, run
 
 Mentions = list[tuple[str, Mention]]
@@ -46,9 +47,12 @@ _OUTPUT = "Output"
 
 
 def score(
-    gold: Annotated[Path, typer.Argument(metavar="GOLD", help="DDI XML with the gold entities.")],
+    gold: Annotated[
+        Path,
+        typer.Argument(metavar="GOLD", help="Annotated file or folder: DDI XML, BRAT, BioC, JSON lines, ..."),
+    ],
     predicted: Annotated[
-        Path, typer.Argument(metavar="PREDICTED", help="Evaluator lines, as llm-NERC writes them.")
+        Path, typer.Argument(metavar="PREDICTED", help="Output of llm-NERC, in any format.")
     ],
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="Use only the first N sentences of GOLD.")
@@ -99,6 +103,7 @@ def score(
         Path | None,
         typer.Option("--json", help="Also write all figures to this JSON file.", rich_help_panel=_OUTPUT),
     ] = None,
+    types: TypesOption = None,
 ) -> None:
     """Score PREDICTED against GOLD and print the official table of the DDI evaluator.
 
@@ -108,9 +113,9 @@ def score(
       bin/evaluate devel.xml devel.out --intervals --against other.out
     """
     _check_outputs(json_file, plot, (gold, predicted, against), drawn=calibration or curve)
-    all_sentences = _read_gold(gold, predicted)
-    found = read_predictions(predicted)
-    found_against = read_predictions(against) if against else []
+    all_sentences = _read_gold(gold, predicted, asked_types(types))
+    found = read_found(predicted, reading=NOTED)
+    found_against = read_found(against, reading=NOTED) if against else []
     n_covered = n_covered_by(predicted, found, all_sentences)
     if against:
         n_covered = min(n_covered, n_covered_by(against, found_against, all_sentences))
@@ -163,15 +168,16 @@ def n_covered_by(predicted: Path, found: Mentions, sentences: list[Sentence]) ->
     return n_covered(predicted, [sentence_id for sentence_id, _ in found], sentences, note)
 
 
-def _read_gold(gold: Path, predicted: Path) -> list[Sentence]:
-    """The gold sentences, without the damaged files that the run had to skip."""
+def _read_gold(gold: Path, predicted: Path, types: Mapping[str, str] | None) -> list[Sentence]:
+    """The gold texts, without the damaged files that the run had to skip."""
     record = record_beside(predicted)
 
     def skip(path: Path, message: str) -> None:
         note(f"skipped as in the run: {message}")
 
     skipped = skip if record and record.skipped_files else None
-    return [s for document in read_ddi(gold, notify=note, on_damaged=skipped) for s in document]
+    documents = read_documents(gold, reading=NOTED, types=types, on_damaged=skipped)
+    return [text for document in documents for text in document.texts()]
 
 
 def read_confidences(predicted: Path) -> Mentions:
@@ -181,7 +187,7 @@ def read_confidences(predicted: Path) -> Mentions:
     """
     path = mentions_path(predicted)
     mentions = read_mentions(path)
-    if {mention_key(*m) for m in mentions} != {mention_key(*m) for m in read_predictions(predicted)}:
+    if {mention_key(*m) for m in mentions} != {mention_key(*m) for m in read_found(predicted)}:
         raise InputError(f"{path}: does not belong to {predicted}: the mentions differ; run llm-NERC again")
     n_without = sum(mention.confidence is None for _, mention in mentions)
     if n_without:

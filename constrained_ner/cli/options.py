@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_type_hints
@@ -15,9 +15,13 @@ from annotated_types import Ge, Le
 
 from ..annotation.settings import Settings, field_types, options_by_name
 from ..errors import UserError
+from ..formats.protocol import Reading
 from ..runs.splits import Split
+from .run import note
 
 MOST_WORKERS = 256
+NOTED = Reading(notify=note, report_damaged=note)
+"""Reading that prints what had to be decided, and what could not be read, as notes."""
 
 PromptOption = Annotated[str | None, typer.Option("--prompt", help="plain, strict, guide, or a prompt file.")]
 SchemaOption = Annotated[
@@ -55,6 +59,50 @@ WorkersOption = Annotated[
         rich_help_panel="Run",
     ),
 ]
+FromOption = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="FORMAT",
+        help="Format of INPUT, if its name and content do not tell: text, jsonl, csv, ddi, brat, bioc, ...",
+        rich_help_panel="Files",
+    ),
+]
+ToOption = Annotated[
+    str | None,
+    typer.Option(
+        "--to",
+        metavar="FORMAT",
+        help="Format of OUTPUT: lines, jsonl, inline, brat, ... Default: what its name says, or lines.",
+        rich_help_panel="Files",
+    ),
+]
+TextFieldOption = Annotated[
+    str | None,
+    typer.Option("--text-field", help="Field of a record with the text.", rich_help_panel="Files"),
+]
+IdFieldOption = Annotated[
+    str | None,
+    typer.Option("--id-field", help="Field of a record with its id.", rich_help_panel="Files"),
+]
+ColumnsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--columns",
+        metavar="NAMES",
+        help="Columns of a file of tokens, such as token,_,tag. Default: detected.",
+        rich_help_panel="Files",
+    ),
+]
+TypesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--types",
+        metavar="THEIRS=OURS,...",
+        help="What annotated files call the entity types, such as Chemical=drug. Others are left out.",
+        rich_help_panel="Files",
+    ),
+]
 SkipBadOption = Annotated[
     bool,
     typer.Option("--skip-bad", help="Skip files of a folder that cannot be read.", rich_help_panel="Run"),
@@ -68,6 +116,25 @@ OverwriteOption = Annotated[
 QuietOption = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print nothing but errors.", rich_help_panel="Run")
 ]
+
+
+def asked_types(text: str | None) -> dict[str, str] | None:
+    """The value of --types. Raises UserError."""
+    if text is None:
+        return None
+    pairs = [part.partition("=") for part in text.split(",")]
+    for theirs, equals, ours in pairs:
+        if not (theirs.strip() and equals and ours.strip()):
+            raise UserError(f"--types: {text!r:.80} is not of the form Chemical=drug,Brand=brand")
+    return {theirs.strip(): ours.strip() for theirs, _, ours in pairs}
+
+
+def asked_reading(
+    text_field: str | None = None, id_field: str | None = None, columns: str | None = None
+) -> Reading:
+    """How to read an input, as the options say; what there is to tell becomes a note."""
+    names = None if columns is None else tuple(name.strip() for name in columns.split(","))
+    return replace(NOTED, text_field=text_field, id_field=id_field, columns=names)
 
 
 def asked_workers(text: str) -> int | Literal["auto"]:

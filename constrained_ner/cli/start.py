@@ -27,6 +27,10 @@ def calibrate() -> None:
     _start("calibrate")
 
 
+def convert() -> None:
+    _start("convert")
+
+
 def evaluate() -> None:
     _start("evaluate")
 

@@ -26,16 +26,18 @@ from ..annotation.annotator import Annotator, Backend, Notify
 from ..annotation.settings import Settings
 from ..errors import InputError, OutputError, UserError
 from ..files import require_writable, write_atomically
-from ..formats.ddi import read_ddi
+from ..formats.csv_cells import csv_text
+from ..formats.documents import read_documents
+from ..formats.protocol import Reading
 from ..runs.job import annotate_file
 from ..runs.progress import ProgressDisplay
 from ..runs.record import record_path
+from ..runs.source import Input
 from ..runs.splits import Split
 from ..runs.team import worker_processes
 from ..runs.worker import Open, load
 from .comparison import Comparison
 from .scored_run import score_runs
-from .table import csv_text
 
 TABLE = "ablation"
 """The name of the table's files, without their suffixes."""
@@ -188,9 +190,8 @@ def run_grid(
     Raises UserError if no arm could run: input without gold, a folder that cannot be written.
     """
     progress = progress or ProgressDisplay(quiet=True)
-    if not any(
-        sentence.mentions for document in read_ddi(input, notify=progress.note) for sentence in document
-    ):
+    reading = Reading(notify=progress.note, report_damaged=progress.note)
+    if not any(s.mentions for document in read_documents(input, reading=reading) for s in document):
         raise InputError(f"{input}: has no entities to compare the answers with")
     _make_folder(folder)
     arms = list(arms)
@@ -206,11 +207,10 @@ def run_grid(
                 progress.say(f"arm {len(records) + len(failed) + 1} of {len(arms)}: {arm.name}")
                 try:
                     annotate_file(
-                        input,
+                        Input(input, limit=limit, split=split),
                         out,
                         arm.settings,
-                        limit=limit,
-                        split=split,
+                        to="lines",
                         keep_finished=True,
                         overwrite=overwrite,
                         open_annotator=shared.open,

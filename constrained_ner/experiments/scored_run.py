@@ -30,8 +30,7 @@ from ..evaluation import (
 )
 from ..evaluation.official import unknown_types
 from ..files import shown_path
-from ..formats.ddi import read_ddi
-from ..formats.evaluator_lines import read_predictions
+from ..formats.documents import read_documents, read_found
 from ..runs.record import RunRecord, record_path
 
 RECORD_SUFFIX = ".run.json"
@@ -151,12 +150,11 @@ def _score(
     gold = gold or _beside(path, record.input, "its input", "pass the gold file with --gold")
     if gold not in gold_read:
         gold_read[gold] = _read_gold(gold, record)
-    sentences = gold_read[gold][: record.options.get("limit")]
-    if len(sentences) != record.n_sentences:
-        raise InputError(
-            f"{path}: the run annotated {record.n_sentences} sentences, but {gold} has {len(sentences)}"
-        )
-    predicted = tuple(read_predictions(_output_of(path, record)))
+    n_texts = record.n_sentences if record.n_texts is None else record.n_texts
+    sentences = gold_read[gold][: record.options.get("limit") and n_texts]
+    if len(sentences) != n_texts:
+        raise InputError(f"{path}: the run annotated {n_texts} sentences, but {gold} has {len(sentences)}")
+    predicted = tuple(read_found(_output_of(path, record), format=record.options.get("to")))
     known = {sentence.id for sentence in sentences}
     for sentence_id, _ in predicted:
         if sentence_id not in known:
@@ -176,8 +174,8 @@ def _read_gold(path: Path, record: RunRecord) -> tuple[Sentence, ...]:
     def skip(file: Path, message: str) -> None:
         warnings.warn(f"skipped as in the run: {message}", stacklevel=2)
 
-    documents = read_ddi(path, on_damaged=skip if record.skipped_files else None)
-    sentences = tuple(sentence for document in documents for sentence in document)
+    documents = read_documents(path, on_damaged=skip if record.skipped_files else None)
+    sentences = tuple(text for document in documents for text in document.texts())
     if not any(sentence.mentions for sentence in sentences):
         raise InputError(f"{path}: no entities to compare with; pass a gold file with --gold")
     return sentences

@@ -1,17 +1,15 @@
-"""Tables of text, written for a terminal, as Markdown and as CSV."""
+"""Tables of text, written for a terminal and as Markdown."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
 from ..data import single_line
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~])")
-_FORMULA = re.compile(r"[=+\-@\t\r]")
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,25 +37,6 @@ class Table:
 def markdown_text(text: str) -> str:
     """Markdown that shows this text, on one line: no markup, no HTML, no end of a table's cell."""
     return _MARKDOWN.sub(r"\\\1", escape(single_line(text), quote=False))
-
-
-def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A CSV file, quoted where needed, one line a row. None is an empty cell.
-
-    A text that a spreadsheet would run as a formula begins with an apostrophe.
-    """
-    return "".join(",".join(map(_csv_cell, row)) + "\n" for row in (header, *rows))
-
-
-def _csv_cell(value: object) -> str:
-    """Example: "=1+1" -> "'=1+1"; "-1.5" and -1.5 stay as they are."""
-    text = "" if value is None else str(value)
-    if isinstance(value, str) and _FORMULA.match(text) and not _NUMBER.fullmatch(text):
-        text = f"'{text}"
-    # Python's own writer does not quote a lone carriage return, which others take for the end of a row.
-    if re.search(r'[",\r\n]', text):
-        text = '"' + text.replace('"', '""') + '"'
-    return text
 
 
 def _aligned(lines: Sequence[Sequence[str]], n_names: int) -> str:

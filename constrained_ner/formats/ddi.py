@@ -17,16 +17,20 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from ..data import Document, Mention, Sentence, covered_text, single_line
 from ..errors import DamagedFilesError, InputError
 from ..files import shown
+from .evaluator_lines import format_offsets
 from .offset_ends import OffsetEnds, RawDocument, RawEntity, RawFile, RawSentence
+from .passages import NO_CONFIDENCE
+from .protocol import Losses, Reading
 from .unique_ids import with_unique_ids
-from .xml_files import read_xml
+from .xml_files import quoted, read_xml
 
 _UNUSABLE = re.compile(r"[|\r\n]")
 """What evaluator lines do not allow in an id or a type."""
@@ -63,6 +67,15 @@ def read_ddi(
         n_entities = sum(1 for file in files for _ in file.entities())
         notify(f"{path}: {len(misfits)} of {n_entities} entities cannot be read and are left out: {few}")
     return documents
+
+
+def read_ddi_file(path: Path, reading: Reading) -> Iterator[Document]:
+    """The documents of a file or folder, as any format is read."""
+    yield from read_ddi(path, notify=reading.notify)
+
+
+def recognises_ddi(path: Path, head: str) -> bool:
+    return head.lstrip().startswith("<") and "<sentence" in head and "<passage" not in head
 
 
 def _read_files(path: Path, on_damaged: OnDamaged | None) -> list[RawFile]:
@@ -175,3 +188,62 @@ def _mention(entity: RawEntity, text: str, file: RawFile, ends: OffsetEnds) -> M
     if spans[-1].end > len(text):
         raise ValueError(f"offsets {entity.offsets} run past the text ({len(text)} characters)")
     return Mention(spans, entity.type, covered_text(text, spans) if entity.name is None else entity.name)
+
+
+# ---- writing
+
+RUNNING_TEXT = "running texts written as sentences, each with its own offsets"
+
+
+def write_ddi(documents: Iterable[Document], losses: Losses) -> Iterator[str]:
+    """The corpus in one XML file. Of running text, each sentence or passage is a sentence."""
+    ids = _SentenceIds(losses)
+    last: str | None = None
+    yield '<?xml version="1.0" encoding="UTF-8"?>\n<corpus>\n'
+    for document in documents:
+        if not document.sentences:
+            losses.add("documents without sentences left out")
+            continue
+        if not (document.start and document.id == last):
+            yield "" if last is None else "</document>\n"
+            yield f"<document id={quoted(document.id, losses)}>\n"
+        last = document.id
+        losses.add(RUNNING_TEXT, document.text is not None)
+        for sentence in document:
+            yield from _sentence_lines(ids.unique(sentence.id), sentence, losses)
+    yield ("" if last is None else "</document>\n") + "</corpus>\n"
+
+
+def _sentence_lines(id: str, sentence: Sentence, losses: Losses) -> Iterator[str]:
+    yield f"<sentence id={quoted(id, losses)} text={quoted(sentence.text, losses)}>\n"
+    for n, mention in enumerate(sentence.mentions):
+        type = _UNUSABLE.sub("_", mention.type)
+        losses.add("types written with _ for characters that the format does not allow", type != mention.type)
+        losses.add(NO_CONFIDENCE, mention.confidence is not None)
+        values = {
+            "id": f"{id}.e{n}",
+            "charOffset": format_offsets(mention.spans),
+            "type": type,
+            "text": mention.text,
+        }
+        attributes = " ".join(f"{name}={quoted(value, losses)}" for name, value in values.items())
+        yield f"<entity {attributes}/>\n"
+    yield "</sentence>\n"
+
+
+@dataclass(slots=True)
+class _SentenceIds:
+    """Ids without what evaluator lines do not allow, each of one sentence."""
+
+    losses: Losses
+    _given: set[str] = field(default_factory=set)
+
+    def unique(self, id: str) -> str:
+        plain = _UNUSABLE.sub("_", id) or "s"
+        unique, number = plain, 1
+        while unique in self._given:
+            number += 1
+            unique = f"{plain}-{number}"
+        self._given.add(unique)
+        self.losses.add("sentence ids changed", unique != id)
+        return unique

@@ -15,9 +15,10 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from ..data import Mention, Sentence, Span, single_line
+from ..data import Document, Mention, Span, single_line
 from ..errors import InputError
 from ..files import read_lines
+from .protocol import Losses
 
 # Nine digits are enough for any text, and Python refuses to convert numbers that are too long.
 # Some corpora separate pieces by commas.
@@ -25,17 +26,18 @@ _SEPARATOR = re.compile(r"\s*[;,]\s*")
 _PIECE = re.compile(r"\s*([0-9]{1,9})\s*-\s*([0-9]{1,9})\s*")
 
 
-def write_evaluator_lines(sentences: Iterable[tuple[str, Sentence]]) -> Iterator[str]:
-    """The text of an evaluator file. sentences: with the ids of their documents, which the format omits."""
-    for _, sentence in sentences:
-        for line in evaluator_lines(sentence):
+def write_evaluator_lines(documents: Iterable[Document], losses: Losses) -> Iterator[str]:
+    """The text of an evaluator file. Offsets of running text count in its document, and name it."""
+    for document in documents:
+        for line in evaluator_lines(document):
             yield f"{line}\n"
 
 
-def evaluator_lines(sentence: Sentence) -> Iterator[str]:
-    """The mentions of one sentence, sorted by offset, without line ends."""
-    for mention in sorted(sentence.mentions, key=lambda m: (m.spans, m.type)):
-        yield format_line(sentence.id, mention)
+def evaluator_lines(document: Document) -> Iterator[str]:
+    """The mentions of a document, text by text and sorted by offset, without line ends."""
+    for text in document.texts():
+        for mention in sorted(text.mentions, key=lambda m: (m.spans, m.type)):
+            yield format_line(text.id, mention)
 
 
 def format_line(sentence_id: str, mention: Mention) -> str:

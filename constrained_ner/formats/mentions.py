@@ -6,7 +6,8 @@ One JSON object a line, in the order of the lines of `out`:
      "provenance": "constrained", "margins": [[-4.1, -5.2], [-6.0]], "sentence_text": "Aspirin and iron."}
 
 Offsets are half-open code points: `sentence_text[start:end]` is the name. The first mention of each sentence
-carries the sentence's text. docs/mentions.schema.json describes every field.
+carries the sentence's text. A sentence of running text also names its document and where in it it begins.
+docs/mentions.schema.json describes every field.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
-from ..data import Mention, Provenance, Sentence, Span
+from ..data import Document, Mention, Provenance, Span
 from ..errors import InputError
 from ..files import read_lines
 from ..misfits import first_misfit
+from .protocol import Losses
 
 _SHAPE = (
     'a line of a mentions file has at least: {"sentence": "d1.s0", "start": 0, "end": 7, "text": "Aspirin", '
@@ -81,9 +83,22 @@ class MentionRecord(BaseModel):
     sentence_text: str | None = Field(
         default=None, description="The whole sentence, verbatim. Only at its first mention."
     )
+    document: str | None = Field(
+        default=None, description="Id of the document, if the sentence was cut from its running text."
+    )
+    sentence_start: int | None = Field(
+        default=None, ge=0, description="Where the sentence begins in that document, in characters."
+    )
 
     @classmethod
-    def of(cls, sentence_id: str, mention: Mention, sentence_text: str | None = None) -> MentionRecord:
+    def of(
+        cls,
+        sentence_id: str,
+        mention: Mention,
+        sentence_text: str | None = None,
+        document: str | None = None,
+        sentence_start: int | None = None,
+    ) -> MentionRecord:
         """The record of a mention. Figures are rounded: the digits cut off are not exact anyway."""
         return cls(
             sentence=sentence_id,
@@ -97,6 +112,8 @@ class MentionRecord(BaseModel):
             score=None if mention.score is None else round(mention.score, 6),
             margins=tuple(tuple(round(margin, 4) for margin in margins) for margins in mention.margins),
             sentence_text=sentence_text,
+            document=document,
+            sentence_start=sentence_start,
         )
 
     def mention(self) -> Mention:
@@ -112,6 +129,12 @@ class MentionRecord(BaseModel):
             self.margins,
         )
 
+    def located(self) -> tuple[str, Mention]:
+        """The mention with the id that its offsets count in (see `Document.located`)."""
+        if self.document is None:
+            return self.sentence, self.mention()
+        return self.document, self.mention().moved(self.sentence_start or 0)
+
     def line(self) -> str:
         """The record as a line of the file, without the line end."""
         return self.model_dump_json(exclude_defaults=True)
@@ -123,18 +146,19 @@ def mentions_path(out: str | Path) -> Path:
     return out.with_name(out.name + ".mentions.jsonl")
 
 
-def write_mentions(sentences: Iterable[tuple[str, Sentence]]) -> Iterator[str]:
-    """The text of a mentions file. sentences: with the ids of their documents, which the format omits."""
-    for _, sentence in sentences:
-        for n, mention in enumerate(sentence.mentions):
-            yield (
-                MentionRecord.of(sentence.id, mention, sentence.text or None if n == 0 else None).line()
-                + "\n"
-            )
+def write_mentions(documents: Iterable[Document], losses: Losses) -> Iterator[str]:
+    """The text of a mentions file."""
+    for document in documents:
+        for sentence in document:
+            place = (None, None) if document.text is None else (document.id, document.start + sentence.start)
+            for n, mention in enumerate(sentence.mentions):
+                text = sentence.text or None if n == 0 else None
+                yield MentionRecord.of(sentence.id, mention, text, *place).line() + "\n"
 
 
 def read_mentions(path: str | Path) -> list[tuple[str, Mention]]:
-    """The mentions with their sentence ids, in order. Raises InputError naming the line that does not fit."""
+    """The mentions with the ids that their offsets count in, in order. Raises
+    InputError naming the line that does not fit."""
     if not os.path.exists(path):
         raise InputError(f"{path}: no such file; llm-NERC writes it beside its output")
     return [_parse_line(line, f"{path}: line {number}") for number, line in enumerate(read_lines(path), 1)]
@@ -142,8 +166,7 @@ def read_mentions(path: str | Path) -> list[tuple[str, Mention]]:
 
 def _parse_line(line: str, place: str) -> tuple[str, Mention]:
     try:
-        record = MentionRecord.model_validate_json(line)
-        return record.sentence, record.mention()
+        return MentionRecord.model_validate_json(line).located()
     except ValidationError as error:
         raise InputError(f"{place}: {first_misfit(error, 'line')}\n{_SHAPE}") from None
     except ValueError as error:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from pathlib import Path
 
 from ..errors import InputError
 from ..files import read_lines
+
+PUBLIC_NAMES = Path(str(resources.files("constrained_ner") / "templates" / "names" / "public_names.txt.gz"))
+"""The drug names that ship with the package (see the README beside them)."""
 
 
 def read_names(path: str | Path) -> list[tuple[str, str]]:

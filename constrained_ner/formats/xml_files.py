@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
 
 from defusedxml.common import DefusedXmlException
-from defusedxml.ElementTree import fromstring
+from defusedxml.ElementTree import fromstring, iterparse
 
 from ..errors import InputError
 from ..files import reason, require_content
+from .protocol import Losses
 
 _DECLARATION = re.compile(r"\s*<\?xml\s[^>]*?\?>")
 _ENCODING = re.compile(rb"""<\?xml\s[^>]*?encoding\s*=\s*["']([A-Za-z0-9._:-]{1,40})["']""")
@@ -58,6 +61,32 @@ def read_xml(path: Path) -> Element:
         ) from None
     except (ParseError, ValueError, LookupError) as error:  # the last two: unknown encodings
         raise InputError(f"{path}: not XML: {error}{_advice(content)}") from None
+
+
+def xml_elements(path: Path, tag: str) -> Iterator[Element]:
+    """The elements of a tag, one at a time; each is gone when the next one is asked for.
+
+    Raises InputError as `read_xml` does, when it gets there.
+    """
+    n_given = 0
+    try:
+        with path.open("rb") as file:
+            parents: list[Element] = []
+            for event, element in iterparse(file, events=("start", "end")):
+                if event == "start":
+                    parents.append(element)
+                    continue
+                parents.pop()
+                if element.tag.rpartition("}")[2] == tag:
+                    _without_name_spaces(element)
+                    yield element
+                    n_given += 1
+                    if parents:
+                        parents[-1].clear()
+        return
+    except (OSError, DefusedXmlException, ParseError, ValueError, LookupError):
+        pass  # `read_xml` repairs it, or says what is wrong
+    yield from islice(read_xml(path).iter(tag), n_given, None)
 
 
 def _without_name_spaces(root: Element) -> None:
@@ -140,6 +169,8 @@ def _restore(root: Element) -> None:
     for element in root.iter():
         for name, value in element.attrib.items():
             element.attrib[name] = value.translate(_RESTORED)
+        element.text = element.text and element.text.translate(_RESTORED)
+        element.tail = element.tail and element.tail.translate(_RESTORED)
 
 
 def _advice(content: bytes) -> str:
@@ -155,3 +186,26 @@ def _advice(content: bytes) -> str:
     except LookupError:
         pass
     return ""
+
+
+# ---- writing
+
+_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\r": "&#13;"}
+_TO_ESCAPE = re.compile('[&<>"\r]')
+_TO_REPLACE = re.compile(f"[{_FORBIDDEN}\ud800-\udfff]")
+
+
+def escaped(text: str, losses: Losses) -> str:
+    """Text for an element, as a parser reads it back: `&lt;` for `<`.
+
+    Characters that XML forbids become U+FFFD, so that no offset changes.
+    """
+    if replaced := len(_TO_REPLACE.findall(text)):
+        losses.add("characters that XML forbids written as U+FFFD", replaced)
+        text = _TO_REPLACE.sub("\ufffd", text)
+    return _TO_ESCAPE.sub(lambda match: _ESCAPES[match[0]], text)
+
+
+def quoted(value: str, losses: Losses) -> str:
+    """A value for an attribute, in quotation marks. A parser would read a line break as a space."""
+    return f'"{escaped(value, losses)}"'.replace("\n", "&#10;").replace("\t", "&#9;")

@@ -12,6 +12,7 @@ from ..constraint.edges import Boundary
 from ..constraint.markup import Markup
 from ..data import Sentence
 from ..schema import EntityType
+from ..text.view import ViewName, shown_sentence
 from .wording import PromptFile, fill
 
 Instructions = Literal["once", "each"]
@@ -51,6 +52,7 @@ class Prompts:
     examples: sentences with their mentions, shown before the question as turns of user and assistant; or a
         Chooser, which gives each question its own.
     instructions: where the prompt's instructions go.
+    view: what is shown of examples. The question is shown as it is given.
     brevity: how much to leave out of the description of the types: 0 nothing; 1 the examples of names; 2 all
         but the first clause; MOST_BRIEF the descriptions and the guide.
     """
@@ -63,6 +65,7 @@ class Prompts:
         *,
         instructions: Instructions = "once",
         boundary: Boundary = "word",
+        view: ViewName = "plain",
         brevity: int = 0,
     ) -> None:
         self.file = file
@@ -71,6 +74,7 @@ class Prompts:
         self.examples = examples
         self.instructions: Instructions = instructions
         self._boundary: Boundary = boundary
+        self._view: ViewName = view
 
     def showing(self, examples: Sequence[Sentence]) -> Prompts:
         """The same prompts with other examples."""
@@ -87,6 +91,7 @@ class Prompts:
             examples,
             instructions=self.instructions,
             boundary=self._boundary,
+            view=self._view,
             brevity=brevity,
         )
 
@@ -102,7 +107,8 @@ class Prompts:
             examples = self.examples(question) if callable(self.examples) else self.examples
         messages = [Message("system", self._system)] if self.instructions == "once" and self._system else []
         for example in examples:
-            messages += self._turns(example.text, example)
+            shown = shown_sentence(example, self._view)
+            messages += self._turns(shown.text, shown)
         return messages + self._turns(question, answer)
 
     def _turns(self, text: str, answer: Sentence | None) -> list[Message]:

@@ -26,9 +26,10 @@ def record_beside(output: Path) -> RunRecord | None:
 def n_covered(
     output: Path, predicted_ids: Sequence[str], gold: Sequence[Sentence], notify: Callable[[str], None]
 ) -> int:
-    """How many of the gold sentences, from the first, an output covers. All of them if no record says.
+    """How many of the gold texts, from the first, an output covers. All of them if no record says.
 
-    predicted_ids: the sentence ids of the output's lines. notify: called if it is not all, or not known.
+    gold: sentences, or whole documents of running text (`Document.texts`). predicted_ids: the ids of the
+    output's lines. notify: called if it is not all, or not known.
     """
     record = record_beside(output)
     if record is None:
@@ -37,21 +38,20 @@ def n_covered(
         notify(
             f"{output}: {len(record.failures)} sentences failed in its run; their mentions count as missed"
         )
-    if record.n_sentences >= len(gold):
+    n_texts = record.n_sentences if record.n_texts is None else record.n_texts
+    if n_texts >= len(gold):
         return len(gold)
-    first = {sentence.id for sentence in gold[: record.n_sentences]}
+    first = {text.id for text in gold[:n_texts]}
     if record.n_mentions != len(predicted_ids):
         reason = "its record belongs to another output"
     elif record.data_hash != data_hash(gold) or not first.issuperset(predicted_ids):
         reason = "they are not the first sentences of this gold"
     else:
         notify(
-            f"{output}: its run annotated the first {record.n_sentences} of {len(gold)} sentences; "
-            "only these are evaluated"
+            f"{output}: its run annotated the first {n_texts} of {len(gold)} texts; only these are evaluated"
         )
-        return record.n_sentences
+        return n_texts
     notify(
-        f"{output}: its run annotated {record.n_sentences} of {len(gold)} sentences, but {reason}; "
-        "all of them are evaluated"
+        f"{output}: its run annotated {n_texts} of {len(gold)} texts, but {reason}; all of them are evaluated"
     )
     return len(gold)

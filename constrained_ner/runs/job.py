@@ -8,43 +8,41 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from datetime import datetime, timezone
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ..annotation.about import About
 from ..annotation.annotator import Annotator, Notify
 from ..annotation.settings import Settings
-from ..data import Document, Sentence
-from ..errors import DamagedFilesError
-from ..files import atomic_writer, replaceable
-from ..formats import writer_of
-from ..formats.ddi import read_ddi
+from ..data import Document
+from ..files import atomic_writer
+from ..formats import writable
 from ..formats.mentions import mentions_path, write_mentions
+from ..formats.protocol import Format, Losses
+from ..formats.writing import format_by_name, open_output
 from .examples import with_examples
 from .journal import Journal, SentenceResult, fingerprint
 from .outputs import check_outputs, finished_run, refuse_other_run
 from .progress import ProgressDisplay
 from .record import RunRecord, Totals, installed_versions, record_path
-from .splits import Split, data_hash, earlier_test_run, note_test_run, split_of
+from .source import Input, Source
+from .splits import earlier_test_run, note_test_run
 from .stretches import stretches
 from .team import Team, ThisProcess
 from .workers import WorkerProcesses
 
-OUTPUT_FORMAT = "evaluator"
-"""What an output is written in: a name in `formats.FORMATS`."""
-
 OpenAnnotator = Callable[[Settings, Notify], AbstractContextManager[Annotator]]
 
 
-def _load(settings: Settings, notify: Notify) -> Annotator:
+def load_annotator(settings: Settings, notify: Notify) -> Annotator:
+    """The annotator that the settings name."""
     return Annotator.load(settings=settings, notify=notify)
 
 
 @contextmanager
-def _team(
+def open_team(
     workers: WorkerProcesses | None,
     open_annotator: OpenAnnotator,
     settings: Settings,
@@ -61,45 +59,46 @@ def _team(
 
 
 def annotate_file(
-    input: Path,
+    input: Input | Path,
     output: Path,
     settings: Settings | None = None,
     *,
-    limit: int | None = None,
-    split: Split | None = None,
-    skip_damaged: bool = False,
+    to: str | None = None,
     keep_finished: bool = False,
     overwrite: bool = False,
-    open_annotator: OpenAnnotator = _load,
+    open_annotator: OpenAnnotator = load_annotator,
     workers: WorkerProcesses | None = None,
     progress: ProgressDisplay | None = None,
 ) -> RunRecord:
-    """Annotate a DDI file or folder into evaluator lines, and return the run's record.
+    """Annotate a file or folder of any format that can be read, and return the run's record.
 
-    limit: annotate only the first so many sentences. split: which split the input is, if it is not a known
-        one. skip_damaged: leave out files of a folder that cannot be read; the record names them.
+    to: format of the output, a name in `formats.FORMATS`; None for what the output's name says.
     keep_finished: if an earlier run has finished this very job, return its record and do nothing.
     overwrite: replace files at `output` that this job has not written: other files, results of other runs.
     open_annotator: makes the annotator, once input and outputs are known to be usable. It is closed at the
         end. workers: processes that annotate instead, and write the same bytes.
 
-    A sentence that fails is reported and has no lines. A run that is interrupted goes on when it is started
-    again with the same input, model and settings. Raises UserError.
+    A sentence that fails is reported and has no mentions. A run that is interrupted goes on when it is
+    started again with the same input, model and settings. Raises UserError.
     """
+    input = Input(input) if isinstance(input, Path) else input
     settings = settings or Settings()
     progress = progress or ProgressDisplay(quiet=True)
+    to = to or format_by_name(output)
+    form = writable(to)
 
-    source = _Source.read(input, limit, split, progress.note, skip_damaged)
-    check_outputs(input, output, settings, overwrite=overwrite)
+    check_outputs(input.path, output, settings, overwrite=overwrite, folder=form.write_folder is not None)
+    with progress.during(f"reading {input.name}"):
+        source = Source.check(input, progress.note)
     for path, why in source.skipped:
         progress.say(f"skipped {path}: {why}")
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    shown = with_examples(settings, source.every, input, progress.note)
+    shown = with_examples(settings, source.every_document, input.path, progress.note, input.types)
     asked_s = time.perf_counter()
-    with _team(workers, open_annotator, shown, progress) as team:
+    with open_team(workers, open_annotator, shown, progress) as team:
         load_s = round(time.perf_counter() - asked_s, 3)
         about = team.about
-        run_fingerprint = fingerprint(about.identity, source.documents)
+        run_fingerprint = fingerprint({**about.identity, "output": to}, source.texts_hash)
         if keep_finished and (finished := finished_run(output, run_fingerprint)):
             progress.say(f"{_counts(finished)}; this run has finished before")
             _report_failures(finished, progress)
@@ -107,17 +106,17 @@ def annotate_file(
         if not overwrite:
             refuse_other_run(output, run_fingerprint)
         if source.split == "test":
-            _warn_of_tuning(input, source.data_hash, run_fingerprint, progress)
+            _warn_of_tuning(input.path, source.data_hash, run_fingerprint, progress)
         with Journal(output, run_fingerprint, progress.note) as journal:
             began_s = time.perf_counter()
-            n_resumed = _annotate(team, source.sentences, journal, progress)
+            n_resumed = _annotate(team, source, journal, progress)
             header = {
                 "started": started,
-                "input": str(input),
+                "input": input.name,
                 "output": str(output),
                 "mentions": str(mentions_path(output)),
                 "fingerprint": run_fingerprint,
-                "options": {**about.choices, **_asked(settings), "limit": limit},
+                "options": {**about.choices, **_asked(settings), "limit": input.limit, "to": to},
                 "data_hash": source.data_hash,
                 "split": source.split,
                 "skipped_files": source.skipped,
@@ -125,67 +124,22 @@ def annotate_file(
                 "prompt_hash": about.identity["prompt"],
                 "model_hash": about.model_hash,
                 "versions": installed_versions(),
+                "n_texts": source.n_texts,
                 "n_resumed": n_resumed,
                 "load_s": load_s,
                 "peak_memory_mb": team.peak_memory_mb,
             }
-            results = journal.results(sentence.id for sentence in source.sentences)
-            record = _write_outputs(_settled(results, source.documents, about), output, header, began_s)
+            losses = Losses()
+            record = _write_outputs(
+                _settled(source.documents(), journal, about), output, form, header, began_s, losses
+            )
             journal.remove()
+    for what, n in sorted(losses.counts.items()):
+        progress.note(f"{output}: the format {to} cannot express all: {n} {what}")
     if source.split == "test" and (problem := note_test_run(source.data_hash, run_fingerprint, output)):
         progress.say(f"warning: {problem}")
     _summarise(record, progress)
     return record
-
-
-@dataclass(frozen=True)
-class _Source:
-    """What is to be annotated.
-
-    every: all documents of the input; documents: those within the limit. skipped: files that cannot be read,
-    with the reasons.
-    """
-
-    every: list[Document]
-    documents: list[Document]
-    data_hash: str
-    split: Split | None
-    skipped: list[tuple[str, str]]
-
-    @classmethod
-    def read(
-        cls, input: Path, limit: int | None, split: Split | None, notify: Notify, skip_damaged: bool
-    ) -> _Source:
-        skipped: list[tuple[str, str]] = []
-
-        def skip(path: Path, message: str) -> None:
-            skipped.append((str(path), message.removeprefix(f"{path}: ")))
-
-        try:
-            every = read_ddi(input, notify=notify, on_damaged=skip if skip_damaged else None)
-        except DamagedFilesError as error:
-            advice = "" if skip_damaged else "\npass --skip-bad to go on with the others"
-            raise DamagedFilesError(f"{error}{advice}") from None
-        hash_of_data = data_hash(sentence for document in every for sentence in document)
-        known = split_of(hash_of_data, split, input)
-        return cls(every, _first(every, limit), hash_of_data, known, skipped)
-
-    @cached_property
-    def sentences(self) -> list[Sentence]:
-        return [sentence for document in self.documents for sentence in document]
-
-
-def _first(documents: list[Document], limit: int | None) -> list[Document]:
-    """The documents, or what the first `limit` sentences leave of them."""
-    if limit is None:
-        return documents
-    kept: list[Document] = []
-    for document in documents:
-        if limit <= 0:
-            break
-        kept.append(replace(document, sentences=document.sentences[:limit]))
-        limit -= len(document.sentences)
-    return kept
 
 
 _OF_EXAMPLES = ("shots", "select", "seed", "examples")
@@ -205,13 +159,13 @@ def _asked(settings: Settings) -> dict[str, Any]:
     return {name: v for name, v in plain.items() if v is None or isinstance(v, (str, int, float))}
 
 
-def _annotate(team: Team, sentences: list[Sentence], journal: Journal, progress: ProgressDisplay) -> int:
+def _annotate(team: Team, source: Source, journal: Journal, progress: ProgressDisplay) -> int:
     """Annotate into the journal what is not in it yet. Returns how many sentences need not be done again."""
-    left = stretches(sentences, {result.sentence_id: result for result in journal.finished})
-    n_finished = len(sentences) - sum(len(stretch.sentences) for stretch in left)
+    n_finished = len(journal)
     if n_finished:
         progress.say(f"resuming: {n_finished} sentences already done")
-    with progress.start(len(sentences), n_finished):
+    left = stretches(source.sentences(), journal.find, proven=journal.proven)
+    with progress.start(source.n_sentences, n_finished):
         for annotated in team.annotate(left, progress.within):
             if annotated.failure is not None:
                 progress.say(f"sentence {annotated.sentence.id}: {annotated.failure}")
@@ -221,15 +175,15 @@ def _annotate(team: Team, sentences: list[Sentence], journal: Journal, progress:
 
 
 def _settled(
-    results: Iterator[SentenceResult], documents: Iterable[Document], about: About
-) -> Iterator[tuple[str, Sentence, SentenceResult]]:
-    """The results with their documents' ids and sentences, names made consistent if that is wanted."""
+    documents: Iterable[Document], journal: Journal, about: About
+) -> Iterator[tuple[Document, list[SentenceResult]]]:
+    """Each document with the results of its sentences, names made consistent if that is wanted."""
     for document in documents:
-        found = [result for _, result in zip(document, results, strict=False)]
+        found = list(journal.results(sentence.id for sentence in document))
         if about.consistency:
             found = _agreed(document, found, about)
-        for sentence, result in zip(document, found, strict=False):
-            yield document.id, sentence, result
+        annotated = (s.with_mentions(r.found()) for s, r in zip(document, found, strict=True))
+        yield replace(document, sentences=tuple(annotated)), found
 
 
 def _agreed(document: Document, results: list[SentenceResult], about: About) -> list[SentenceResult]:
@@ -240,23 +194,25 @@ def _agreed(document: Document, results: list[SentenceResult], about: About) -> 
 
 
 def _write_outputs(
-    results: Iterator[tuple[str, Sentence, SentenceResult]],
+    results: Iterator[tuple[Document, list[SentenceResult]]],
     output: Path,
+    form: Format,
     header: dict[str, Any],
     began_s: float,
+    losses: Losses,
 ) -> RunRecord:
     """Write output, mentions and record in one pass over the results; the output is put in place last."""
     totals = Totals()
-    with atomic_writer(replaceable(output)) as lines, atomic_writer(mentions_path(output)) as mentions:
+    with open_output(form, output, losses) as write, atomic_writer(mentions_path(output)) as mentions:
 
-        def sentences() -> Iterator[tuple[str, Sentence]]:
-            for document_id, sentence, result in results:
-                totals.add(result)
-                annotated = sentence.with_mentions(result.found())
-                mentions.writelines(write_mentions([(document_id, annotated)]))
-                yield document_id, annotated
+        def documents() -> Iterator[Document]:
+            for document, found in results:
+                for result in found:
+                    totals.add(result)
+                mentions.writelines(write_mentions([document], Losses()))
+                yield document
 
-        lines.writelines(writer_of(OUTPUT_FORMAT)(sentences()))
+        write(documents())
         elapsed_s = round(time.perf_counter() - began_s, 3)
         record = RunRecord(**header, **totals.fields(), elapsed_s=elapsed_s)
         record.save(record_path(output))

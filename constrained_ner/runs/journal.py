@@ -1,14 +1,14 @@
 """What a run has done so far, on disk: one line a sentence, so that whatever ends the run loses nothing.
 
     with Journal(out, fingerprint) as journal:
-        for annotated in annotate(what journal.finished lacks):
+        for annotated in annotate(the sentences of which journal.find(id) is None):
             journal.append(SentenceResult.of(annotated))
         ... write the outputs from journal.results(ids) ...
         journal.remove()
 
-Results come in any order and are read in that of the input. The next run with the same fingerprint goes
-on after the last whole line. The journal of another run is never overwritten: it is kept beside,
-and named.
+Results come in any order and are read in that of the input; only their places in the file are in memory.
+The next run with the same fingerprint goes on after the last whole line. The journal of another run is never
+overwritten: it is kept beside, and named.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..annotation.result import Annotated
-from ..data import Document, Mention, Sentence
+from ..data import Mention, Sentence
 from ..errors import OutputError
 from ..files import output_errors, replaceable, require_writable
 from ..formats.mentions import MentionRecord
 
-_VERSION = 4
+_VERSION = 5
 
 
 class SentenceResult(BaseModel):
@@ -76,22 +76,19 @@ class SentenceResult(BaseModel):
         return [record.mention() for record in self.mentions]
 
 
-def fingerprint(deciding: Mapping[str, Any], documents: Iterable[Document]) -> str:
+def fingerprint(deciding: Mapping[str, Any], texts_hash: str) -> str:
     """A hash of all that decides the output of a run: what can change an answer, and the texts.
 
     deciding: plain data, in any order, with models, prompts and schemas as hashes (`Annotator.identity`).
+    texts_hash: of the sentences, in order.
     """
-    digest = hashlib.sha256(json.dumps(deciding, sort_keys=True).encode())
-    for document in documents:
-        texts = [(sentence.id, sentence.text) for sentence in document]
-        digest.update(json.dumps([document.id, texts]).encode())
-    return digest.hexdigest()
+    return hashlib.sha256(f"{json.dumps(deciding, sort_keys=True)}\n{texts_hash}".encode()).hexdigest()
 
 
 class Journal:
     """The results so far, beside `out` as `out.journal`. Close it, or use it in a `with` block.
 
-    finished: the results of an earlier run with the same fingerprint, in the order of the file.
+    proven: whether a sentence has been annotated without failing.
     notify: called if the journal of another run had to be moved out of the way.
     Raises OutputError at once if `out` cannot be written, or if another run is writing it.
     """
@@ -100,48 +97,56 @@ class Journal:
         require_writable(out)
         self.path = journal_path(out)
         self._header = json.dumps({"journal": _VERSION, "fingerprint": fingerprint}).encode() + b"\n"
+        self._places: dict[int, int] = {}  # hash of a sentence's id -> where its last line begins
+        self.proven = False
         self._open()
         try:
-            self.finished, n_unread = self._read()
+            n_bytes, n_unread = self._read()
             if n_unread:
-                kept = self._keep_aside(self.finished)
+                kept = self._keep_aside(n_bytes)
                 about = (
                     f"has {n_unread} results that cannot be read: kept as {kept.name}; they are made again"
-                    if self.finished
+                    if self._places
                     else "belongs to a run with other settings or sentences, or of another version: kept as "
                     f"{kept.name}; this run starts from the beginning"
                 )
                 notify(f"{self.path.name} {about}")
-            self._is_empty = not self.finished
+            self._is_empty = not self._places
         except BaseException:
             self._file.close()
             raise
 
     def append(self, result: SentenceResult) -> None:
         """Add a sentence's result; it is out of this process's hands when the call returns."""
+        at = self._file.seek(0, os.SEEK_END)
         self._write(_line(result))
+        self._note(result, at)
         self._is_empty = False
 
-    def results(self, sentence_ids: Iterable[str]) -> Iterator[SentenceResult]:
-        """The results of these sentences, in this order, from the disk; the last one if there are several."""
-        places = self._places()
-        at = -1
-        for sentence_id in sentence_ids:
-            if at != places[sentence_id]:
-                at = self._file.seek(places[sentence_id])
-            line = self._file.readline()
-            at += len(line)
-            yield SentenceResult.model_validate_json(line)
+    def find(self, sentence_id: str) -> SentenceResult | None:
+        """The result of a sentence, from the disk; the last one if there are several."""
+        at = self._places.get(hash(sentence_id))
+        if at is None:
+            return None
+        if self._file.tell() != at:
+            self._file.seek(at)
+        return SentenceResult.model_validate_json(self._file.readline())
 
-    def _places(self) -> dict[str, int]:
-        """Where each sentence's line begins."""
-        places: dict[str, int] = {}
-        self._file.seek(0)
-        at = len(self._file.readline())
-        for line in self._file:
-            places[json.loads(line)["sentence_id"]] = at
-            at += len(line)
-        return places
+    def results(self, sentence_ids: Iterable[str]) -> Iterator[SentenceResult]:
+        """The results of these sentences, in this order. Each must be there."""
+        for sentence_id in sentence_ids:
+            result = self.find(sentence_id)
+            assert result is not None
+            assert result.sentence_id == sentence_id
+            yield result
+
+    def __len__(self) -> int:
+        """The number of sentences that have a result."""
+        return len(self._places)
+
+    def _note(self, result: SentenceResult, at: int) -> None:
+        self._places[hash(result.sentence_id)] = at
+        self.proven |= result.failure is None
 
     def remove(self) -> None:
         """Delete the journal: the outputs are in place."""
@@ -195,12 +200,11 @@ class Journal:
             self._file.write(line)
             self._file.flush()
 
-    def _read(self) -> tuple[tuple[SentenceResult, ...], int]:
-        """The results at the file's start, and the number of whole lines after them that cannot be used.
+    def _read(self) -> tuple[int, int]:
+        """Find the results at the file's start. Returns where they end, and how many whole lines follow.
 
         What is not a whole line at the end is cut off: the write of the last result was interrupted.
         """
-        results: list[SentenceResult] = []
         n_unread = 0
         with output_errors(self.path):
             self._file.seek(0)
@@ -210,21 +214,24 @@ class Journal:
             for line in self._file:
                 if not line.endswith(b"\n"):
                     break
-                n_whole += len(line)
                 result = None if n_unread or not n_bytes else _parsed(line)
                 if result is None:
                     n_unread += 1
                 else:
-                    results.append(result)
-                    n_bytes = n_whole
+                    self._note(result, n_whole)
+                    n_bytes = n_whole + len(line)
+                n_whole += len(line)
             if not n_unread:
                 self._file.truncate(n_bytes)
         if not n_bytes and not n_unread:
             self._write(self._header)
-        return tuple(results), n_unread
+        return n_bytes, n_unread
 
-    def _keep_aside(self, results: Iterable[SentenceResult]) -> Path:
-        """Move the file out of the way and continue in a new one with these results. Returns the old one."""
+    def _keep_aside(self, n_bytes: int) -> Path:
+        """Move the file out of the way, and go on in a new one that begins with the same bytes.
+
+        Returns the old file.
+        """
         numbered = (self.path.with_name(f"{self.path.name}.{n}") for n in range(1, sys.maxsize))
         kept = next(path for path in numbered if not path.exists())
         with output_errors(self.path):
@@ -233,9 +240,12 @@ class Journal:
             os.rename(self.path, kept)
             self._file.close()
         self._open()
-        self._write(self._header)
-        for result in results:
-            self._write(_line(result))
+        if not n_bytes:
+            self._write(self._header)
+        with output_errors(kept), kept.open("rb") as old:
+            while n_bytes and (piece := old.read(min(n_bytes, 1 << 20))):
+                n_bytes -= len(piece)
+                self._write(piece)
         return kept
 
 

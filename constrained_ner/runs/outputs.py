@@ -16,14 +16,16 @@ from .journal import journal_path
 from .record import RunRecord, record_path
 
 
-def check_outputs(input: Path, output: Path, settings: Settings, *, overwrite: bool) -> None:
+def check_outputs(
+    input: Path, output: Path, settings: Settings, *, overwrite: bool, folder: bool = False
+) -> None:
     """Raise OutputError if the outputs cannot be written, or would replace what the run reads.
 
-    overwrite: replace files that no run has written, too.
+    overwrite: replace files that no run has written, too. folder: whether the output is a folder.
     """
     outputs = (output, mentions_path(output), record_path(output))
     for path in outputs:
-        require_writable(path)
+        require_writable(path, folder=folder and path == output)
     require_apart((*outputs, journal_path(output)), {"the input": input, **dict(_files_read(settings))})
     if overwrite or record_beside(output):
         return
@@ -62,4 +64,6 @@ def _files_read(settings: Settings) -> Iterator[tuple[str, str | Path]]:
 
 
 def _has_content(path: Path) -> bool:
+    if os.path.isdir(path):
+        return bool(os.listdir(path))
     return os.path.exists(path) and os.path.getsize(path) > 0

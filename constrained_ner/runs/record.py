@@ -45,7 +45,7 @@ class RunRecord(BaseModel):
 
     started: str = Field(description="When the run started: ISO 8601, UTC.")
     input: str = Field(description="The file or folder that was annotated, as it was named.")
-    output: str = Field(description="The file of evaluator lines, as it was named.")
+    output: str = Field(description="The output, as it was named.")
     mentions: str | None = Field(
         default=None, description="The file that says more about each mention (OUTPUT.mentions.jsonl)."
     )
@@ -66,7 +66,7 @@ class RunRecord(BaseModel):
     )
     skipped_files: tuple[tuple[str, str], ...] = Field(
         default=(),
-        description="Files of the input that could not be read, with the reason (--skip-bad).",
+        description="Files of the input, and records in it, that could not be read, with the reason.",
     )
     schema_hash: str = Field(description="SHA-256 of the entity types.")
     prompt_hash: str = Field(description="SHA-256 of the wording of the prompt.")
@@ -75,6 +75,11 @@ class RunRecord(BaseModel):
     )
     versions: dict[str, str] = Field(description="Versions of Python, the platform and the libraries.")
     n_sentences: int = Field(description="Sentences annotated, those that failed included.")
+    n_texts: int | None = Field(
+        default=None,
+        description="Texts that were annotated whole: sentences of a corpus, documents of running text. null "
+        "in records of earlier versions.",
+    )
     n_resumed: int = Field(
         description="Of these, sentences taken over from an interrupted run; elapsed_s does not cover them."
     )

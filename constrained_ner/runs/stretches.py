@@ -6,8 +6,10 @@ done before. So it does not matter who does a stretch, nor when: the bytes are t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from ..annotation.annotator import Annotator
 from ..annotation.pipeline import BLOCK, OnWindow
@@ -34,48 +36,49 @@ class Stretch:
         return replace(self, done=self.done + more, sentences=self.sentences[len(results) :])
 
 
-def stretches(sentences: Sequence[Sentence], finished: Mapping[str, SentenceResult]) -> list[Stretch]:
+def stretches(
+    sentences: Iterable[Sentence], find: Callable[[str], SentenceResult | None], *, proven: bool = False
+) -> Iterator[Stretch]:
     """What is left of the sentences, block by block.
 
-    finished: what an earlier run has done, by sentence id. Of each block the first ones count, up to a gap.
+    find: what an earlier run has done, by sentence id. Of each block the first ones count, up to a gap.
     """
-    proven = any(result.failure is None for result in finished.values())
-    left: list[Stretch] = []
-    for start in range(0, len(sentences), BLOCK):
-        stretch = Stretch((), tuple(sentences[start : start + BLOCK]), proven)
+    rest = iter(sentences)
+    while block := tuple(islice(rest, BLOCK)):
         results: list[Annotated] = []
-        for sentence in stretch.sentences:
-            if sentence.id not in finished:
+        for sentence in block:
+            result = find(sentence.id)
+            if result is None:
                 break
-            result = finished[sentence.id]
             results.append(Annotated(sentence.with_mentions(result.found()), failure=result.failure))
-        if len(results) < len(stretch.sentences):
-            left.append(stretch.after(results))
-    return left
+        if len(results) < len(block):
+            yield Stretch((), block, proven).after(results)
 
 
-def merged(found: Iterable[Stretch]) -> Iterator[Stretch]:
-    """As few stretches, so that a back end with several slots need not run empty at the end of each block."""
-    whole: Stretch | None = None
-    for stretch in found:
-        if whole is not None and not stretch.done:
-            whole = replace(whole, sentences=whole.sentences + stretch.sentences)
-            continue
-        if whole is not None:
-            yield whole
-        whole = stretch
-    if whole is not None:
-        yield whole
-
-
-def annotate_stretch(
-    annotator: Annotator, stretch: Stretch, on_window: OnWindow | None
+def annotate_all(
+    annotator: Annotator, found: Iterable[Stretch], on_window: OnWindow | None
 ) -> Iterator[Annotated]:
-    """The results of a stretch, in order, with the doubtful mentions if they are to be judged later."""
-    return annotator.run(
-        stretch.sentences,
-        doubtful=bool(annotator.settings.consistency),
-        finished=stretch.done,
-        proven=stretch.proven,
-        on_window=on_window,
-    )
+    """The results of stretches, in order, with the doubtful mentions if they are to be judged later.
+
+    Stretches that begin with nothing done go on in the same run, so that a back end with several slots need
+    not run empty at the end of each block.
+    """
+    left = deque[Stretch]()
+    source = iter(found)
+
+    def sentences(first: Stretch) -> Iterator[Sentence]:
+        yield from first.sentences
+        for stretch in source:
+            if stretch.done:
+                left.append(stretch)
+                return
+            yield from stretch.sentences
+
+    while (first := left.popleft() if left else next(source, None)) is not None:
+        yield from annotator.run(
+            sentences(first),
+            doubtful=bool(annotator.settings.consistency),
+            finished=first.done,
+            proven=first.proven,
+            on_window=on_window,
+        )

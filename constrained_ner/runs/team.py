@@ -13,7 +13,7 @@ from ..annotation.result import Annotated
 from ..backends import model_kind
 from ..errors import UserError
 from ..processors import usable_processors
-from .stretches import Stretch, annotate_stretch, merged
+from .stretches import Stretch, annotate_all
 from .worker import Open, load, peak_memory_mb
 from .workers import WorkerProcesses
 
@@ -46,8 +46,7 @@ class ThisProcess:
         return (peak_memory_mb(),)
 
     def annotate(self, stretches: Iterable[Stretch], on_window: OnWindow) -> Iterator[Annotated]:
-        for stretch in merged(stretches):
-            yield from annotate_stretch(self._annotator, stretch, on_window)
+        return annotate_all(self._annotator, stretches, on_window)
 
 
 @contextmanager

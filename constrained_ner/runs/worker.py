@@ -22,7 +22,7 @@ from ..annotation.annotator import Annotator, Backend, Notify
 from ..annotation.settings import Settings
 from ..errors import UserError
 from ..processors import usable_threads
-from .stretches import Stretch, annotate_stretch
+from .stretches import Stretch, annotate_all
 
 Open = Callable[[Settings, Backend | None, Notify], Annotator]
 """Makes an annotator, over a back end that has loaded the same model, if there is one."""
@@ -80,7 +80,7 @@ class _Worker:
         def on_window(sentence_id: str, n_done: int, n_characters: int) -> None:
             self._say("window", (sentence_id, n_done, n_characters))
 
-        for annotated in annotate_stretch(self._open_one(), stretch, on_window):
+        for annotated in annotate_all(self._open_one(), [stretch], on_window):
             self._say("result", annotated)
         self._say("done", peak_memory_mb())
 

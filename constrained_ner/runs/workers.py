@@ -87,16 +87,27 @@ class WorkerProcesses:
         return tuple(peak for _, peak in sorted(self._peaks.items()))
 
     def annotate(self, stretches: Iterable[Stretch], on_window: OnWindow) -> Iterator[Annotated]:
-        waiting = deque(stretches)
+        waiting: deque[Stretch] = deque()  # the next ones, and what has to be done again
+        source = iter(stretches)
+
+        def next_stretch() -> Stretch | None:
+            return waiting.popleft() if waiting else next(source, None)
+
         n_deaths: Counter[str] = Counter()  # by the id of the sentence
         held: list[Annotated] = []  # sentences that failed by a death, until it is clear that others do not
         n_in_a_row = 0
-        for slot in range(min(self._n, len(waiting))):
+        for slot in range(self._n):
+            stretch = next(source, None)
+            if stretch is None:
+                break
+            waiting.append(stretch)
             self._worker(slot)
-        while waiting or any(worker.stretch for worker in self._workers.values()):
+        while True:
             for worker in self._workers.values():
-                if worker.stretch is None and waiting:
-                    self._give(worker, waiting.popleft(), n_deaths)
+                if worker.stretch is None and (stretch := next_stretch()) is not None:
+                    self._give(worker, stretch, n_deaths)
+            if not any(worker.stretch for worker in self._workers.values()):
+                break
             for worker in self._that_speak():
                 message = self._hear(worker, on_window)
                 if message == "died":

@@ -22,6 +22,7 @@ from ..prompting.encoder import PromptEncoder
 from ..prompting.messages import Prompts
 from ..prompting.wording import PromptFile
 from ..schema import Schema
+from ..text.view import shown_sentence
 from ..vocabulary import Vocabulary
 from .batches import Decision, Example
 
@@ -75,10 +76,13 @@ class TargetWriter:
         for sentence in sentences:
             if not sentence.text:
                 continue
-            _, refused = self.markup.expressible(sentence)
+            shown = shown_sentence(sentence)
+            _, refused = self.markup.expressible(shown)
             written.refused.update(r.reason for r in refused)
+            if n_lost := len(sentence.mentions) - len(shown.mentions):
+                written.refused["nothing of it is shown to the model"] += n_lost
             try:
-                example = self.write(sentence)
+                example = self.write(shown)
             except ValueError as error:
                 written.dropped.append((sentence.id, str(error)))
                 continue
@@ -90,10 +94,12 @@ class TargetWriter:
         return written
 
     def write(self, sentence: Sentence) -> Example:
-        """Write the example of one sentence, leaving mentions untagged that tags cannot express.
+        """Write the example of one sentence as the model is shown it (see `text.view`).
 
+        Mentions that tags cannot express stay untagged.
         Raises ValueError if no legal answer marks the others, or if the answer does not read back as them.
         """
+        sentence = shown_sentence(sentence)
         mentions, _ = self.markup.expressible(sentence)
         constraint = Constraint(sentence.text, self.machine, leading_space=self.vocabulary.leading_space)
         ids = [*self.prompt.prefix_ids, *self.prompt.ids(sentence.text)]

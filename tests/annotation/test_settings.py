@@ -24,6 +24,7 @@ from constrained_ner.errors import UserError
 from constrained_ner.prompting.wording import PromptFile
 from constrained_ner.runs.job import annotate_file
 from constrained_ner.runs.journal import fingerprint
+from constrained_ner.runs.source import Input
 from constrained_ner.schema import DDI
 
 NAMES = [field.name for field in dataclasses.fields(Settings)]
@@ -208,14 +209,25 @@ EVERY: dict[str, Any] = {
     },
     **{"quantize": "4bit", "device": "cpu", "batch": 3, "context": 512, "threads": 2},
     **{"extra_buffers": True, "trust_remote_code": True, "base_url": "http://x", "server": "vllm"},
-    **{"timeout": 3.0, "schema": Path("s.json"), "prompt": "guide", "instructions": "each", "shots": 2},
+    **{"timeout": 3.0, "schema": Path("s.json"), "prompt": "guide", "view": "as-is", "instructions": "each"},
+    "shots": 2,
     **{"examples": Path("e.xml"), "select": "first", "seed": 7, "max_prompt_tokens": 100},
     **{"constrained": False, "decoder": "stepwise", "rule": "any", "engine": "llguidance"},
     **{"boundary": "char", "names": Path("n.txt"), "legal_mass": True, "bias": {"drug": 0.5}},
     **{"consistency": True, "min_confidence": 0.25, "strict": True},
 }
 DECIDING = {
-    *("merge", "quantize", "instructions", "max_prompt_tokens", "constrained", "decoder", "rule", "engine"),
+    *(
+        "merge",
+        "quantize",
+        "view",
+        "instructions",
+        "max_prompt_tokens",
+        "constrained",
+        "decoder",
+        "rule",
+        "engine",
+    ),
     *("boundary", "bias", "consistency", "min_confidence", "strict"),
 }
 
@@ -273,10 +285,9 @@ def test_choices_are_plain_data_with_all_that_was_chosen(tmp_path: Path) -> None
     assert (choices["bias"], choices["decoder"]) == ({"drug": 1.0}, "copy-draft")
     assert choices.keys() >= DECIDING
     record = annotate_file(
-        SAMPLE,
+        Input(SAMPLE, limit=2),
         tmp_path / "out",
         Settings(threads=3, names=()),
-        limit=2,
         open_annotator=lambda settings, notify: fake_annotator(settings=settings),
     )
     assert record.options["threads"] == 3

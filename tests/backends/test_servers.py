@@ -56,6 +56,7 @@ from constrained_ner.errors import ModelError, SentenceError
 from constrained_ner.formats.ddi import read_ddi
 from constrained_ner.runs.job import OpenAnnotator, annotate_file
 from constrained_ner.runs.record import RunRecord, record_path
+from constrained_ner.runs.source import Input
 from constrained_ner.schema import DDI, EntityType, Schema
 
 ROOT = Path(__file__).parents[2]
@@ -461,7 +462,7 @@ def test_one_sentence_that_fails_is_reported_and_the_run_goes_on(tmp_path: Path)
         return OVERLOADED if question(body) == bad.text else tagging_aspirin(path, body)
 
     with openai_stand_in(answer) as stand_in:
-        record = annotate_file(SAMPLE, tmp_path / "out", open_annotator=opening(stand_in), limit=8)
+        record = annotate_file(Input(SAMPLE, limit=8), tmp_path / "out", open_annotator=opening(stand_in))
     assert record.failures == ((bad.id, "the server failed, 5 times: 500 out of slots"),)
     assert record.n_sentences == 8
     assert record.n_mentions > 0
@@ -531,7 +532,7 @@ def test_where_every_sentence_fails_the_server_is_to_blame(tmp_path: Path) -> No
     with openai_stand_in(lambda path, body: refusal) as stand_in:
         with pytest.raises(ModelError, match=r"first 5 sentences all failed.*grammar: not supported"):
             annotate_file(SAMPLE, out, open_annotator=opening(stand_in))
-        record = annotate_file(SAMPLE, out, open_annotator=opening(stand_in), limit=3)
+        record = annotate_file(Input(SAMPLE, limit=3), out, open_annotator=opening(stand_in))
     assert len(record.failures) == 3
     assert record.n_resumed == 0, "what failed with the server was not kept"
 

@@ -96,7 +96,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
     out.write_text("an older result\n")
     if content is not None:
         source.write_text(content)
-    assert run("llm-NERC", source, out, "--model", model) == 2
+    assert run("llm-NERC", source, out, "--model", model, "--overwrite") == 2
     error = capsys.readouterr().err
     assert error.startswith(f"error: {source}")
     assert message in error

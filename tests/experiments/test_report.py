@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from constrained_ner.annotation.result import Annotated
 from constrained_ner.cli import report as command
-from constrained_ner.data import Mention, Sentence, Span
+from constrained_ner.data import Document, Mention, Sentence, Span
 from constrained_ner.errors import MissingExtraError, OutputError
 from constrained_ner.evaluation.matching import Pair
 from constrained_ner.experiments.report import ReportPage
@@ -47,7 +47,7 @@ def gold() -> list[Sentence]:
 def write_run(out: Path, predicted: Sequence[Sentence], **options: Any) -> Path:
     """An output with its record, as a run over the sample would have left them."""
     chosen = {"model": {"name": "m.gguf", "path": f"/somewhere/{out.name}"}, "limit": None, **options}
-    lines = [list(evaluator_lines(sentence)) for sentence in predicted]
+    lines = [list(evaluator_lines(Document("d", (sentence,)))) for sentence in predicted]
     effort = {"n_passes": 3, "n_tokens": 30, "n_verbatim": 1, "n_prompt_tokens": 20}
     totals = Totals()
     for n, sentence in enumerate(predicted):

@@ -299,6 +299,6 @@ def test_corpus_counts_and_gold_lines(
     assert len(differing) == n_differing
 
     gold_path = shared / f"data/ddi/{split}.gold.out"
-    lines = [line for s in sentences for line in evaluator_lines(s)]
+    lines = [line for document in documents for line in evaluator_lines(document)]
     assert sorted(lines) == sorted(gold_path.read_text().splitlines())
     assert sorted(read_predictions(gold_path), key=str) == sorted(((s.id, m) for s, m in mentions), key=str)

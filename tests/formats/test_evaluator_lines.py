@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from constrained_ner.data import Mention, Sentence, Span
+from constrained_ner.data import Document, Mention, Sentence, Span
 from constrained_ner.errors import InputError
 from constrained_ner.formats.evaluator_lines import (
     evaluator_lines,
@@ -29,7 +29,7 @@ def test_lines_are_sorted_with_inclusive_ends() -> None:
         Mention((Span(12, 16),), "drug", "iron"),
         Mention((Span(0, 7), Span(12, 16)), "group", "Aspirin iron"),
     )
-    assert list(evaluator_lines(Sentence("s", "Aspirin and iron.", mentions))) == [
+    assert list(evaluator_lines(Document("d", (Sentence("s", "Aspirin and iron.", mentions),)))) == [
         "s|0-6;12-15|Aspirin iron|group",
         "s|12-15|iron|drug",
     ]

@@ -12,10 +12,10 @@ import pytest
 
 from constrained_ner.data import Document, Mention, Sentence, Span
 from constrained_ner.errors import InputError, UserError
-from constrained_ner.formats import FORMATS, writer_of
+from constrained_ner.formats import FORMATS, writable
 from constrained_ner.formats.mentions import MentionRecord
 from constrained_ner.formats.name_lines import read_names
-from constrained_ner.formats.protocol import sentences_of
+from constrained_ner.formats.protocol import Losses
 
 WRITERS = {name: format.write for name, format in FORMATS.items() if format.write}
 DOCUMENTS = [
@@ -46,32 +46,32 @@ DOCUMENTS = [
 def test_what_is_written_is_read_back(tmp_path: Path, name: str) -> None:
     chosen, path = FORMATS[name], tmp_path / "out"
     assert chosen.write is not None
-    path.write_text("".join(chosen.write(sentences_of(DOCUMENTS))), encoding="utf-8")
-    if chosen.read:
-        assert list(chosen.read(path)) == DOCUMENTS
-    elif chosen.read_mentions:
-        assert chosen.read_mentions(path) == [
-            (s.id, mention) for _, s in sentences_of(DOCUMENTS) for mention in s.mentions
-        ]
+    path.write_text("".join(chosen.write(DOCUMENTS, Losses())), encoding="utf-8")
+    if chosen.read_mentions:
+        assert chosen.read_mentions(path) == [found for document in DOCUMENTS for found in document.located()]
 
 
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_writer_reads_no_further_than_it_writes(name: str) -> None:
     taken = []
 
-    def source() -> Iterator[tuple[str, Sentence]]:
-        for document_id, sentence in sentences_of(DOCUMENTS):
-            taken.append(sentence.id)
-            yield document_id, sentence
+    def source() -> Iterator[Document]:
+        for document in DOCUMENTS:
+            taken.append(document.id)
+            yield document
 
     write = FORMATS[name].write
     assert write is not None
-    next(write(source()))
-    assert taken == ["d1.s0"]
+    next(write(source(), Losses()))
+    assert taken == ["d1"]
 
 
 def test_every_format_can_do_something() -> None:
-    assert all(format.read or format.read_mentions or format.write for format in FORMATS.values())
+    for format in FORMATS.values():
+        assert (
+            format.read or format.read_mentions or format.write or format.write_bytes or format.write_folder
+        )
+        assert format.summary
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,9 @@ def test_a_margin_of_minus_infinity_is_read_back(tmp_path: Path) -> None:
     margins = ((-math.inf, -2.5), ())
     mention = Mention((Span(0, 4),), "drug", "iron", 0.5, "constrained", None, margins)
     path = tmp_path / "out.mentions.jsonl"
-    path.write_text("".join(FORMATS["mentions"].write([("d", Sentence("s", "iron", (mention,)))])))  # type: ignore[misc]
+    path.write_text(
+        "".join(FORMATS["mentions"].write([Document("d", (Sentence("s", "iron", (mention,)),))], Losses()))
+    )  # type: ignore[misc]
     assert "Infinity" not in path.read_text().replace('"-Infinity"', "")  # plain JSON
     [(_, found)] = FORMATS["mentions"].read_mentions(path)  # type: ignore[misc]
     assert found.margins == margins
@@ -108,7 +110,7 @@ def test_a_margin_of_minus_infinity_is_read_back(tmp_path: Path) -> None:
 
 
 def test_the_mentions_file_is_useful_without_the_corpus() -> None:
-    lines = "".join(FORMATS["mentions"].write(sentences_of(DOCUMENTS))).splitlines()  # type: ignore[misc]
+    lines = "".join(FORMATS["mentions"].write(DOCUMENTS, Losses())).splitlines()  # type: ignore[misc]
     records = [json.loads(line) for line in lines]
     texts = {r["sentence"]: r["sentence_text"] for r in records if "sentence_text" in r}
     assert texts == {"d1.s0": "Aspirin and iron.", "d2.s0": "salts and zinc"}
@@ -148,9 +150,6 @@ def test_a_git_lfs_pointer_in_place_of_names_is_named(tmp_path: Path) -> None:
 
 
 def test_a_format_that_cannot_be_written_is_refused_with_those_that_can() -> None:
-    assert writer_of("evaluator") is FORMATS["evaluator"].write
-    for name in ("ddi", "word"):
-        with pytest.raises(
-            UserError, match=f"'{name}' is not a format that can be written: choose one of eval"
-        ):
-            writer_of(name)
+    assert writable("lines") is FORMATS["lines"]
+    with pytest.raises(UserError, match="'word' is not a format that can be written: choose one of lines"):
+        writable("word")

@@ -30,6 +30,7 @@ from constrained_ner.runs.job import annotate_file as annotate
 from constrained_ner.runs.journal import journal_path
 from constrained_ner.runs.progress import ProgressDisplay
 from constrained_ner.runs.record import RunRecord, record_path
+from constrained_ner.runs.source import Input
 from constrained_ner.schema import DDI
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "sample.xml"
@@ -70,9 +71,8 @@ def annotate_file(
     overwrite: bool = False,
     **options: Any,
 ) -> RunRecord:
-    return annotate(
-        input, output, Settings(**options), limit=limit, overwrite=overwrite, open_annotator=opening(backend)
-    )
+    source = Input(input, limit=limit)
+    return annotate(source, output, Settings(**options), overwrite=overwrite, open_annotator=opening(backend))
 
 
 class DyingBackend(FakeBackend):

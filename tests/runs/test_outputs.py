@@ -18,6 +18,7 @@ from constrained_ner.runs import splits
 from constrained_ner.runs.job import annotate_file as annotate
 from constrained_ner.runs.progress import ProgressDisplay
 from constrained_ner.runs.record import RunRecord, record_path
+from constrained_ner.runs.source import Input
 
 
 class Display(ProgressDisplay):
@@ -122,7 +123,10 @@ def test_damaged_files_are_skipped_and_recorded(tmp_path: Path) -> None:
     assert str(caught.value).startswith(f"{tmp_path / 'in'}: 1 of 2 files cannot be read:")
     display = Display()
     record = annotate(
-        tmp_path / "in", tmp_path / "out", skip_damaged=True, open_annotator=opening(), progress=display
+        Input(tmp_path / "in", skip_damaged=True),
+        tmp_path / "out",
+        open_annotator=opening(),
+        progress=display,
     )
     [(path, reason)] = record.skipped_files
     assert path == str(tmp_path / "in" / "cut.xml")
@@ -162,9 +166,8 @@ def test_a_user_without_a_home_folder(tmp_path: Path, monkeypatch: pytest.Monkey
         monkeypatch.delenv(name, raising=False)
     display = Display()
     annotate(
-        small_input(tmp_path),
+        Input(small_input(tmp_path), split="test"),
         tmp_path / "out",
-        split="test",
         open_annotator=opening(fake()),
         progress=display,
     )

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from worker_models import breaks, dies_at_start, dying_annotator, fake_annotator, refuses, slow_annotator
 
 from constrained_ner.annotation.pipeline import BLOCK
+from constrained_ner.annotation.result import Annotated
 from constrained_ner.annotation.settings import Settings
 from constrained_ner.data import Sentence
 from constrained_ner.errors import ModelError, UserError
@@ -25,7 +27,7 @@ from constrained_ner.runs.job import annotate_file
 from constrained_ner.runs.journal import SentenceResult, journal_path
 from constrained_ner.runs.progress import ProgressDisplay
 from constrained_ner.runs.record import RunRecord, record_path
-from constrained_ner.runs.stretches import Stretch, merged, stretches
+from constrained_ner.runs.stretches import Stretch, annotate_all, stretches
 from constrained_ner.runs.team import worker_processes
 from constrained_ner.runs.worker import Open
 from constrained_ner.runs.workers import WorkerProcesses
@@ -307,34 +309,73 @@ def shape(found: list[Stretch]) -> list[tuple[int, list[str]]]:
     return [(len(s.done), [s.sentences[0].id, s.sentences[-1].id]) for s in found]
 
 
+def left_of(
+    sentences: list[Sentence], done: dict[str, SentenceResult], *, proven: bool = False
+) -> list[Stretch]:
+    return list(stretches(sentences, done.get, proven=proven))
+
+
+class Recording:
+    """Stands in for an annotator, and writes down what it is asked to run."""
+
+    settings = Settings()
+
+    def __init__(self) -> None:
+        self.runs: list[tuple[int, bool, list[str]]] = []
+
+    def run(
+        self, sentences: Iterable[Sentence], *, finished: Sequence[Sentence | None], proven: bool, **_: object
+    ) -> Iterator[Annotated]:
+        ids: list[str] = []
+        self.runs.append((len(finished), proven, ids))
+        for sentence in sentences:
+            ids.append(sentence.id)
+            yield Annotated(sentence)
+
+
+def runs_of(found: Iterable[Stretch]) -> list[tuple[int, bool, str, str]]:
+    annotator = Recording()
+    results = [a.sentence.id for a in annotate_all(annotator, found, None)]  # type: ignore[arg-type]
+    assert results == [name for _, _, ids in annotator.runs for name in ids]
+    return [(n_done, proven, ids[0], ids[-1]) for n_done, proven, ids in annotator.runs]
+
+
 def test_stretches_begin_with_blocks_and_take_over_what_is_done_up_to_a_gap() -> None:
     b = BLOCK
     sentences = made(3 * b + 5)
     whole_first = range(b)
-    assert shape(stretches(sentences, {})) == [
+    assert shape(left_of(sentences, {})) == [
         (0, ["s0", f"s{b - 1}"]),
         (0, [f"s{b}", f"s{2 * b - 1}"]),
         (0, [f"s{2 * b}", f"s{3 * b - 1}"]),
         (0, [f"s{3 * b}", f"s{3 * b + 4}"]),
     ]
-    left = stretches(sentences, done(*whole_first, b, b + 1, b + 3, 3 * b))
+    left = left_of(sentences, done(*whole_first, b, b + 1, b + 3, 3 * b))
     assert shape(left) == [
         (2, [f"s{b + 2}", f"s{2 * b - 1}"]),
         (0, [f"s{2 * b}", f"s{3 * b - 1}"]),
         (1, [f"s{3 * b + 1}", f"s{3 * b + 4}"]),
     ]
-    assert shape(list(merged(left))) == [
-        (2, [f"s{b + 2}", f"s{3 * b - 1}"]),
-        (1, [f"s{3 * b + 1}", f"s{3 * b + 4}"]),
+    assert runs_of(left) == [
+        (2, False, f"s{b + 2}", f"s{3 * b - 1}"),
+        (1, False, f"s{3 * b + 1}", f"s{3 * b + 4}"),
     ]
-    assert stretches(sentences, done(*range(3 * b + 5))) == []
-    assert list(merged([])) == []
+    assert left_of(sentences, done(*range(3 * b + 5))) == []
+    assert runs_of([]) == []
 
 
-def test_whole_blocks_that_are_done_prove_that_the_model_answers() -> None:
+def test_stretches_are_made_as_they_are_asked_for() -> None:
+    taken: list[str] = []
+
+    def source() -> Iterator[Sentence]:
+        for sentence in made(10 * BLOCK):
+            taken.append(sentence.id)
+            yield sentence
+
+    next(annotate_all(Recording(), stretches(source(), {}.get), None))  # type: ignore[arg-type]
+    assert len(taken) == BLOCK
+
+
+def test_what_was_done_before_proves_that_the_model_answers() -> None:
     sentences = made(2 * BLOCK)
-    failed = {f"s{n}": SentenceResult(sentence_id=f"s{n}", failure="bad") for n in range(BLOCK)}
-    assert [s.proven for s in stretches(sentences, {})] == [False, False]
-    assert [s.proven for s in stretches(sentences, failed)] == [False]
-    left = stretches(sentences, failed | done(0))
-    assert [(len(s.done), s.proven) for s in (*left, *merged(left))] == [(0, True), (0, True)]
+    assert runs_of(left_of(sentences, {}, proven=True)) == [(0, True, "s0", f"s{2 * BLOCK - 1}")]

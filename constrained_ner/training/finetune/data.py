@@ -8,16 +8,16 @@ from pathlib import Path
 
 from ...data import Sentence
 from ...errors import InputError, SchemaError
-from ...formats.ddi import read_ddi
 from ...schema import Schema
+from ...text.corpus import read_labelled
 from ..targets import WrittenTargets
 
 Log = Callable[[str], None]
 
 
 def read(path: Path, log: Log) -> list[Sentence]:
-    """Read the sentences of DDI XML. Raises InputError if none has a mention."""
-    documents = read_ddi(path, notify=lambda message: log(f"note: {message}"))
+    """Read the sentences of an annotated file. Raises InputError if none has a mention."""
+    documents = read_labelled(path, notify=lambda message: log(f"note: {message}"))
     sentences = [sentence for document in documents for sentence in document]
     if not any(sentence.mentions for sentence in sentences):
         raise InputError(

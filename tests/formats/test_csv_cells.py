@@ -7,7 +7,7 @@ import io
 
 import pytest
 
-from constrained_ner.experiments.table import csv_text
+from constrained_ner.formats.csv_cells import csv_text
 
 
 @pytest.mark.parametrize(

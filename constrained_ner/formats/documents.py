@@ -1,0 +1,238 @@
+"""Reading an input of any format: a file, or a folder of files of one format.
+
+    for document in read_documents(Path("corpus"), reading=Reading(notify=print)):
+        ...
+
+The format is known by the name's end and the first lines, unless it is stated. Ids of documents are unique in
+the whole input: one that repeats is qualified by its file, and that is said once.
+"""
+
+from __future__ import annotations
+
+import codecs
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import chain, count
+from pathlib import Path
+
+from ..data import Document, Mention, Sentence
+from ..errors import DamagedFilesError, InputError, UserError
+from ..files import output_errors, reason, require_content, shown
+from . import FORMATS
+from .brat import ANNOTATIONS
+from .ddi import read_ddi
+from .protocol import Format, Reading
+
+_LINES, _OF_LINES = "lines", ("", ".out", ".txt", ".lines")
+_HEAD = 1 << 16  # bytes by which a format is recognised
+
+OnDamaged = Callable[[Path, str], None]
+
+
+def read_documents(
+    path: str | Path,
+    *,
+    format: str | None = None,
+    reading: Reading | None = None,
+    types: Mapping[str, str] | None = None,
+    on_damaged: OnDamaged | None = None,
+) -> Iterator[Document]:
+    """The documents of a file, or of the files of one format below a folder, sorted by path.
+
+    format: a name in `FORMATS`; None to recognise it. types: what the file calls a type -> what we call it;
+        mentions of other types are left out, which is said. on_damaged: called for each file of a folder that
+        cannot be read, with the reason; the others are read. Without it, DamagedFilesError names them all.
+    Raises InputError naming file, place and value.
+    """
+    path = Path(path)
+    reading = reading or Reading()
+    name, files = _files(path, format)
+    documents: Iterable[Document]
+    if name == "ddi":  # whose files are judged together: ends of offsets, ids
+        documents = read_ddi(path, notify=reading.notify, on_damaged=on_damaged)
+    else:
+        documents = _unique(_read(path, files, FORMATS[name], reading, on_damaged), path, reading)
+    yield from documents if types is None else _retyped(documents, types, path, reading)
+
+
+def _read(
+    path: Path, files: list[Path], format: Format, reading: Reading, on_damaged: OnDamaged | None
+) -> Iterator[tuple[Path, Document]]:
+    """Every document with its file."""
+    read = format.read
+    assert read is not None
+    damaged: dict[Path, str] = {}
+    for file in files:
+        try:
+            for document in read(file, reading):
+                yield file, document
+        except InputError as error:
+            damaged[file] = str(error)
+            if on_damaged is not None and len(files) > 1:
+                on_damaged(file, str(error))
+    if damaged and (len(damaged) == len(files) or on_damaged is None):
+        messages = list(damaged.values())
+        if len(files) == 1:
+            raise InputError(messages[0])
+        listed = "\n  ".join(messages)
+        raise DamagedFilesError(f"{path}: {len(damaged)} of {len(files)} files cannot be read:\n  {listed}")
+
+
+def read_found(
+    path: str | Path, *, format: str | None = None, reading: Reading | None = None
+) -> list[tuple[str, Mention]]:
+    """The mentions of a result of any format, each with the id of the text that its offsets count in.
+
+    A file whose name does not say its format has evaluator lines. Raises InputError.
+    """
+    path = Path(path)
+    if format is None:
+        format = _LINES if path.suffix in _OF_LINES and not os.path.isdir(path) else _files(path, None)[0]
+    known = FORMATS[format].read_mentions if format in FORMATS else None
+    if known is not None:
+        return known(path)
+    return [
+        found
+        for document in read_documents(path, format=format, reading=reading)
+        for found in document.located()
+    ]
+
+
+# ---- which files, and of which format
+
+
+def format_of(path: str | Path) -> str:
+    """The name of the format of an input. Raises InputError if it is not known."""
+    return _files(Path(path), None)[0]
+
+
+def _files(path: Path, format: str | None) -> tuple[str, list[Path]]:
+    """The input's format, and its files. Raises InputError if there are none, or of several formats."""
+    if format is not None and (format not in FORMATS or FORMATS[format].read is None):
+        known = ", ".join(name for name, format_ in FORMATS.items() if format_.read)
+        raise UserError(f"{format!r} is not a format that can be read: choose one of {known}")
+    if not os.path.exists(path):  # Path.exists raises if a folder above is not readable
+        raise InputError(f"{path}: no such file or folder")
+    if not os.path.isdir(path):
+        return format or _recognised(path), [path]
+    by_format: dict[str, list[Path]] = {}
+    for file in sorted(_candidates(path)):
+        name = format if format else _recognised(file)
+        if format is None or _has_suffix(FORMATS[name], file):
+            by_format.setdefault(name, []).append(file)
+    if "brat" in by_format and "text" in by_format:  # texts that nobody has annotated yet
+        by_format["brat"] = sorted(by_format["brat"] + by_format.pop("text"))
+    if len(by_format) > 1:
+        by_format.pop("text", None)  # notes that lie beside a corpus
+    if not by_format:
+        raise InputError(f"{path}: no files in this folder that can be read")
+    if len(by_format) > 1:
+        found = ", ".join(f"{len(files)} {name}" for name, files in by_format.items())
+        raise InputError(f"{path}: files of several formats ({found}); choose one with --from")
+    return next(iter(by_format.items()))
+
+
+def _candidates(folder: Path) -> Iterator[Path]:
+    """The files below a folder whose names end like those of a format, without results of runs."""
+    with output_errors(folder):
+        for file in folder.rglob("*"):
+            if file.name.startswith(".") or not file.is_file():
+                continue
+            if file.suffix.lower() in ANNOTATIONS and file.with_suffix(".txt").exists():
+                continue  # read with its text
+            if any(_has_suffix(format, file) for format in FORMATS.values() if format.read) and not (
+                file.name.endswith((".run.json", ".mentions.jsonl"))
+            ):
+                yield file
+
+
+def _has_suffix(format: Format, path: Path) -> bool:
+    return path.name.lower().endswith(format.suffixes)
+
+
+def _recognised(path: Path) -> str:
+    """The format of a file. Raises InputError if no format knows it."""
+    head = file_head(path)
+    readable = {name: format for name, format in FORMATS.items() if format.read}
+    by_suffix = {name: format for name, format in readable.items() if _has_suffix(format, path)}
+    for name, format in by_suffix.items():
+        if format.recognises is None or format.recognises(path, head):
+            return name
+    if by_suffix:  # the reader says what is wrong
+        own = [name for name, f in by_suffix.items() if path.name.lower().endswith(f.suffixes[0])]
+        return (own or list(by_suffix))[0]
+    for name, format in readable.items():
+        if format.recognises is not None and format.recognises(path, head):
+            return name
+    if not path.suffix and "text" in readable:
+        return "text"
+    known = ", ".join(readable)
+    raise InputError(f"{path}: of no format that is known; name it with --from: {known}")
+
+
+def file_head(path: Path) -> str:
+    """The beginning of a file as text, whatever is wrong with it. Raises InputError if it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read(_HEAD)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {reason(error)}") from None
+    require_content(path, InputError, content)
+    utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if utf16 else "utf-8-sig", errors="replace")
+
+
+# ---- ids and types
+
+
+def _unique(documents: Iterable[tuple[Path, Document]], path: Path, reading: Reading) -> Iterator[Document]:
+    """The documents, those whose id was used before qualified by their file or a number."""
+    seen: set[int] = set()
+    last: tuple[str, str] | None = None  # the id in the file, and the unique one, for later parts of a text
+    n_qualified = 0
+    for file, document in documents:
+        if document.start and last is not None:
+            yield document if last[0] == last[1] else _renamed(document, last[1])
+            continue
+        unique = document.id
+        if hash(unique) in seen:
+            n_qualified += 1
+            stem = shown(file.stem)
+            numbered = (f"{document.id}#{n}" for n in count(2))
+            unique = next(
+                name for name in chain([f"{stem}/{document.id}"], numbered) if hash(name) not in seen
+            )
+            if n_qualified == 1:
+                reading.notify(
+                    f"{path}: document id {document.id!r:.80} is used more than once; ids that repeat are "
+                    f"qualified (first: {unique!r:.80})"
+                )
+        seen.add(hash(unique))
+        last = document.id, unique
+        yield document if unique == document.id else _renamed(document, unique)
+
+
+def _renamed(document: Document, name: str) -> Document:
+    def renamed(sentence: Sentence) -> Sentence:
+        return replace(sentence, id=name + sentence.id.removeprefix(document.id))
+
+    return replace(document, id=name, sentences=tuple(map(renamed, document.sentences)))
+
+
+def _retyped(
+    documents: Iterable[Document], types: Mapping[str, str], path: Path, reading: Reading
+) -> Iterator[Document]:
+    """The documents with other names of types, and without mentions whose type has none."""
+    left_out: Counter[str] = Counter()
+    for document in documents:
+        sentences = []
+        for sentence in document:
+            left_out.update(m.type for m in sentence.mentions if m.type not in types)
+            kept = [replace(m, type=types[m.type]) for m in sentence.mentions if m.type in types]
+            sentences.append(sentence.with_mentions(kept))
+        yield replace(document, sentences=tuple(sentences))
+    if left_out:
+        counts = ", ".join(f"{n} {name}" for name, n in sorted(left_out.items()))
+        reading.notify(f"{path}: mentions of types that --types does not name are left out: {counts}")

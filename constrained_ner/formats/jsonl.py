@@ -1,0 +1,104 @@
+"""JSON: the lines that are written here, and the records of other tools (see `json_shapes`).
+
+One line a text:
+
+    {"id": "leaflet", "text": "Take aspirin.", "mentions": [{"start": 5, "end": 12, "text": "aspirin",
+     "type": "drug", "confidence": 0.98, "provenance": "constrained"}]}
+
+Offsets are half-open code points of the document. A document that has no text of its own, as in the DDI
+corpus, is a line for each sentence, with the id of the "document". A part of a long text has its "start";
+offsets still count from the beginning of the document. A discontinuous mention also has "spans", a fuzzy one
+its "score".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ..data import Document, Mention
+from .json_records import BrokenRecord, json_records
+from .json_shapes import shape_of
+from .json_shapes.protocol import ShapeError, keys_of
+from .protocol import Losses, Reading
+from .records import Record, documents_of
+
+# ---- writing
+
+
+def write_jsonl(documents: Iterable[Document], losses: Losses) -> Iterator[str]:
+    """The lines of a file. Nothing is lost but where sentences end in a text, and decisions (`margins`)."""
+    for document in documents:
+        for record in _records_of(document):
+            yield json.dumps(record, ensure_ascii=False) + "\n"
+
+
+def _records_of(document: Document) -> Iterator[dict[str, Any]]:
+    if document.text is None:
+        for sentence in document:
+            mentions = [_mention_record(m) for m in sentence.with_mentions(sentence.mentions).mentions]
+            yield {"id": sentence.id, "document": document.id, "text": sentence.text, "mentions": mentions}
+        return
+    start = {"start": document.start} if document.start else {}
+    mentions = [_mention_record(mention) for _, mention in document.located()]
+    yield {"id": document.id, **start, "text": document.text, "mentions": mentions}
+
+
+def _mention_record(mention: Mention) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "start": mention.start,
+        "end": mention.end,
+        "text": mention.text,
+        "type": mention.type,
+    }
+    if mention.discontinuous:
+        record["spans"] = [[span.start, span.end] for span in mention.spans]
+    if mention.confidence is not None:
+        record["confidence"] = round(mention.confidence, 6)
+    record["provenance"] = mention.provenance
+    if mention.score is not None:
+        record["score"] = round(mention.score, 6)
+    return record
+
+
+# ---- reading
+
+
+def read_json(path: Path, reading: Reading) -> Iterator[Document]:
+    """The documents of a file, each record being one (see `records`). Raises InputError."""
+    yield from documents_of(path, reading, lambda: _records(path, reading))
+
+
+def recognises_json(path: Path, head: str) -> bool:
+    """Whether a file with a suffix of JSON may be of this reader: whether it begins as JSON does."""
+    return head.lstrip("\ufeff \t\r\n")[:1] in ("{", "[")
+
+
+def _records(path: Path, reading: Reading) -> Iterator[Record]:
+    for record in json_records(path):
+        if isinstance(record, BrokenRecord):
+            yield Record(record.number, "", why=record.why)
+            continue
+        number, place, value = record
+        try:
+            value = _with_fields(value, reading)
+            shape = shape_of(value)
+            note = f"read as {shape.name}" if shape.told else ""
+            yield Record(number, place, shape.read(value), shape.rule, note)
+        except ShapeError as error:
+            yield Record(number, place, why=f"{place}: {error}")
+
+
+def _with_fields(record: Any, reading: Reading) -> Any:
+    """The record with what the named fields hold as its "text" and "id"."""
+    if not isinstance(record, dict) or not (reading.text_field or reading.id_field):
+        return record
+    inner = record["data"] if isinstance(record.get("data"), dict) else record
+    named = {"text": reading.text_field, "id": reading.id_field}
+    for field in named.values():
+        if field is not None and field not in inner:
+            raise ShapeError(f"no field {field!r} (its keys: {keys_of(inner)})")
+    fields = {key: inner[field] for key, field in named.items() if field is not None}
+    return {**record, "data": {**inner, **fields}} if inner is not record else {**record, **fields}

@@ -1,0 +1,141 @@
+"""Documents made of passages (a title, an abstract, paragraphs), and documents as writers want them.
+
+Readers know where each passage lies in the text of its document, and give mentions with offsets in that text.
+Writers of formats with one text for a document take one, whatever the document came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from ..data import Document, Mention, Sentence
+
+OUTER = "discontinuous mentions written from their first to their last character"
+NO_CONFIDENCE = "confidences left out"
+NO_SENTENCES = "sentences whose borders are left out"
+AS_SPELT = "names written as the text spells them"
+"""What writers say of losses that several formats have."""
+
+
+class Passage(NamedTuple):
+    """A part of a text, and where it begins in it."""
+
+    start: int
+    text: str
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.text)
+
+
+def document_of(
+    id: str,
+    text: str,
+    passages: Sequence[Passage],
+    mentions: Iterable[Mention],
+    *,
+    in_sentences: bool = False,
+    n_before: int = 0,
+) -> Document:
+    """A document in these passages, sorted and not empty. mentions: with offsets in the text. n_before:
+    passages in earlier parts of the document.
+
+    It is one passage if a mention lies across two: then all mentions keep their places.
+    """
+    held: list[list[Mention]] = [[] for _ in passages]
+    mentions = list(mentions)
+    for mention in mentions:
+        holder = next(
+            (n for n, p in enumerate(passages) if p.start <= mention.start and mention.end <= p.end), None
+        )
+        if holder is None:
+            return Document.of_text(id, text, mentions)
+        held[holder].append(mention.moved(-passages[holder].start))
+    if list(passages) == [Passage(0, text)] and not in_sentences:
+        return Document.of_text(id, text, mentions)
+    kind = "s" if in_sentences else "p"
+    sentences = (
+        Sentence(f"{id}.{kind}{n}", passage.text, start=passage.start).with_mentions(inside)
+        for n, (passage, inside) in enumerate(zip(passages, held, strict=True), start=n_before)
+    )
+    return Document(id, tuple(sentences), text, in_sentences=in_sentences)
+
+
+def kept_mark(pieces: Iterable[str]) -> Iterator[str]:
+    """The pieces of a text file. One that begins with U+FEFF gets another: readers take one as the file's."""
+    pieces = iter(pieces)
+    first = next(filter(None, pieces), "")
+    yield "\ufeff" * first.startswith("\ufeff") + first
+    yield from pieces
+
+
+def with_text(document: Document) -> Document:
+    """The document with a text of its own: if it has none, its sentences, each on a line."""
+    if document.text is not None:
+        return document
+    sentences, start = [], 0
+    for sentence in document:
+        sentences.append(replace(sentence, start=start))
+        start += len(sentence.text) + 1
+    return replace(document, sentences=tuple(sentences), text="\n".join(s.text for s in sentences))
+
+
+def joined_parts(documents: Iterable[Document]) -> Iterator[Document]:
+    """The documents, those that come in parts as one. For formats that cannot be written in parts."""
+    parts: list[Document] = []
+    for document in documents:
+        if parts and not (document.start and document.id == parts[0].id):
+            yield _joined(parts)
+            parts = []
+        parts.append(document)
+    if parts:
+        yield _joined(parts)
+
+
+def _joined(parts: Sequence[Document]) -> Document:
+    first = parts[0]
+    if len(parts) == 1 and not first.start:
+        return first
+    text, sentences = "", []
+    for part in parts:
+        text = text.ljust(part.start) + (part.text or "")
+        sentences += [replace(sentence, start=part.start + sentence.start) for sentence in part]
+    return replace(first, sentences=tuple(sentences), text=text, start=0)
+
+
+@dataclass(slots=True)
+class DocumentIds:
+    """Ids that name one document of a file each: what repeats is numbered, and told."""
+
+    path: Path
+    _given: dict[str, int] = field(default_factory=dict)
+    _numbered: list[str] = field(default_factory=list)
+    _n: int = 0
+
+    def unique(self, id: str) -> str:
+        """The id; numbered if an earlier document has it; the name of the file if it is empty.
+
+        Example: "19148276", "19148276" -> "19148276", "19148276-2"
+        """
+        id = id or self.path.stem
+        number = self._given.get(id, 0)
+        unique = id
+        while unique in self._given:
+            number += 1
+            unique = f"{id}-{max(number, 2)}"
+        if number:
+            self._given[id] = number
+            self._n += 1
+            self._numbered = self._numbered or [id, unique]
+        self._given[unique] = 1
+        return unique
+
+    def tell(self, notify: Callable[[str], None]) -> None:
+        if self._n:
+            notify(
+                f"{self.path}: {self._n} documents have the id of an earlier one; they are kept apart and "
+                f"numbered (the second {self._numbered[0]!r:.80} is {self._numbered[1]!r:.80})"
+            )

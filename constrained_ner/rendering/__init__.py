@@ -1,0 +1,5 @@
+"""A sentence with its mentions, for eyes.
+
+palette.py   the colour of a type
+terminal.py  a sentence in a terminal
+"""

@@ -1,0 +1,63 @@
+"""Documents annotated one after the other, as they are done: for a pipe, which cannot be resumed."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import replace
+
+from ..annotation.about import About
+from ..annotation.result import Annotated
+from ..annotation.settings import Settings
+from ..data import Document, Sentence
+from .examples import with_examples
+from .job import OpenAnnotator, load_annotator, open_team
+from .progress import ProgressDisplay
+from .source import Source
+from .stretches import stretches
+from .workers import WorkerProcesses
+
+
+def annotate_stream(
+    source: Source,
+    settings: Settings,
+    *,
+    open_annotator: OpenAnnotator = load_annotator,
+    workers: WorkerProcesses | None = None,
+    progress: ProgressDisplay,
+) -> Iterator[Document]:
+    """The documents of a source with their mentions, in order, each as soon as it is done.
+
+    A sentence that fails is named, and says why (`failure`). Raises UserError.
+    """
+    input = source.input
+    shown = with_examples(settings, source.every_document, input.path, progress.note, input.types)
+    with open_team(workers, open_annotator, shown, progress) as team:
+        under_way: deque[Document] = deque()
+        done: dict[str, Annotated] = {}
+
+        def sentences() -> Iterator[Sentence]:
+            for document in source.documents():
+                under_way.append(document)
+                yield from document
+
+        def whole() -> Iterator[Document]:
+            while under_way and all(sentence.id in done for sentence in under_way[0]):
+                document = under_way.popleft()
+                yield _settled(document, [done.pop(sentence.id) for sentence in document], team.about)
+
+        for annotated in team.annotate(stretches(sentences(), lambda _: None), progress.within):
+            if annotated.failure is not None:
+                progress.say(f"sentence {annotated.sentence.id}: {annotated.failure}")
+            done[annotated.sentence.id] = annotated
+            yield from whole()
+        yield from whole()
+
+
+def _settled(document: Document, found: list[Annotated], about: About) -> Document:
+    succeeded = [annotated.sentence for annotated in found if annotated.failure is None]
+    if about.consistency:
+        succeeded = about.judge.agreed(succeeded)
+    agreed = iter(succeeded)
+    sentences = (next(agreed) if a.failure is None else replace(a.sentence, failure=a.failure) for a in found)
+    return replace(document, sentences=tuple(sentences))

@@ -1,0 +1,63 @@
+"""From one format to another, and what is said on the way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from commands import run_command
+
+from constrained_ner.cli import convert, evaluate
+
+SAMPLE = Path(__file__).parents[2] / "examples" / "sample.xml"
+
+
+@pytest.mark.parametrize("to", ["jsonl", "ddi", "bioc", "bioc-json", "lines", "conll", "inline", "pubtator"])
+def test_the_sample_is_written_in_every_format_and_found_again(
+    tmp_path: Path, to: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run_command(convert.main, SAMPLE, out, "--to", to) == 0
+    assert "mentions in 7 documents" in capsys.readouterr().out
+    assert out.stat().st_size > 1000
+    again = tmp_path / "again"
+    if to != "lines":
+        assert run_command(convert.main, out, again, "--from", to, "--to", "lines") == 0
+        assert len(again.read_text().splitlines()) >= 85  # of 87
+
+
+def test_what_a_format_cannot_express_is_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(convert.main, SAMPLE, tmp_path / "out.conll") == 0
+    assert (
+        "the format conll cannot express all: 1 mentions left out because they overlap"
+        in capsys.readouterr().err
+    )
+
+
+def test_converted_gold_scores_like_the_gold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(convert.main, SAMPLE, tmp_path / "out.jsonl") == 0
+    capsys.readouterr()
+    assert run_command(evaluate.main, SAMPLE, tmp_path / "out.jsonl") == 0
+    [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("m.avg  ")]
+    assert line.split()[1:4] == ["87", "0", "0"]
+
+
+def test_files_are_not_replaced_unless_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out.jsonl"
+    out.write_text("mine")
+    assert run_command(convert.main, SAMPLE, out) == 2
+    assert "exists; choose another name, or pass --overwrite" in capsys.readouterr().err
+    assert out.read_text() == "mine"
+    assert run_command(convert.main, SAMPLE, out, "--overwrite") == 0
+    assert run_command(convert.main, out, out, "--overwrite") == 2
+    assert "is the input" in capsys.readouterr().err
+
+
+def test_a_broken_record_is_named_and_the_others_are_converted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"id": "a", "text": "iron"}\n{"id": "b"\n{"id": "c", "text": "zinc"}\n')
+    assert run_command(convert.main, source, tmp_path / "out.jsonl") == 1
+    assert f"{source}: line 2: not JSON" in capsys.readouterr().err
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 2
