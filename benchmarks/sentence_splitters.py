@@ -38,7 +38,7 @@ _KINDS = [  # what stands before a boundary; the first that fits
     ("et al.", re.compile(r"\bal\.\s*$", re.I)),
     ("i.v. etc.", re.compile(r"\b(?:[a-z]\.){2,}\s*$", re.I)),
     ("decimal", re.compile(r"\d\.$")),
-    ("list item", re.compile(r"(?:^|\s)\(?(?:\d{1,2}|[a-z])[.)]\s*$", re.I)),
+    ("single letter or number", re.compile(r"(?:^|\s)\(?(?:\d{1,2}|[a-z])[.)]\s*$", re.I)),
     ("short word and dot", re.compile(r"\b[a-z]{1,4}\.\s*$", re.I)),
     ("dot", re.compile(r"\.[\"')\]]*\s*$")),
     ("? or !", re.compile(r"[?!][\"')\]]*\s*$")),
@@ -224,10 +224,10 @@ def compare(documents: list[Rebuilt], only: str | None, n_shown: int) -> dict[st
 
 def print_kinds(errors: dict[str, tuple[Places, Places]]) -> None:
     print("\nmissed / invented, by what stands before the boundary")
-    print(f"{'':20}" + "".join(f"{name:>18}" for name in errors))
+    print(f"{'':24}" + "".join(f"{name:>18}" for name in errors))
     counts = [[Counter(kind(*place) for place in places) for places in pair] for pair in errors.values()]
     for row, _ in _KINDS:
-        print(f"{row:20}" + "".join(f"{f'{m[row]} / {i[row]}':>18}" for m, i in counts))
+        print(f"{row:24}" + "".join(f"{f'{m[row]} / {i[row]}':>18}" for m, i in counts))
 
 
 def print_annotated(documents: list[Rebuilt], only: str | None) -> None:
