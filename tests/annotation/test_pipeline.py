@@ -554,3 +554,37 @@ def test_what_does_not_fit_a_servers_context_is_halved(n: int, room: int) -> Non
     assert len(result.sentence.mentions) == 2 * n
     assert all(text[m.start : m.end] == m.text for m in result.sentence.mentions)
     assert (result.effort.n_windows > 1) == (len(text) > room)
+
+
+# ---- what the model is shown
+
+
+def test_transports_see_the_view_and_mentions_are_the_text_s() -> None:
+    text = "on\u00a0as\u00adpi\u00adrin\u2122|,\taspi\x00rin"
+    transport = Told()
+    (result,) = run(transport, text)
+    assert [window for window, _, _ in transport.asked] == ["on aspirin|", ", aspirin"]
+    assert {sentence for _, sentence, _ in transport.asked} == {text}, "examples are chosen by the text"
+    assert result.sentence.text == text
+    assert [m.text for m in result.sentence.mentions] == ["as\u00adpi\u00adrin", "aspi\x00rin"]
+    assert all(text[m.start : m.end] == m.text for m in result.sentence.mentions)
+
+
+def test_the_text_as_it_is() -> None:
+    transport = Told()
+    as_is = replace(pipeline(transport), view="as-is")
+    (result,) = as_is.run([Sentence("0", "as\u00adpirin\u00a0aspirin")], as_it_is)
+    assert [window for window, _, _ in transport.asked] == ["as\u00adpirin\u00a0aspirin"]
+    assert [m.start for m in result.sentence.mentions] == [9]
+
+
+def test_drafts_expect_names_as_they_are_shown() -> None:
+    transport = Told(1)
+    run(transport, "as\u00adpirin", "x", "aspirin\u00a0y", "aspirin z")
+    assert [expected for _, _, expected in transport.asked] == [(), (), ("aspirin",), ("aspirin",)]
+
+
+@pytest.mark.parametrize("text", ["\u200b", "\x00\ufeff", ""])
+def test_a_text_of_which_nothing_is_shown_has_no_mentions(text: str) -> None:
+    (result,) = run(Told(), text)
+    assert (result.sentence, result.failure) == (Sentence("0", text), None)
