@@ -22,7 +22,7 @@ from xml.etree.ElementTree import Element
 
 from ..data import Document
 from ..errors import InputError
-from .bioc_documents import bioc_documents
+from .bioc_documents import Raw, bioc_documents
 from .bioc_model import Annotation, BiocDocument, Block, confidence_of
 from .bioc_outline import Outline, outlines
 from .protocol import Losses, Reading
@@ -38,8 +38,12 @@ def recognises_bioc(path: Path, head: str) -> bool:
 def read_bioc(path: Path, reading: Reading) -> Iterator[Document]:
     """The documents of a file, with passages or sentences as they are in it."""
 
-    def raw() -> Iterator[BiocDocument]:
-        return (_document(element, path) for element in xml_elements(path, "document"))
+    def raw() -> Iterator[Raw]:
+        for element in xml_elements(path, "document"):
+            try:
+                yield _document(element, path)
+            except InputError as problem:
+                yield problem
 
     return bioc_documents(path, raw, reading)
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from ..data import Document
 from ..errors import InputError
-from .bioc_documents import bioc_documents
+from .bioc_documents import Raw, bioc_documents
 from .bioc_model import Annotation, BiocDocument, Block, confidence_of
 from .bioc_outline import outlines
 from .json_items import json_items
@@ -35,13 +35,15 @@ def read_bioc_json(path: Path, reading: Reading) -> Iterator[Document]:
     return bioc_documents(path, lambda: _documents(path), reading)
 
 
-def _documents(path: Path) -> Iterator[BiocDocument]:
+def _documents(path: Path) -> Iterator[Raw]:
     for line, item in json_items(path, ("documents", "PubTator3")):
-        place = f"{path}: line {line}"
-        if isinstance(item, dict) and isinstance(item.get("documents"), list):  # one of several collections
-            yield from (_document(document, place) for document in item["documents"])
-        else:
-            yield _document(item, place)
+        # Or one of several collections.
+        inside = item.get("documents") if isinstance(item, dict) else None
+        for document in inside if isinstance(inside, list) else [item]:
+            try:
+                yield _document(document, f"{path}: line {line}")
+            except InputError as problem:
+                yield problem
 
 
 def _document(item: Any, place: str) -> BiocDocument:

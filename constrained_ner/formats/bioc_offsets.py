@@ -121,11 +121,17 @@ def _holder(document: BiocDocument, pieces: Pieces) -> Block:
 def placing_of(
     path: Path, documents: Callable[[], Iterator[BiocDocument]], notify: Callable[[str], None]
 ) -> Placing:
+    """How the offsets of a file are read. documents: gives what is in the file, at each call anew."""
+    n_claims = 0
+
     def claims() -> Iterator[BiocClaim]:
-        return (claim for claim, _ in claims_of(documents()))
+        nonlocal n_claims
+        for claim, _ in claims_of(documents()):
+            n_claims += 1
+            yield claim
 
     placing = detect(path, _KNOWN, claims, notify)
-    if placing == _KNOWN[0] and not any(fits(claim, placing.spans(claim)) for claim in claims()):
+    if n_claims and placing == _KNOWN[0] and not any(fits(claim, placing.spans(claim)) for claim in claims()):
         return _by_range(path, claims, notify)
     return placing
 

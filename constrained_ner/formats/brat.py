@@ -22,7 +22,7 @@ from ..files import decoded, decoded_lines
 from .fitting import Fitting
 from .passages import NO_CONFIDENCE, NO_SENTENCES, kept_mark, with_text
 from .protocol import Losses, Reading
-from .units import Claim, Pieces, countings, detect, same_words
+from .units import Claim, Pieces, countings, detect, fits, same_words
 
 ANNOTATIONS = (".ann", ".a1", ".a2")
 
@@ -57,6 +57,12 @@ def read_brat(path: Path, reading: Reading) -> Iterator[Document]:
     lines = [line for file in _annotation_files(text_file) for line in _mention_lines(file, text, fitting)]
     claims = [Claim(text, line.pieces, line.name) for line in lines]
     counting = detect(path, countings(), lambda: claims, reading.notify)
+    fitting_words = [fits(claim, counting.spans(claim)) for claim in claims if claim.name is not None]
+    if len(fitting_words) > 1 and not any(fitting_words):
+        raise InputError(
+            f"{path}: does not fit {text_file.name}: none of its {len(fitting_words)} mentions has its words "
+            f"where it says ({lines[0].place}: {lines[0].name!r:.60})"
+        )
     mentions = [
         fitting.mention(line.place, text, counting.spans(claim), line.type, line.name)
         for line, claim in zip(lines, claims, strict=True)
@@ -135,7 +141,8 @@ def write_brat(documents: Iterable[Document], losses: Losses) -> Iterator[tuple[
     for document in map(with_text, documents):
         if not (document.start and document.id == id):
             id, name, number = document.id, names.of(document.id), 0
-        losses.add(NO_SENTENCES, len(document.sentences) * document.in_sentences)
+        n_parts = len(document.sentences)
+        losses.add(NO_SENTENCES, n_parts if document.in_sentences or n_parts > 1 else 0)
         text = document.text or ""
         lines = sorted(filter(None, (_written(m, document, losses) for _, m in document.located())))
         yield f"{name}.txt", text if document.start else "".join(kept_mark([text]))

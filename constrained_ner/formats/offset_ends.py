@@ -101,14 +101,19 @@ class OffsetEnds:
         return len(self.files)
 
     def spans(self, entity: RawEntity, text: str, file: RawFile) -> tuple[Span, ...]:
-        """The spans of an entity, sorted. Raises ValueError if its offsets are missing or make no sense."""
+        """The spans of an entity, sorted. Raises ValueError if its offsets make no sense or are ambiguous."""
         inclusive = parse_offsets(entity.offsets or "")
         votes = self._by_file[file.path]
         if not self._all.n_exclusive:
             return inclusive
         exclusive = _told_by_name(entity, text) if entity.name is not None else None
         if exclusive is None:
-            exclusive = votes.exclusive if votes.exclusive is not None else bool(self._all.exclusive)
+            exclusive = votes.exclusive if votes.exclusive is not None else self._all.exclusive
+        if exclusive is None:
+            raise ValueError(
+                f"it cannot be told whether {entity.offsets} counts the last character in: as many names say "
+                "that ends do as that they do not"
+            )
         self._n_read += 1
         self._n_read_exclusively += exclusive
         return _shortened(inclusive) if exclusive else inclusive

@@ -6,6 +6,7 @@ Writers of formats with one text for a document take one, whatever the document 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from ..data import Document, Mention, Sentence
 
 OUTER = "discontinuous mentions written from their first to their last character"
 NO_CONFIDENCE = "confidences left out"
-NO_SENTENCES = "sentences whose borders are left out"
+NO_SENTENCES = "sentences and passages whose borders are left out"
 AS_SPELT = "names written as the text spells them"
 """What writers say of losses that several formats have."""
 
@@ -45,15 +46,14 @@ def document_of(
 
     It is one passage if a mention lies across two: then all mentions keep their places.
     """
+    starts = [passage.start for passage in passages]
     held: list[list[Mention]] = [[] for _ in passages]
     mentions = list(mentions)
     for mention in mentions:
-        holder = next(
-            (n for n, p in enumerate(passages) if p.start <= mention.start and mention.end <= p.end), None
-        )
-        if holder is None:
+        holder = bisect_right(starts, mention.start) - 1
+        if holder < 0 or mention.end > passages[holder].end:
             return Document.of_text(id, text, mentions)
-        held[holder].append(mention.moved(-passages[holder].start))
+        held[holder].append(mention.moved(-starts[holder]))
     if list(passages) == [Passage(0, text)] and not in_sentences:
         return Document.of_text(id, text, mentions)
     kind = "s" if in_sentences else "p"

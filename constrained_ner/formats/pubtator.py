@@ -148,7 +148,8 @@ def write_pubtator(documents: Iterable[Document], losses: Losses) -> Iterator[st
         text = _with_spaces(document.text or "", losses)
         id = re.sub(r"[|\t\r\n]", "_", document.id)
         losses.add("ids written with _ for characters that PubTator does not allow", id != document.id)
-        losses.add(NO_SENTENCES, len(document.sentences) * document.in_sentences)
+        n_parts = len(document.sentences)
+        losses.add(NO_SENTENCES, n_parts if document.in_sentences else max(n_parts - 2, 0))
         cut = _end_of_title(document)
         if cut + 1 < len(text) and text[cut] != " ":
             losses.add("characters between title and abstract written as a space")

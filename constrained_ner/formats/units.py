@@ -6,8 +6,8 @@ rule puts them, the other conventions that are known are tried on the whole file
 
     text "5 µg aspirin", offsets 6-13, words "aspirin"  ->  UTF-8 bytes
 
-A convention is taken if it fits more of the words than the rule does, and most of them. Where two conventions
-fit equally well and differ, the file is refused.
+A convention is taken if it fits most of the words: those that the rule fits, and more. (One or two words that
+are one off are mistakes.) Where two such conventions fit equally well and differ, the file is refused.
 """
 
 from __future__ import annotations
@@ -129,11 +129,11 @@ def _plain(text: str) -> str:
 
 @dataclass(slots=True)
 class _Votes:
-    """n_fit: words that lie where the convention puts them. n_gained: those that the rule puts elsewhere.
-    reading: a hash of all spans, equal for conventions that read the file alike."""
+    """n_fit: words that lie where the convention puts them. n_lost: those that lie only where the rule puts
+    them. reading: a hash of all spans, equal for conventions that read the file alike."""
 
     n_fit: int = 0
-    n_gained: int = 0
+    n_lost: int = 0
     reading: int = 0
 
 
@@ -160,7 +160,7 @@ def detect(
         n_names += fitting[0] is not None
         for vote, fit, at in zip(votes, fitting, spans, strict=True):
             vote.n_fit += bool(fit)
-            vote.n_gained += fit is True and fitting[0] is False
+            vote.n_lost += fitting[0] is True and not fit
             vote.reading = hash((vote.reading, None if fit is False else at))
     return _chosen(path, known, votes, n_names, notify)
 
@@ -172,24 +172,21 @@ def _chosen(
     n_names: int,
     notify: Callable[[str], None],
 ) -> ConventionT:
-    most = max(vote.n_fit for vote in votes)
-    best = [n for n, vote in enumerate(votes) if vote.n_fit == most]
-    if best[0] == 0:
-        # The rule stands, unless another convention explains as many words that the rule does not.
-        best = [n for n in best if n == 0 or votes[n].n_gained >= 2]
-    if 2 * most < n_names:
-        return known[0]  # words that are nowhere tell nothing
+    fitting = [vote.n_fit if 10 * vote.n_lost <= vote.n_fit - votes[0].n_fit else 0 for vote in votes]
+    most = max(fitting)
+    best = [n for n, n_fit in enumerate(fitting) if n_fit == most]
+    if best[0] == 0 or 2 * most < n_names:
+        return known[0]
     rival = next((n for n in best[1:] if votes[n].reading != votes[best[0]].reading), None)
     if rival is not None:
         raise InputError(
             f"{path}: it cannot be told what the offsets count: {most} of {n_names} names are where they "
             f"should be if they count {known[best[0]]}, and as many if they count {known[rival]}"
         )
-    if best[0]:
-        notify(
-            f"{path}: the offsets count {known[best[0]]}, and are read so: {most} of {n_names} names are "
-            f"then where they should be, instead of {votes[0].n_fit}"
-        )
+    notify(
+        f"{path}: the offsets count {known[best[0]]}, and are read so: {most} of {n_names} names are then "
+        f"where they should be, instead of {votes[0].n_fit}"
+    )
     return known[best[0]]
 
 

@@ -71,18 +71,12 @@ def xml_elements(path: Path, tag: str) -> Iterator[Element]:
     n_given = 0
     try:
         with path.open("rb") as file:
-            parents: list[Element] = []
-            for event, element in iterparse(file, events=("start", "end")):
-                if event == "start":
-                    parents.append(element)
-                    continue
-                parents.pop()
+            for _, element in iterparse(file):
                 if element.tag.rpartition("}")[2] == tag:
                     _without_name_spaces(element)
                     yield element
                     n_given += 1
-                    if parents:
-                        parents[-1].clear()
+                    element.clear()
         return
     except (OSError, DefusedXmlException, ParseError, ValueError, LookupError):
         pass  # `read_xml` repairs it, or says what is wrong

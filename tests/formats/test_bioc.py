@@ -190,6 +190,21 @@ def test_damaged_xml_is_refused_with_the_place(tmp_path: Path, read, content: st
         read("bioc", xml_file(tmp_path, content))
 
 
+def test_a_damaged_document_is_reported_and_the_others_are_read(tmp_path: Path, read) -> None:
+    bad = "<document><id>2</id><passage><offset>x</offset></passage></document>"
+    path = xml_file(tmp_path, bad + XML + bad)
+    (document,), told = read("bioc", path)
+    assert (document.id, len(told)) == ("1", 2)
+    assert f"{path}: document '2': passage 1: its offset is not a number: 'x'" in told
+    path = tmp_path / "x.json"
+    path.write_text(
+        json.dumps({"documents": [{"id": 1}, {"id": 2, "passages": [passage(0, "Iron")]}, 3]}, indent=0)
+    )
+    (document,), told = read("bioc-json", path)
+    assert document.id == "2"
+    assert [line.split(": ")[1] for line in told] == ["line 3", "line 16"]
+
+
 def test_entities_of_xml_are_refused(tmp_path: Path, read) -> None:
     with pytest.raises(InputError, match="XML entities and external references are refused"):
         read(

@@ -97,6 +97,13 @@ def test_a_pair_that_is_not_complete_or_not_utf_8_is_refused(tmp_path: Path, rea
         read("brat", path)
 
 
+def test_annotations_of_another_text_are_refused(tmp_path: Path, read) -> None:
+    with pytest.raises(
+        InputError, match=r"d.ann: does not fit d.txt: none of its 2 mentions .*line 1: 'gold'"
+    ):
+        read("brat", pair(tmp_path, "T1\tdrug 0 4\tgold\nT2\tdrug 90 96\tsilver\n"))
+
+
 def test_a_text_alone_is_no_pair(tmp_path: Path) -> None:
     path = pair(tmp_path, "").with_suffix(".txt")
     assert recognises_brat(path, "")

@@ -55,6 +55,16 @@ def test_an_entity_without_a_name_is_read_as_its_file(tmp_path: Path) -> None:
     assert found == ["Warfarin", "aspirin", "Warfarin"]
 
 
+def test_an_entity_without_a_name_is_left_out_where_names_say_one_as_often_as_the_other(
+    tmp_path: Path,
+) -> None:
+    found, notes = read(
+        tmp_path, entity("0-7", "Warfarin") + entity("13-20", "aspirin") + entity("0-8", None)
+    )
+    assert found == ["Warfarin", "aspirin"]
+    assert "it cannot be told whether 0-8 counts the last character in" in notes[-1]
+
+
 def test_an_end_at_the_end_of_the_text(tmp_path: Path) -> None:
     found, _ = read(tmp_path, entity(f"33-{len(TEXT)}", "beta-blockers."))
     assert found == ["beta-blockers."]
