@@ -32,8 +32,11 @@ DOCUMENT_BORDER = "-DOCSTART-"
 _FIRST_LINES = 2000
 """So many lines tell what the columns are."""
 
-_SENTENCES_AT_ONCE = 5000
+_SENTENCES_AT_ONCE = 2000
 """A document with more comes in parts with the same id."""
+
+_WIDEST_GAP = 100_000
+"""More characters between two tokens or sentences say that these are no offsets of one text."""
 
 _PART_OF_WORD = re.compile(r"[0-9]+[-.][0-9]+")
 """The number of a line of CoNLL-U that spans two words, or stands for one that is not in the text."""
@@ -70,18 +73,25 @@ def read_conll(path: Path, reading: Reading) -> Iterator[Document]:
             continue
         number += 1
         default = f"{document_id(path)}.{number}" if several else document_id(path)
-        id = first[0].comments.get("newdoc id") or default
+        id = first[0].get("newdoc id") or default
         yield from _documents(id, chain([first], sentences))
     damage.finish()
     notes.tell(reading.notify)
 
 
 def recognises_conll(path: Path, head: str) -> bool:
-    """Whether a file is one of tokens with tags, and no table of texts."""
+    """Whether a file is one of tokens with tags, if its suffix does not say so, and no table and no text."""
+    if path.suffix.lower() not in (".tsv", ".txt"):
+        return True
+    lines = re.split(r"\r?\n", head)[:_FIRST_LINES]
     try:
-        return bool(columns_of(path, re.split(r"\r?\n", head)[:_FIRST_LINES], None).tags)
+        columns = columns_of(path, lines, None)
     except InputError:
         return False
+    rows = [cells for line in lines if len(cells := columns.cells(line)) == columns.n]
+    tags = {row[n] for row in rows for n in columns.tags}
+    # "Vitamin B" is no token with its tag.
+    return columns.separator == "|" or ("O" in tags and any(re.match("[BIESLU][-_]", tag) for tag in tags))
 
 
 def _columns(path: Path, reading: Reading) -> Columns:
@@ -156,8 +166,8 @@ def _add_rows(block: _Block, rows: Iterable[list[str]], number: int, columns: Co
 
 def _sentences(
     blocks: Iterable[_Block], columns: Columns, notes: Notes, damage: Damage
-) -> Iterator[tuple[_Block, Sentence]]:
-    """The sentences, without ids, with what they were read from. Damaged ones are reported."""
+) -> Iterator[tuple[dict[str, str], Sentence]]:
+    """The sentences, without ids, each with its comments. Damaged ones are reported."""
     for block in blocks:
         if not block.wrong:
             try:
@@ -168,7 +178,7 @@ def _sentences(
             damage.add(f"{block.wrong}; the sentence is left out")
         else:
             damage.read()
-            yield block, sentence
+            yield block.comments, sentence
 
 
 def _sentence(block: _Block, columns: Columns, notes: Notes) -> Sentence:
@@ -182,7 +192,11 @@ def _sentence(block: _Block, columns: Columns, notes: Notes) -> Sentence:
     tokens = [row[columns.token] for row in rows]
     text = block.comments.get("text")
     starts = None if text is None else _starts_in(text, tokens)
-    if text is None or starts is None:
+    if text is None and (placed := _placed(rows, tokens, columns.start)):
+        notes.add(["the blanks are not in the file: the tokens stand at their offsets"], f"line {block.line}")
+        text, starts = placed
+        block.comments["start"] = rows[0][columns.start or 0]
+    elif text is None or starts is None:
         note = "the texts are not in the file: they are the tokens joined by spaces"
         if text is not None:
             note = 'the tokens are not those of "# text": the text is the tokens joined by spaces'
@@ -210,6 +224,21 @@ def _starts_in(text: str, tokens: Sequence[str]) -> list[int] | None:
     return None if text[at:].strip() else starts
 
 
+def _placed(
+    rows: Sequence[Sequence[str]], tokens: Sequence[str], column: int | None
+) -> tuple[str, list[int]] | None:
+    """A text of tokens with offsets, blanks between them; None if they have none or are not in order."""
+    if column is None or not rows or not all(row[column].isdecimal() for row in rows):
+        return None
+    text, starts = "", []
+    for token, row in zip(tokens, rows, strict=True):
+        starts.append(int(row[column]) - int(rows[0][column]))
+        if not len(text) <= starts[-1] <= len(text) + _WIDEST_GAP:
+            return None
+        text = text.ljust(starts[-1]) + token
+    return text, starts
+
+
 def _joined(tokens: Sequence[str], rows: Sequence[Sequence[str]], misc: int | None) -> tuple[str, list[int]]:
     """A text made of tokens, and where each begins."""
     text, starts = "", []
@@ -223,7 +252,7 @@ def _joined(tokens: Sequence[str], rows: Sequence[Sequence[str]], misc: int | No
 # ---- sentences to documents
 
 
-def _documents(id: str, sentences: Iterable[tuple[_Block, Sentence]]) -> Iterator[Document]:
+def _documents(id: str, sentences: Iterable[tuple[dict[str, str], Sentence]]) -> Iterator[Document]:
     """A document; its parts, if it has many sentences.
 
     It has a text of its own if each sentence says where in it it begins ("# start = 17").
@@ -231,11 +260,11 @@ def _documents(id: str, sentences: Iterable[tuple[_Block, Sentence]]) -> Iterato
     number, sentences = 0, iter(sentences)
     while part := list(islice(sentences, _SENTENCES_AT_ONCE)):
         named = []
-        for block, sentence in part:
-            start = block.comments.get("start", "")
+        for comments, sentence in part:
+            start = comments.get("start", "")
             named.append(
                 Sentence(
-                    block.comments.get("sent_id") or f"{id}.s{number}",
+                    comments.get("sent_id") or f"{id}.s{number}",
                     sentence.text,
                     sentence.mentions,
                     start=int(start) if start.isascii() and start.isdigit() and len(start) < 10 else -1,
@@ -249,7 +278,7 @@ def _document(id: str, sentences: Sequence[Sentence], is_first: bool) -> Documen
     begin, text = 0 if is_first else sentences[0].start, ""
     for sentence in sentences:
         gap = sentence.start - begin - len(text)
-        if sentence.start < 0 or gap < 0:
+        if sentence.start < 0 or not 0 <= gap <= _WIDEST_GAP:
             apart = (Sentence(s.id, s.text, s.mentions) for s in sentences)
             return Document(id, tuple(apart))
         text += " " * gap + sentence.text

@@ -34,6 +34,7 @@ class Columns:
     separator: "\\t"; None for blanks; "|" for a sentence a line, its tokens separated by blanks.
     n: how many columns a line has, None if that is not known. token: the column of the token. tags: the
     columns of tags, one for each layer of names; may be none. misc: the column with SpaceAfter=No.
+    start: the column that says where a token begins in its document, if there is one.
     marked: whether each sentence stands between two marks such as <ALL> and </ALL>.
     """
 
@@ -42,6 +43,7 @@ class Columns:
     token: int
     tags: tuple[int, ...]
     misc: int | None = None
+    start: int | None = None
     marked: bool = False
 
     def cells(self, line: str) -> list[str]:
@@ -131,6 +133,8 @@ def _found(path: Path, tokens: Sequence[str]) -> Columns:
     columns = list(zip(*rows, strict=True))
     tags = [k for k, cells in enumerate(columns) if _are_tags(cells)]
     names = [k for k in tags if not _are_chunks(columns[k])] or tags[-1:]
+    if names and (placed := _token_with_offsets(columns, tags)):
+        return Columns(separator, n, placed[0], _side_by_side(names), start=placed[1])
     others = [k for k in range(n) if k not in tags and not _are_numbers(columns[k])]
     if not others:
         # All tokens are numbers, or letters that could be tags.
@@ -145,6 +149,21 @@ def _found(path: Path, tokens: Sequence[str]) -> Columns:
     return Columns(
         separator, n, others[0], _side_by_side([k for k in names if k != others[0]]), _misc(columns)
     )
+
+
+def _token_with_offsets(columns: Sequence[Sequence[str]], tags: Sequence[int]) -> tuple[int, int] | None:
+    """The columns of the token and of its first character, if the next one has the end: "zinc", "5", "9"."""
+    numbers = [
+        k for k, cells in enumerate(columns) if all(cell.isdecimal() and len(cell) < 10 for cell in cells)
+    ]
+    for start in numbers:
+        if start + 1 not in numbers:
+            continue
+        lengths = [int(end) - int(begin) for begin, end in zip(*columns[start : start + 2], strict=True)]
+        for token in range(len(columns)):
+            if token not in (start, start + 1, *tags) and lengths == [len(cell) for cell in columns[token]]:
+                return token, start
+    return None
 
 
 def _side_by_side(tags: Sequence[int]) -> tuple[int, ...]:

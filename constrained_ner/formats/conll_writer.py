@@ -19,7 +19,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from ..data import Document, Mention, Sentence, single_line
-from .flat_mentions import count_confidences, flat, trimmed
+from .flat_mentions import count_confidences, count_spellings, flat, trimmed
 from .iob_tags import TaggedName, iob2
 from .protocol import Losses
 
@@ -46,6 +46,7 @@ def _lines(sentence: Sentence, start: int | None, losses: Losses) -> Iterator[st
         yield f"# start = {start}"
     yield f"# text = {_line(sentence.text, losses)}"
     count_confidences(sentence.mentions, losses)
+    count_spellings(sentence.text, sentence.mentions, losses)
     mentions = trimmed(sentence.text, flat(sentence.mentions, losses), losses)
     tokens = list(_tokens(sentence.text, mentions))
     firsts = {first: n for n, (first, _) in enumerate(tokens)}

@@ -7,6 +7,7 @@ so that each mention is one; mentions of a document where some overlap are also 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,11 +43,9 @@ def read_docbin(path: Path, reading: Reading) -> Iterator[Document]:
 
 def write_docbin(documents: Iterable[Document], losses: Losses) -> Iterator[bytes]:
     """The content of a file, in one piece: spaCy packs all documents together."""
-    spacy = _spacy()
-    language = spacy.blank("en")
-    packed = spacy.tokens.DocBin(store_user_data=True)
+    packed = _spacy().tokens.DocBin(store_user_data=True)
     for text in labelled_texts(documents, losses):
-        packed.add(_doc(language, text, losses))
+        packed.add(_doc(_language(), text, losses))
     yield packed.to_bytes()
 
 
@@ -54,9 +53,16 @@ def _spacy() -> Any:
     try:
         import spacy
         import spacy.tokens
+        import spacy.vocab
     except ModuleNotFoundError as error:
         raise MissingExtraError("spacy", "spacy") from error
     return spacy
+
+
+@cache  # takes half a second
+def _language() -> Language:
+    language: Language = _spacy().blank("en")
+    return language
 
 
 def _docs(path: Path) -> list[Doc]:
@@ -69,7 +75,7 @@ def _docs(path: Path) -> list[Doc]:
     if not content:
         raise InputError(f"{path}: the file is empty")
     try:
-        return list(spacy.tokens.DocBin().from_bytes(content).get_docs(spacy.blank("xx").vocab))
+        return list(spacy.tokens.DocBin().from_bytes(content).get_docs(spacy.vocab.Vocab()))
     except Exception as error:  # zlib, msgpack and spaCy each have their own
         raise InputError(f"{path}: not a DocBin of spaCy: {type(error).__name__}: {error!s:.80}") from None
 
@@ -79,7 +85,9 @@ def _raw_text(doc: Doc) -> RawText:
     for group in doc.spans.values():
         for span in group:
             spans.setdefault((span.start_char, span.end_char, span.label_), span)
-    mentions = tuple(RawMention(((start, end),), label or None) for start, end, label in spans)
+    mentions = tuple(
+        RawMention(((start, end),), label or None, span.text) for (start, end, label), span in spans.items()
+    )
     id = doc.user_data.get(_ID)
     return RawText(doc.text, mentions, id if isinstance(id, str) else None)
 

@@ -9,20 +9,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from ..data import Mention, Span
-from .passages import NO_CONFIDENCE, OUTER
+from ..data import Mention, Span, covered_text
+from .passages import AS_SPELT, NO_CONFIDENCE, OUTER
 from .protocol import Losses
 
+REPEATED = "mentions with the span and type of another left out"
 OVERLAPPING = "mentions left out because they overlap others (the longest is kept)"
 
 
 def outer(mentions: Iterable[Mention], losses: Losses) -> list[Mention]:
-    """The mentions, each with one span."""
-    found = []
+    """The mentions, each with one span, sorted; of those that are then alike, the first."""
+    found: dict[tuple[Span, str], Mention] = {}
     for mention in mentions:
         losses.add(OUTER, mention.discontinuous)
-        found.append(replace(mention, spans=(Span(mention.start, mention.end),)))
-    return found
+        whole = Span(mention.start, mention.end)
+        losses.add(REPEATED, (whole, mention.type) in found)
+        found.setdefault((whole, mention.type), replace(mention, spans=(whole,)))
+    return [found[key] for key in sorted(found)]
 
 
 def trimmed(text: str, mentions: Iterable[Mention], losses: Losses) -> list[Mention]:
@@ -39,7 +42,7 @@ def trimmed(text: str, mentions: Iterable[Mention], losses: Losses) -> list[Ment
                 (first, end) != (mention.start, mention.end),
             )
             found.append(replace(mention, spans=(Span(first, end),)))
-    return found
+    return outer(found, losses)
 
 
 def flat(mentions: Iterable[Mention], losses: Losses) -> list[Mention]:
@@ -58,3 +61,8 @@ def flat(mentions: Iterable[Mention], losses: Losses) -> list[Mention]:
 def count_confidences(mentions: Iterable[Mention], losses: Losses) -> None:
     """Count what a format without confidences loses."""
     losses.add(NO_CONFIDENCE, sum(mention.confidence is not None for mention in mentions))
+
+
+def count_spellings(text: str, mentions: Iterable[Mention], losses: Losses) -> None:
+    """Count the names that are not spelt as the text has them, which a format without names loses."""
+    losses.add(AS_SPELT, sum(mention.text != covered_text(text, mention.spans) for mention in mentions))

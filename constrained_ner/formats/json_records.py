@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..files import decoded_lines, decoded_pieces
 from .json_items import json_items
 
-_HEAD = 1 << 20
+_HEAD = 1 << 18
 """So many characters tell lines from a list."""
 
 

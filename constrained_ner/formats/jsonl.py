@@ -71,11 +71,6 @@ def read_json(path: Path, reading: Reading) -> Iterator[Document]:
     yield from documents_of(path, reading, lambda: _records(path, reading))
 
 
-def recognises_json(path: Path, head: str) -> bool:
-    """Whether a file with a suffix of JSON may be of this reader: whether it begins as JSON does."""
-    return head.lstrip("\ufeff \t\r\n")[:1] in ("{", "[")
-
-
 def _records(path: Path, reading: Reading) -> Iterator[Record]:
     for record in json_records(path):
         if isinstance(record, BrokenRecord):

@@ -47,16 +47,16 @@ def _task(number: int, text: LabelledText, losses: Losses) -> dict[str, Any]:
     task: dict[str, Any] = {"data": {"id": text.id, "text": text.text}}
     if gold:
         losses.add("confidences of gold mentions left out", sum(m.confidence is not None for m in gold))
-        task["annotations"] = [{"result": _regions(f"{number}-a", gold, losses)}]
+        task["annotations"] = [{"result": _regions(f"{number}-a", text.text, gold, losses)}]
     if predicted or not gold:
         confidences = [mention.confidence for mention in predicted if mention.confidence is not None]
         score = {"score": round(min(confidences), 6)} if confidences else {}
-        regions = _regions(f"{number}-p", predicted, losses)
+        regions = _regions(f"{number}-p", text.text, predicted, losses)
         task["predictions"] = [{"model_version": MODEL_VERSION, **score, "result": regions}]
     return task
 
 
-def _regions(prefix: str, mentions: Iterable[Mention], losses: Losses) -> list[dict[str, Any]]:
+def _regions(prefix: str, text: str, mentions: Iterable[Mention], losses: Losses) -> list[dict[str, Any]]:
     """The regions of one answer. prefix: makes their ids unique in the project."""
     regions = []
     for n, mention in enumerate(outer(mentions, losses)):
@@ -68,7 +68,7 @@ def _regions(prefix: str, mentions: Iterable[Mention], losses: Losses) -> list[d
             "value": {
                 "start": mention.start,
                 "end": mention.end,
-                "text": mention.text,
+                "text": text[mention.start : mention.end],
                 "labels": [_label(mention)],
             },
         }

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from ..data import Document, Mention
+from .flat_mentions import count_spellings
 from .passages import NO_SENTENCES, joined_parts
 from .protocol import Losses
 
@@ -13,7 +14,7 @@ APART = "documents without a text of their own, written as a record for each sen
 
 
 class LabelledText(NamedTuple):
-    """A text; the offsets of its mentions, which are sorted, count in it."""
+    """A text; the offsets of its mentions count in it."""
 
     id: str
     text: str
@@ -25,10 +26,11 @@ def labelled_texts(documents: Iterable[Document], losses: Losses) -> Iterator[La
     for document in joined_parts(documents):
         if document.text is None:
             losses.add(APART)
-            for sentence in document:
-                mentions = sentence.with_mentions(sentence.mentions).mentions
-                yield LabelledText(sentence.id, sentence.text, mentions)
+            found = [LabelledText(sentence.id, sentence.text, sentence.mentions) for sentence in document]
         else:
             losses.add(NO_SENTENCES, len(document.sentences) * document.in_sentences)
-            found = sorted((m for _, m in document.located()), key=lambda m: (m.spans, m.type))
-            yield LabelledText(document.id, document.text, tuple(found))
+            mentions = tuple(mention for _, mention in document.located())
+            found = [LabelledText(document.id, document.text, mentions)]
+        for text in found:
+            count_spellings(text.text, text.mentions, losses)
+            yield text

@@ -17,6 +17,7 @@ from .protocol import Reading
 from .raw_mentions import Notes, RawText
 from .text import document_id
 from .units import Claim, Convention, Counting, countings, detect
+from .word_edges import counting_by_words
 
 IN_CODE_POINTS = Counting()
 
@@ -97,4 +98,10 @@ def _counting(path: Path, reading: Reading, records: Callable[[], Iterator[Recor
     first = next(claimed(), None)
     if first is None:
         return Counting()
-    return detect(path, countings(first[0]), lambda: (claim for _, claim in claimed()), reading.notify)
+
+    def claims() -> Iterator[Claim]:
+        return (claim for _, claim in claimed())
+
+    if any(claim.name is not None for claim in claims()):
+        return detect(path, countings(first[0]), claims, reading.notify)
+    return counting_by_words(path, first[0], claims, reading.notify)

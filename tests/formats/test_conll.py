@@ -56,7 +56,7 @@ ASPIRIN = [("Take beta blockers daily .", [(5, 18, "group", "beta blockers")])]
         "Take|VB|O beta|NN|B-group blockers|NN|I-group daily|RB|O .|.|O\n",
         "<ALL>\tO\nTake\tO\nbeta\tB-group\nblockers\tI-group\ndaily\tO\n.\tO\n</ALL>\tO\n",
         "\ufeff# a comment\nTake\tO\nbeta\tB-group\nblockers\tI-group\ndaily\tO\n.\tO\n",
-        "# global.columns = ID FORM NER\n1\tTake\tO\n2\tbeta\tB-group\n3\tblockers\tI-group\n4\tdaily\tO\n5\t.\tO\n",
+        "# global.columns = FORM NER\nTake\tO\nbeta\tB-group\nblockers\tI-group\ndaily\tO\n.\tO\n",
         "Take O\nbeta B_group\nblockers I_group\ndaily O\n. O\n",
     ],
 )
@@ -64,7 +64,7 @@ def test_every_dialect_gives_the_same(tmp_path: Path, content: str) -> None:
     documents, _, damaged = read(tmp_path / "x.conll", content)
     assert found(documents) == ASPIRIN
     assert not damaged
-    assert recognises_conll(tmp_path / "x.conll", content)
+    assert recognises_conll(tmp_path / "x.txt", content)
 
 
 @pytest.mark.parametrize(
@@ -113,6 +113,22 @@ def test_space_after_is_heeded_without_a_text(tmp_path: Path) -> None:
     assert found(read(tmp_path / "x.conll", content)[0]) == [("Zinc.", [(0, 4, "drug", "Zinc")])]
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "is_one"),
+    [
+        ("x.txt", "Vitamin B\n", False),
+        ("x.txt", "Aspirin helps.\nZinc does, too.\n", False),
+        ("x.tsv", "id\ttext\n1\tAspirin\n", False),
+        ("x.tsv", "Aspirin\tB-drug\nhelps\tO\n", True),
+        ("x.txt", "Aspirin NN B-drug\nhelps VB O\n", True),
+        ("x.txt", "", False),
+        ("x.conll", "Vitamin B\n", True),
+    ],
+)
+def test_texts_and_tables_are_no_tokens(name: str, content: str, is_one: bool) -> None:
+    assert recognises_conll(Path(name), content) == is_one
+
+
 def test_a_hash_may_be_a_token_and_a_comment_is_none(tmp_path: Path) -> None:
     content = '#\thttp://x.org [2009]\n1\t#\tO\tO\n2\tZinc\tB-drug\tO\n3\t"\tO\tO\n'
     assert found(read(tmp_path / "x.conll", content)[0])[0][0] == '# Zinc "'
@@ -133,6 +149,19 @@ def test_documents_are_what_docstart_separates(tmp_path: Path) -> None:
         ("x.1", ["x.1.s0", "x.1.s1"], ["a b", "c"]),
         ("x.2", ["x.2.s0"], ["d e"]),
     ]
+
+
+def test_offsets_of_tokens_are_heeded(tmp_path: Path) -> None:
+    content = "O\t2\t6\tTake\tVB\nB-drug\t8\t12\tzinc\tNN\nO\t12\t13\t.\t.\n\nB-drug\t15\t19\tIron\tNN\n"
+    [document], notes, damaged = read(tmp_path / "x.conll", content)
+    assert document.text == "  Take  zinc.  Iron"
+    assert found([document]) == [
+        ("Take  zinc.", [(6, 10, "drug", "zinc")]),
+        ("Iron", [(0, 4, "drug", "Iron")]),
+    ]
+    assert [(m.start, m.end) for _, m in document.located()] == [(8, 12), (15, 19)]
+    assert "at their offsets" in notes[0]
+    assert not damaged
 
 
 def test_a_line_with_the_wrong_columns_is_named_and_its_sentence_left_out(tmp_path: Path) -> None:

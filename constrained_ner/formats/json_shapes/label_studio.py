@@ -118,7 +118,7 @@ def _mentions(region: dict[str, Any]) -> Iterator[RawMention]:
 
 
 def _text(data: dict[str, Any], regions: list[dict[str, Any]]) -> str:
-    """The text that regions are in: the one they name, else "text", else the only one that it can be.
+    """The text that regions are in: the one they name, else "text", else the only one that has their words.
 
     Raises ShapeError.
     """
@@ -132,6 +132,6 @@ def _text(data: dict[str, Any], regions: list[dict[str, Any]]) -> str:
     }
     words = [region["value"].get("text") for region in regions]
     fitting = [k for k, v in texts.items() if all(isinstance(word, str) and word in v for word in words)]
-    if len(fitting) == 1:
+    if words and len(fitting) == 1:
         return checked(texts[fitting[0]], fitting[0])
     raise ShapeError(f"no text (its keys: {keys_of(data)}); name its field with --text-field")
