@@ -71,6 +71,17 @@ class Mention:
         return replace(self, spans=tuple(Span(s.start + offset, s.end + offset) for s in self.spans))
 
 
+def disjoint(spans: Iterable[Span]) -> tuple[Span, ...]:
+    """The spans in order, those that overlap as one. Example: 5-9, 0-3, 2-4 -> 0-4, 5-9"""
+    found: list[Span] = []
+    for span in sorted(spans):
+        if found and span.start < found[-1].end:
+            found[-1] = Span(found[-1].start, max(found[-1].end, span.end))
+        else:
+            found.append(span)
+    return tuple(found)
+
+
 def covered_text(text: str, spans: Iterable[Span]) -> str:
     """The text under the spans, the pieces joined by one space as the DDI corpus joins them.
 

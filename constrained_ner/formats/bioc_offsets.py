@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ..data import Span
+from ..data import Span, disjoint
 from .bioc_model import ESCAPED, Annotation, BiocDocument, Block, Layout, layout_of
 from .units import CODE_POINTS, UNITS, Claim, Pieces, as_code_points, detect, fits
 
@@ -80,7 +80,7 @@ def _spans(pieces: Iterable[Iterable[int | None]]) -> tuple[Span, ...] | None:
         if start is None or end is None or start >= end:
             return None
         spans.append(Span(start, end))
-    return tuple(sorted(spans)) or None
+    return disjoint(spans) or None
 
 
 _IN_PARTS = tuple(Placing(unit, base) for base in ("passage", "sentence") for unit in UNITS)

@@ -20,8 +20,10 @@ from ..data import Document, Mention, Span, covered_text, single_line
 from ..errors import InputError
 from ..files import decoded, decoded_lines
 from .fitting import Fitting
-from .passages import NO_CONFIDENCE, NO_SENTENCES, kept_mark, with_text
+from .numbered_names import NumberedNames
+from .passages import AS_SPELT, NO_CONFIDENCE, NO_SENTENCES, kept_mark, with_text
 from .protocol import Losses, Reading
+from .text import document_id
 from .units import Claim, Pieces, countings, detect, fits, same_words
 
 ANNOTATIONS = (".ann", ".a1", ".a2")
@@ -67,7 +69,7 @@ def read_brat(path: Path, reading: Reading) -> Iterator[Document]:
         fitting.mention(line.place, text, counting.spans(claim), line.type, line.name)
         for line, claim in zip(lines, claims, strict=True)
     ]
-    yield Document.of_text(text_file.stem, text, (m for m in mentions if m is not None))
+    yield Document.of_text(document_id(text_file), text, (m for m in mentions if m is not None))
     fitting.tell(reading.notify)
 
 
@@ -120,16 +122,12 @@ class _FileNames:
     whatever their case."""
 
     losses: Losses
-    _taken: set[str] = field(default_factory=set)
+    _taken: NumberedNames = field(default_factory=lambda: NumberedNames("-"))
 
     def of(self, id: str) -> str:
         safe = re.sub(r"[^\w.-]", "_", id)[:100]
         safe = re.sub(r"^\.+", "_", safe) or "document"
-        name, number = safe, 1
-        while name.casefold() in self._taken:
-            number += 1
-            name = f"{safe}-{number}"
-        self._taken.add(name.casefold())
+        name = safe + self._taken.of(safe.casefold()).removeprefix(safe.casefold())
         self.losses.add("document ids changed to be names of files", name != id)
         return name
 
@@ -166,7 +164,7 @@ def _written(
     losses.add(NO_CONFIDENCE, mention.confidence is not None)
     losses.add("mentions of nothing but line breaks left out", not pieces)
     losses.add("mentions across a line break written in pieces", bool(pieces) and pieces != mention.spans)
-    return (pieces, _type(mention, losses), _words(mention, pieces, text)) if pieces else None
+    return (pieces, _type(mention, losses), _words(mention, pieces, text, losses)) if pieces else None
 
 
 def _pieces_in_lines(mention: Mention, text: str) -> tuple[Span, ...]:
@@ -188,9 +186,7 @@ def _type(mention: Mention, losses: Losses) -> str:
     return type
 
 
-def _words(mention: Mention, pieces: tuple[Span, ...], text: str) -> str:
-    """The words of a mention on one line: its own if they differ from the text."""
-    own = mention.text
-    if same_words(covered_text(text, mention.spans), own):
-        own = covered_text(text, pieces)
-    return single_line(own).replace("\t", " ")
+def _words(mention: Mention, pieces: tuple[Span, ...], text: str, losses: Losses) -> str:
+    """The words of a mention on one line: the text's, or BRAT and the reader take it for that of another."""
+    losses.add(AS_SPELT, not same_words(covered_text(text, mention.spans), mention.text))
+    return single_line(covered_text(text, pieces)).replace("\t", " ")

@@ -30,6 +30,9 @@ def write_conll(documents: Iterable[Document], losses: Losses) -> Iterator[str]:
     """The text of a file."""
     previous = None
     for document in documents:
+        if not document.sentences:
+            losses.add("documents without sentences left out")
+            continue
         if document.id != previous or not document.start:
             yield f"# newdoc id = {_line(document.id, losses)}\n"
         previous = document.id

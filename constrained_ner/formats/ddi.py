@@ -15,7 +15,6 @@ Source of the format: Herrero-Zazo et al. 2013.
 from __future__ import annotations
 
 import os
-import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -24,16 +23,15 @@ from xml.etree.ElementTree import Element
 
 from ..data import Document, Mention, Sentence, covered_text, single_line
 from ..errors import DamagedFilesError, InputError
-from ..files import shown
 from .evaluator_lines import format_offsets
-from .offset_ends import OffsetEnds, RawDocument, RawEntity, RawFile, RawSentence
-from .passages import NO_CONFIDENCE
+from .input_ids import UNUSABLE
+from .numbered_names import NumberedNames
+from .offset_ends import OffsetEnds, RawDocument, RawEntity, RawFile, RawSentence, told_by_name
+from .passages import AS_SPELT, NO_CONFIDENCE
 from .protocol import Losses, Reading
+from .text import document_id
 from .unique_ids import with_unique_ids
 from .xml_files import quoted, read_xml
-
-_UNUSABLE = re.compile(r"[|\r\n]")
-"""What evaluator lines do not allow in an id or a type."""
 
 Notify = Callable[[str], None]
 OnDamaged = Callable[[Path, str], None]
@@ -122,8 +120,8 @@ def _documents(path: Path) -> Iterator[RawDocument]:
         if current is None or holder is not last_holder:
             if current is not None:
                 yield current
-            document_id = None if holder is None else holder.get("id")
-            current = RawDocument(document_id or shown(path.stem), [])
+            own_id = None if holder is None else holder.get("id")
+            current = RawDocument(own_id or document_id(path), [])
             last_holder = holder
         current.sentences.append(_read_sentence(element, path, number))
     if current is not None:
@@ -149,7 +147,7 @@ def _read_sentence(element: Element, path: Path, number: int) -> RawSentence:
     sentence_id, text = element.get("id"), element.get("text")
     if not sentence_id:
         raise InputError(f"{path}: sentence number {number} has no id (its text: {text!r:.60})")
-    if _UNUSABLE.search(sentence_id):
+    if UNUSABLE.search(sentence_id):
         raise InputError(
             f"{path}: sentence id {sentence_id!r:.80} contains a vertical bar or a line break, "
             "which evaluator lines do not allow"
@@ -182,7 +180,7 @@ def _mention(entity: RawEntity, text: str, file: RawFile, ends: OffsetEnds) -> M
     """The mention. Raises ValueError for what cannot be one."""
     if entity.offsets is None:
         raise ValueError("no charOffset attribute")
-    if not entity.type or _UNUSABLE.search(entity.type):
+    if not entity.type or UNUSABLE.search(entity.type):
         raise ValueError(f"missing or unusable type (found {entity.type!r:.60})")
     spans = ends.spans(entity, text, file)
     if spans[-1].end > len(text):
@@ -217,15 +215,14 @@ def write_ddi(documents: Iterable[Document], losses: Losses) -> Iterator[str]:
 def _sentence_lines(id: str, sentence: Sentence, losses: Losses) -> Iterator[str]:
     yield f"<sentence id={quoted(id, losses)} text={quoted(sentence.text, losses)}>\n"
     for n, mention in enumerate(sentence.mentions):
-        type = _UNUSABLE.sub("_", mention.type)
+        type = UNUSABLE.sub("_", mention.type)
         losses.add("types written with _ for characters that the format does not allow", type != mention.type)
         losses.add(NO_CONFIDENCE, mention.confidence is not None)
-        values = {
-            "id": f"{id}.e{n}",
-            "charOffset": format_offsets(mention.spans),
-            "type": type,
-            "text": mention.text,
-        }
+        offsets, name = format_offsets(mention.spans), mention.text
+        if told_by_name(name, offsets, sentence.text):  # a reader would take the ends for exclusive ones
+            name = covered_text(sentence.text, mention.spans)
+            losses.add(AS_SPELT)
+        values = {"id": f"{id}.e{n}", "charOffset": offsets, "type": type, "text": name}
         attributes = " ".join(f"{name}={quoted(value, losses)}" for name, value in values.items())
         yield f"<entity {attributes}/>\n"
     yield "</sentence>\n"
@@ -236,14 +233,9 @@ class _SentenceIds:
     """Ids without what evaluator lines do not allow, each of one sentence."""
 
     losses: Losses
-    _given: set[str] = field(default_factory=set)
+    _given: NumberedNames = field(default_factory=lambda: NumberedNames("-"))
 
     def unique(self, id: str) -> str:
-        plain = _UNUSABLE.sub("_", id) or "s"
-        unique, number = plain, 1
-        while unique in self._given:
-            number += 1
-            unique = f"{plain}-{number}"
-        self._given.add(unique)
+        unique = self._given.of(UNUSABLE.sub("_", id) or "s")
         self.losses.add("sentence ids changed", unique != id)
         return unique

@@ -14,15 +14,15 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from itertools import chain, count
 from pathlib import Path
 
-from ..data import Document, Mention, Sentence
+from ..data import Document, Mention
 from ..errors import DamagedFilesError, InputError, UserError
-from ..files import output_errors, reason, require_content, shown
+from ..files import output_errors, reason, require_content
 from . import FORMATS
 from .brat import ANNOTATIONS
 from .ddi import read_ddi
+from .input_ids import InputIds
 from .protocol import Format, Reading
 
 _LINES, _OF_LINES = "lines", ("", ".out", ".txt", ".lines")
@@ -53,7 +53,9 @@ def read_documents(
     if name == "ddi":  # whose files are judged together: ends of offsets, ids
         documents = read_ddi(path, notify=reading.notify, on_damaged=on_damaged)
     else:
-        documents = _unique(_read(path, files, FORMATS[name], reading, on_damaged), path, reading)
+        ids = InputIds(path, reading.notify)
+        read = _read(path, files, FORMATS[name], reading, on_damaged)
+        documents = (ids.named(document, file) for file, document in read)
     yield from documents if types is None else _retyped(documents, types, path, reading)
 
 
@@ -184,41 +186,7 @@ def file_head(path: Path) -> str:
     return content.decode("utf-16" if utf16 else "utf-8-sig", errors="replace")
 
 
-# ---- ids and types
-
-
-def _unique(documents: Iterable[tuple[Path, Document]], path: Path, reading: Reading) -> Iterator[Document]:
-    """The documents, those whose id was used before qualified by their file or a number."""
-    seen: set[int] = set()
-    last: tuple[str, str] | None = None  # the id in the file, and the unique one, for later parts of a text
-    n_qualified = 0
-    for file, document in documents:
-        if document.start and last is not None:
-            yield document if last[0] == last[1] else _renamed(document, last[1])
-            continue
-        unique = document.id
-        if hash(unique) in seen:
-            n_qualified += 1
-            stem = shown(file.stem)
-            numbered = (f"{document.id}#{n}" for n in count(2))
-            unique = next(
-                name for name in chain([f"{stem}/{document.id}"], numbered) if hash(name) not in seen
-            )
-            if n_qualified == 1:
-                reading.notify(
-                    f"{path}: document id {document.id!r:.80} is used more than once; ids that repeat are "
-                    f"qualified (first: {unique!r:.80})"
-                )
-        seen.add(hash(unique))
-        last = document.id, unique
-        yield document if unique == document.id else _renamed(document, unique)
-
-
-def _renamed(document: Document, name: str) -> Document:
-    def renamed(sentence: Sentence) -> Sentence:
-        return replace(sentence, id=name + sentence.id.removeprefix(document.id))
-
-    return replace(document, id=name, sentences=tuple(map(renamed, document.sentences)))
+# ---- types
 
 
 def _retyped(

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from ..data import Document, Mention, Span, single_line
+from ..data import Document, Mention, Span, disjoint, single_line
 from ..errors import InputError
 from ..files import read_lines
 from .protocol import Losses
@@ -57,7 +57,7 @@ def format_offsets(spans: Iterable[Span]) -> str:
 
 @lru_cache(maxsize=4096)  # the same few offsets again and again
 def parse_offsets(value: str) -> tuple[Span, ...]:
-    """The inverse of `format_offsets`, sorted; pieces may also be separated by commas.
+    """The inverse of `format_offsets`, in order; pieces may also be separated by commas.
 
     Raises ValueError for anything else.
     """
@@ -70,7 +70,7 @@ def parse_offsets(value: str) -> tuple[Span, ...]:
         if last < first:
             raise ValueError(f"offsets {value!r:.80} end before they start")
         spans.append(Span(first, last + 1))
-    return tuple(sorted(spans)) if len(spans) > 1 else tuple(spans)
+    return disjoint(spans)
 
 
 def read_predictions(path: str | Path) -> list[tuple[str, Mention]]:

@@ -46,6 +46,7 @@ class Fitting:
             self.leave_out(f"{place}: {name or ''!r:.60} is empty or outside the text")
             return None
         self.n_mentions += 1
+        type = (type or "").strip()
         self.n_untyped += not type
         there = covered_text(text, spans)
         if name and not same_words(there, name):

@@ -21,6 +21,7 @@ from ..errors import InputError
 from ..files import decoded_lines
 from .passages import AS_SPELT, NO_CONFIDENCE, OUTER, Passage, document_of, kept_mark, with_text
 from .protocol import Losses, Reading
+from .text import document_id
 
 _NAME = r"[A-Za-z_][\w.:-]*"
 _ATTRIBUTE = r"""\s+[\w.:-]+\s*=\s*(?:"[^"]*"|'[^']*')"""
@@ -83,17 +84,17 @@ def read_inline(path: Path, reading: Reading) -> Iterator[Document]:
         if start >= _PART and not part.open:
             part.text = "".join(held)
             n_empty += sum(begin == end for begin, end, _ in part.found)
-            yield part.document(path.stem)
+            yield part.document(document_id(path))
             part, held = _Part(part.before + start, part.n_lines + len(part.lines)), []
             start = 0
     if part.open:
-        raise InputError(f"{path}: line {part.open[-1].line}: <{part.open[-1].name}> is not closed")
+        raise InputError(f"{path}: line {part.open[-1].line}: <{part.open[-1].name:.60}> is not closed")
     part.text = "".join(held)
     n_empty += sum(begin == end for begin, end, _ in part.found)
     if not part.before and not part.text:
         raise InputError(f"{path}: no text in this file")
     if part.text:
-        yield part.document(path.stem)
+        yield part.document(document_id(path))
     if n_empty:
         reading.notify(f"{path}: {n_empty} mentions are empty and are left out")
 
@@ -110,8 +111,8 @@ def _read_line(line: str, start: int, part: _Part, place: str, number: int) -> s
             n += len(pieces[-1])
         elif token["end"]:
             if not part.open or part.open[-1].name != token["name"]:
-                inside = f"<{part.open[-1].name}> is open" if part.open else "no tag is open"
-                raise InputError(f"{place}: {token[0]} closes nothing: {inside}")
+                inside = f"<{part.open[-1].name:.60}> is open" if part.open else "no tag is open"
+                raise InputError(f"{place}: </{token['name']:.60}> closes nothing: {inside}")
             tag = part.open.pop()
             part.found.append((tag.start, n, tag.type))
         elif not token["empty"]:  # an empty element is a relation, or the like

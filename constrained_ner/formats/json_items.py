@@ -113,6 +113,8 @@ class _Source:
                 raise self.error(problem.msg) from None
             except RecursionError:
                 raise self.error("too deeply nested") from None
+            except ValueError:
+                raise self.error("a number has too many digits") from None
             if end > len(self.text) - 3 and self.more():
                 continue  # a number may go on, even behind "e+"
             self.move(end)

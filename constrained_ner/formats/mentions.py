@@ -20,7 +20,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
-from ..data import Document, Mention, Provenance, Span
+from ..data import Document, Mention, Provenance, Span, disjoint
 from ..errors import InputError
 from ..files import read_lines
 from ..misfits import first_misfit
@@ -71,7 +71,7 @@ class MentionRecord(BaseModel):
         "model marked the same name elsewhere in the document. gold: read from a file."
     )
     score: float | None = Field(
-        default=None, description="Similarity of a fuzzy alignment to the text, from 0 to 1."
+        default=None, ge=0, le=1, description="Similarity of a fuzzy alignment to the text, from 0 to 1."
     )
     margins: tuple[tuple[_Margin, ...], ...] = Field(
         default=(),
@@ -120,7 +120,7 @@ class MentionRecord(BaseModel):
         """The mention. Raises ValueError for an empty span."""
         spans = self.spans or ((self.start, self.end),)
         return Mention(
-            tuple(Span(start, end) for start, end in spans),
+            disjoint(Span(start, end) for start, end in spans),
             self.type,
             self.text,
             self.confidence,

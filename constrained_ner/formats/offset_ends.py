@@ -92,7 +92,7 @@ class OffsetEnds:
             votes = self._by_file[file.path] = _Votes()
             for entity, text in file.entities():
                 if entity.name is not None and entity.offsets is not None:
-                    exclusive = _told_by_name(entity, text)
+                    exclusive = told_by_name(entity.name, entity.offsets, text)
                     votes.add(exclusive)
                     self._all.add(exclusive)
 
@@ -106,7 +106,7 @@ class OffsetEnds:
         votes = self._by_file[file.path]
         if not self._all.n_exclusive:
             return inclusive
-        exclusive = _told_by_name(entity, text) if entity.name is not None else None
+        exclusive = None if entity.name is None else told_by_name(entity.name, entity.offsets or "", text)
         if exclusive is None:
             exclusive = votes.exclusive if votes.exclusive is not None else self._all.exclusive
         if exclusive is None:
@@ -133,13 +133,12 @@ class OffsetEnds:
             )
 
 
-def _told_by_name(entity: RawEntity, text: str) -> bool | None:
+def told_by_name(name: str, offsets: str, text: str) -> bool | None:
     """Whether the name fits exclusive ends; None if it fits neither reading, or has no readable offsets."""
     try:
-        inclusive = parse_offsets(entity.offsets or "")
+        inclusive = parse_offsets(offsets)
     except ValueError:
         return None
-    name = entity.name or ""
     covered = covered_text(text, inclusive)
     if inclusive[-1].end <= len(text) and _same(covered, name):
         return False

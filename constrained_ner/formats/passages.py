@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..data import Document, Mention, Sentence
+from .text import document_id
 
 OUTER = "discontinuous mentions written from their first to their last character"
 NO_CONFIDENCE = "confidences left out"
@@ -120,7 +121,7 @@ class DocumentIds:
 
         Example: "19148276", "19148276" -> "19148276", "19148276-2"
         """
-        id = id or self.path.stem
+        id = id or document_id(self.path)
         number = self._given.get(id, 0)
         unique = id
         while unique in self._given:

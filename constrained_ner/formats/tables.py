@@ -92,10 +92,16 @@ def _head(path: Path) -> str:
     return head
 
 
+def _lines(path: Path) -> Iterator[str]:
+    """The lines of a file, each with its end: LF, CR LF, or CR alone, as in tables of old spreadsheets."""
+    for line in decoded_lines(path):
+        yield from io.StringIO(line, newline="")
+
+
 def _records(
     path: Path, layout: _Layout, header: list[str], columns: tuple[int, int | None]
 ) -> Iterator[Record]:
-    rows = layout.rows(decoded_lines(path))
+    rows = layout.rows(_lines(path))
     next(rows)
     number = 0
     while True:
@@ -212,7 +218,7 @@ def write_mention_table(documents: Iterable[Document], losses: Losses) -> Iterat
 
 def read_mention_table(path: Path) -> list[tuple[str, Mention]]:
     """The mentions of a table as it is written here. Raises InputError naming the line that does not fit."""
-    rows = csv.reader(decoded_lines(path), strict=True)
+    rows = _Layout(",", quoted=True).rows(_lines(path))
     try:
         header = next(rows, [])
         if tuple(header) != MENTION_COLUMNS:
@@ -227,6 +233,9 @@ def _mention(place: str, row: Sequence[str]) -> tuple[str, Mention]:
     try:
         id, start, end, text, type, confidence = map(without_apostrophe, row)
         span = Span(int(start), int(end))
-        return id, Mention((span,), type, text, float(confidence) if confidence else None)
+        probability = float(confidence) if confidence else None
+        if probability is not None and not 0 <= probability <= 1:
+            raise ValueError(f"confidence {confidence} is not from 0 to 1")
+        return id, Mention((span,), type, text, probability)
     except ValueError as error:
-        raise InputError(f"{place}: not a mention: {error}: {','.join(row)!r:.80}") from None
+        raise InputError(f"{place}: not a mention: {error!s:.80}: {','.join(row)!r:.80}") from None

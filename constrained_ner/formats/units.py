@@ -20,7 +20,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from ..data import Span, covered_text
+from ..data import Span, covered_text, disjoint
 from ..errors import InputError
 
 CODE_POINTS, LF_ONLY = "characters", "characters (CR LF counted as one)"
@@ -82,7 +82,7 @@ class Convention(Protocol[ReadT]):
     """A way to read offsets. `str()` of it ends the sentence "the offsets count ..."."""
 
     def spans(self, claim: ReadT, /) -> tuple[Span, ...] | None:
-        """The spans in the claim's text, sorted; None if one is empty or outside the text."""
+        """The spans in the claim's text, in order; None if one is empty or outside the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class Counting:
             if first is None or last is None or first >= last:
                 return None
             spans.append(Span(first, last))
-        return tuple(sorted(spans)) or None
+        return disjoint(spans) or None
 
 
 def countings(rule: Counting = Counting()) -> tuple[Counting, ...]:

@@ -78,9 +78,10 @@ def _is_regions(value: Any) -> bool:
 def _answer(task: dict[str, Any], notes: list[str]) -> list[dict[str, Any]]:
     """The regions of the answer to read: the first that was not cancelled, a person's before a model's."""
     for key in _ANSWERS:
+        given = task.get(key)
         answers = [
             answer
-            for answer in task.get(key) or []
+            for answer in (given if isinstance(given, list) else [])
             if isinstance(answer, dict) and isinstance(answer.get("result"), list)
         ]
         kept = [answer for answer in answers if not (answer.get("was_cancelled") or answer.get("skipped"))]
