@@ -9,7 +9,7 @@ from ..errors import UserError
 from .bioc import read_bioc, recognises_bioc, write_bioc
 from .bioc_json import read_bioc_json, recognises_bioc_json, write_bioc_json
 from .brat import read_brat, recognises_brat, write_brat
-from .conll import read_conll, recognises_conll
+from .conll import OWN_SUFFIXES, read_conll, recognises_conll
 from .conll_writer import write_conll
 from .ddi import read_ddi_file, recognises_ddi, write_ddi
 from .docbin import read_docbin, write_docbin
@@ -107,7 +107,7 @@ FORMATS: dict[str, Format] = {
     ),
     "conll": Format(
         summary="CoNLL: a token a line with its tag",
-        suffixes=(".conll", ".conllu", ".conllup", ".conll2003", ".iob", ".iob2", ".bio", ".tsv", ".txt"),
+        suffixes=(*OWN_SUFFIXES, ".tsv", ".txt"),
         recognises=recognises_conll,
         in_sentences=True,
         read=read_conll,

@@ -1,4 +1,4 @@
-"""Some spoiled files of every format, the same ones each time. `fuzz_readers.py` runs as many as one likes."""
+"""Some spoiled files of every format, the same each time. `fuzz_readers.py` runs as many as one likes."""
 
 from __future__ import annotations
 
