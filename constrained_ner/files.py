@@ -94,13 +94,13 @@ def decoded(path: Path) -> str:
 def decoded_lines(path: Path) -> Iterator[str]:
     """The lines of a file as `decoded` reads it, one at a time, each with its line end.
 
-<<<<<<< HEAD
-    A line ends with LF, or CR LF; a CR alone is text. Raises InputError naming file, line and byte, when it
-    gets there.
-=======
-    A line ends with LF, or CR LF; a CR alone is text. Raises InputError naming file, line and byte, when
-    it gets there.
->>>>>>> part-fmtA
+    <<<<<<< HEAD
+        A line ends with LF, or CR LF; a CR alone is text. Raises InputError naming file, line and byte, when it
+        gets there.
+    =======
+        A line ends with LF, or CR LF; a CR alone is text. Raises InputError naming file, line and byte, when
+        it gets there.
+    >>>>>>> part-fmtA
     """
     try:
         with path.open("rb") as file:
