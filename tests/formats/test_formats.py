@@ -157,5 +157,5 @@ def test_a_git_lfs_pointer_in_place_of_names_is_named(tmp_path: Path) -> None:
 
 def test_a_format_that_cannot_be_written_is_refused_with_those_that_can() -> None:
     assert writable("lines") is FORMATS["lines"]
-    with pytest.raises(UserError, match="'word' is not a format that can be written: choose one of .*lines"):
+    with pytest.raises(UserError, match=r"'word' is not a format that can be written: choose one of .*lines"):
         writable("word")
