@@ -237,12 +237,12 @@ def _placed(
 
 def _joined(tokens: Sequence[str], rows: Sequence[Sequence[str]], misc: int | None) -> tuple[str, list[int]]:
     """A text made of tokens, and where each begins."""
-    text, starts = "", []
+    text, starts, between = "", [], ""
     for token, row in zip(tokens, rows, strict=True):
-        starts.append(len(text))
-        close = misc is not None and "SpaceAfter=No" in row[misc]
-        text += token if close else f"{token} "
-    return text.rstrip(" "), starts
+        starts.append(len(text) + len(between))
+        text += between + token
+        between = "" if misc is not None and "SpaceAfter=No" in row[misc] else " "
+    return text, starts
 
 
 # ---- sentences to documents

@@ -128,6 +128,11 @@ def test_texts_and_tables_are_no_tokens(name: str, content: str, is_one: bool) -
     assert recognises_conll(Path(name), content) == is_one
 
 
+def test_a_token_may_end_with_a_blank(tmp_path: Path) -> None:
+    content = "5 mg \tB-dose\n"
+    assert found(read(tmp_path / "x.conll", content)[0]) == [("5 mg ", [(0, 5, "dose", "5 mg ")])]
+
+
 def test_a_hash_may_be_a_token_and_a_comment_is_none(tmp_path: Path) -> None:
     content = '#\thttp://x.org [2009]\n1\t#\tO\tO\n2\tZinc\tB-drug\tO\n3\t"\tO\tO\n'
     assert found(read(tmp_path / "x.conll", content)[0])[0][0] == '# Zinc "'
