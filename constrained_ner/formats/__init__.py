@@ -18,7 +18,7 @@ from .evaluator_lines import read_predictions, write_evaluator_lines
 from .genetag import read_genetag, recognises_genetag
 from .html_page import read_html
 from .inline import read_inline, write_inline
-from .jsonl import read_json, write_jsonl
+from .jsonl import read_json, recognises_json, write_jsonl
 from .label_studio import write_label_studio
 from .mentions import read_mentions, write_mentions
 from .protocol import Format
@@ -92,6 +92,7 @@ FORMATS: dict[str, Format] = {
     "jsonl": Format(
         summary="JSON lines: a text with its mentions a line; other tools' JSON is read too",
         suffixes=(".jsonl", ".ndjson", ".json"),
+        recognises=recognises_json,
         read=read_json,
         write=write_jsonl,
     ),
