@@ -159,3 +159,9 @@ def test_a_format_that_cannot_be_written_is_refused_with_those_that_can() -> Non
     assert writable("lines") is FORMATS["lines"]
     with pytest.raises(UserError, match=r"'word' is not a format that can be written: choose one of .*lines"):
         writable("word")
+
+
+def test_the_documentation_has_a_line_for_every_format() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
+    listed = {name for line in page.splitlines() if line.startswith("| `") for name in [line.split("`")[1]]}
+    assert listed == set(FORMATS) - {"mentions"}  # which docs/files.md describes
