@@ -35,7 +35,8 @@ from ...prompting.wording import PromptFile
 from ...runs.record import installed_versions
 from ...runs.splits import keep_apart
 from ...schema import DDI, Schema
-from ..batches import make_batch
+from ..batches import Example, make_batch, of_like_length
+from ..heap import keep_freed_memory
 from ..losses import LOSSES
 from ..measure import find_mentions, score
 from ..targets import TargetWriter, WrittenTargets
@@ -47,6 +48,9 @@ from .folder import CHECKPOINTS, RECORD_FILE, FinetuneSettings, TrainingRecord, 
 from .memory_estimate import ModelShape, Workload, estimate, savings
 from .selection import select
 from .trainer import Tuner, collate
+
+MEASURED_AT_ONCE = 16
+"""Sentences at once when F1 is measured, unless --batch says how many."""
 
 
 def finetune(settings: FinetuneSettings, out: Path, log: Log, *, resume: bool = False) -> TrainingRecord:
@@ -78,6 +82,8 @@ def finetune(settings: FinetuneSettings, out: Path, log: Log, *, resume: bool = 
     report_examples(written, settings.train, log)
     require_examples(written_val, settings.val)
     device = training_device(settings.device)
+    if device.type == "cpu":
+        keep_freed_memory()
     shape, workload = _plan(config, settings, device, written)
     log(f"memory: {estimate(shape, workload)}")
     measured = every_kth(val, settings.limit_val)
@@ -93,7 +99,8 @@ def finetune(settings: FinetuneSettings, out: Path, log: Log, *, resume: bool = 
         log(_sizes(adapted))
         with quiet():
             tuner = _make_tuner(settings, out, adapted, card, written, written_val, log)
-            tuner.measure = lambda: _figures(_measure(tuner, adapted, card, measured, settings.batch))
+            n_at_once = settings.batch or MEASURED_AT_ONCE
+            tuner.measure = lambda: _figures(_measure(tuner, adapted, card, measured, n_at_once))
             _train(tuner, settings, out, log)
     record = _record(settings, tuner, written, len(measured), began_s)
     if tuner.is_world_process_zero():
@@ -212,9 +219,9 @@ def _make_tuner(
         head=adapted.head,
         measure=dict,
         args=_arguments(settings, out, device),
-        train_dataset=train.examples,
-        eval_dataset=val.examples,
-        data_collator=lambda examples: collate(examples, settings.loss, pad),
+        train_dataset=_grouped(train.examples, settings),
+        eval_dataset=_grouped(val.examples, settings),
+        data_collator=lambda groups: collate(groups, settings.loss, pad),
         callbacks=[
             StatusLines(log),
             KeepBest(write_best, settings.patience, log),
@@ -228,12 +235,19 @@ def _make_tuner(
     return tuner
 
 
+def _grouped(examples: Sequence[Example], settings: FinetuneSettings) -> list[list[Example]]:
+    """What the Trainer shuffles: single examples with --batch, else whole batches of like length."""
+    if settings.batch is not None:
+        return [[example] for example in examples]
+    return of_like_length(examples, settings.batch_tokens)
+
+
 def _arguments(settings: FinetuneSettings, out: Path, device: torch.device) -> transformers.TrainingArguments:
     precision = training_precision(device)
     arguments = transformers.TrainingArguments(
         output_dir=str(out / CHECKPOINTS),
-        per_device_train_batch_size=settings.batch,
-        per_device_eval_batch_size=settings.batch,
+        per_device_train_batch_size=settings.batch or 1,
+        per_device_eval_batch_size=settings.batch or 1,
         gradient_accumulation_steps=settings.grad_accum,
         learning_rate=settings.lr,
         lr_scheduler_type="cosine",
@@ -249,6 +263,7 @@ def _arguments(settings: FinetuneSettings, out: Path, device: torch.device) -> t
         use_cpu=device.type == "cpu",
         seed=settings.seed,
         prediction_loss_only=True,
+        include_num_input_tokens_seen="all",
         remove_unused_columns=False,
         dataloader_pin_memory=device.type == "cuda",
         ddp_find_unused_parameters=False,
