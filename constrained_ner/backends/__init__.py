@@ -35,8 +35,8 @@ def load_backend(
 ) -> LogitsBackend | TextBackend:
     """Open a model: a GGUF file, a folder or hub id for transformers, `ollama:NAME` or `openai:NAME`.
 
-    A GGUF file may be named as one in an installed package, `PACKAGE:FILE.gguf`. With an adapter of peft it is
-    run by transformers, dequantised, which is how the adapter was trained.
+    A GGUF file may be one in an installed package, `PACKAGE:FILE.gguf`. With an adapter of peft it is run by
+    transformers, dequantised, which is how the adapter was trained.
 
     backend: what runs a GGUF file. "auto" and None: bundled-cpu if the file has a graph beside it, as the
         bundled model has, and the options are its own; otherwise llama.cpp.

@@ -155,7 +155,10 @@ def parts_of(path: Path) -> tuple[Path, ...]:
 
 
 def is_gguf_file(path: Path) -> bool:
-    """Whether a file that exists is GGUF by its suffix or its first bytes. Raises ModelError if unreadable."""
+    """Whether the path is that of a file, which is GGUF by its suffix or its first bytes.
+
+    Raises ModelError if it cannot be read.
+    """
     if not path.is_file():
         return False
     try:

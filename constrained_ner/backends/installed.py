@@ -1,7 +1,7 @@
 """A model file inside an installed package, `PACKAGE:FILE.gguf`, so that a model can be a dependency.
 
-Package indexes limit the size of an upload, so a large model comes in pieces: FILE.part00, FILE.part01, ... in
-the packages PACKAGE_part1, PACKAGE_part2, ... The pieces are joined once, in the user's cache folder.
+Package indexes limit the size of an upload, so a large model comes in pieces: FILE.part00, FILE.part01, ...
+in the packages PACKAGE_part1, PACKAGE_part2, ... They are joined once, in the user's cache folder.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Tells the C library to keep memory that is freed, which training on a processor asks for again at once.
 
-By default glibc gives large blocks back to the kernel, and every step of training gets them anew, page by page,
-each filled with zeros. Where there is no glibc, nothing happens.
+By default glibc gives large blocks back to the kernel, and every step of training gets them anew, page by
+page, each filled with zeros. Where there is no glibc, nothing happens.
 """
 
 from __future__ import annotations
@@ -22,4 +22,5 @@ def keep_freed_memory() -> bool:
     if mallopt is None:
         return False
     options = {_MMAP_MAX: 0, _TRIM_THRESHOLD: _NEVER, _TOP_PAD: _GROW_BY}
-    return all([mallopt(option, value) == 1 for option, value in options.items()])
+    agreed = [mallopt(option, value) == 1 for option, value in options.items()]
+    return all(agreed)

@@ -51,9 +51,10 @@ class _Piece:
 
 
 class TransformersBackend:
-    """A causal language model of transformers, with weights in safetensors.
+    """A causal language model of transformers.
 
-    name_or_path: a folder, an id on the hub, or a GGUF file, which is dequantised. adapter: folder or id of a LoRA adapter.
+    name_or_path: a folder, an id on the hub, or a GGUF file, which is dequantised.
+    adapter: folder or id of a LoRA adapter.
     quantize: "4bit" (nf4) or "8bit", through bitsandbytes. device: "auto", "cpu" or "cuda".
     merge: add the adapter to the weights; None does so unless they are quantised.
     dtype: "auto" is the checkpoint's own precision on a GPU and float32 on the processor.
