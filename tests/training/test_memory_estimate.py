@@ -35,7 +35,7 @@ def test_memory_is_estimated_from_the_configuration(folder: Path) -> None:
         4,
         checkpointing=False,
         dropout=False,
-        on_gpu=True,
+        on_gpu=False,
         n_sequences=4,
         n_tokens=800,
         n_columns=200,

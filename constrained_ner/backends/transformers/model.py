@@ -1,4 +1,4 @@
-"""Loading a causal language model with transformers: safetensors, in full or low precision, or a GGUF file."""
+"""Loading a causal language model with transformers: safetensors, in full or low precision, or GGUF."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class LoadedModel:
     precision: str
 
     def identity(self) -> dict[str, str]:
-        """What identifies the weights: `sha256` of file or folder, or `commit` on the hub; and the adapter."""
+        """What identifies the weights: `sha256` of file or folder, or the hub's `commit`; and the adapter."""
         commit, path = getattr(self.config, "_commit_hash", None), Path(self.name)
         digest = file_hash(path) if path.is_file() else None if commit else hash_of_folder(path)
         about = {"sha256": digest} if digest else {"commit": str(commit)}
