@@ -128,7 +128,7 @@ def _kept_by_a_layer(shape: ModelShape, workload: Workload) -> int:
 
 def savings(shape: ModelShape, workload: Workload) -> Iterator[str]:
     """Yield options that take less memory, each with what it saves by itself, largest first."""
-    now = estimate(shape, workload).total
+    now = estimate(shape, workload)
     others = {
         "--quantize 4bit": replace(workload, quantize="4bit"),
         "--batch 1 with a larger --grad-accum": replace(
@@ -138,9 +138,9 @@ def savings(shape: ModelShape, workload: Workload) -> Iterator[str]:
         "--loss legal": replace(workload, n_whole=workload.n_sequences),
         "--rank 8": replace(workload, rank=min(8, workload.rank)),
     }
-    saved = {setting: now - estimate(shape, other).total for setting, other in others.items()}
+    saved = {setting: now.total - estimate(shape, other).total for setting, other in others.items()}
     for setting, n_bytes in sorted(saved.items(), key=lambda item: -item[1]):
-        if n_bytes > now / 100:
+        if n_bytes > (now.total - now.program) / 100:
             yield f"{setting} saves {gigabytes(n_bytes)}"
 
 
