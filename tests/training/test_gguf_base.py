@@ -47,7 +47,10 @@ def test_an_adapter_marks_the_same_as_peft_and_as_gguf(
     out, _ = tuned_on_gguf
     sentences = [s for document in read_ddi(folder / "val.xml") for s in document]
     found = []
-    for options in ({"adapter": str(out), "device": "cpu"}, {"lora": str(out / "adapter.gguf"), "threads": 1}):
+    for options in (
+        {"adapter": str(out), "device": "cpu"},
+        {"lora": str(out / "adapter.gguf"), "threads": 1},
+    ):
         with Annotator.load(base, **options) as ner:
             run = ner.run(sentences)
             found.append([(a.sentence.id, m.spans, m.type) for a in run for m in a.sentence.mentions])
