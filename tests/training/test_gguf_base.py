@@ -13,16 +13,16 @@ from finetuning import settings
 pytest.importorskip("llama_cpp")
 pytest.importorskip("gguf")
 
-from constrained_ner import Annotator  # noqa: E402
-from constrained_ner.backends.llamacpp.backend import LlamaCppBackend  # noqa: E402
-from constrained_ner.backends.llamacpp.vocabulary import load_vocabulary  # noqa: E402
-from constrained_ner.backends.protocol import Scores, Step  # noqa: E402
-from constrained_ner.backends.transformers.backend import TransformersBackend  # noqa: E402
-from constrained_ner.errors import ModelError  # noqa: E402
-from constrained_ner.export.to_gguf import export_model  # noqa: E402
-from constrained_ner.files import file_hash  # noqa: E402
-from constrained_ner.formats.ddi import read_ddi  # noqa: E402
-from constrained_ner.training.finetune.run import finetune  # noqa: E402
+from constrained_ner import Annotator
+from constrained_ner.backends.llamacpp.backend import LlamaCppBackend
+from constrained_ner.backends.llamacpp.vocabulary import load_vocabulary
+from constrained_ner.backends.protocol import Scores, Step
+from constrained_ner.backends.transformers.backend import TransformersBackend
+from constrained_ner.errors import ModelError
+from constrained_ner.export.to_gguf import export_model
+from constrained_ner.files import file_hash
+from constrained_ner.formats.ddi import read_ddi
+from constrained_ner.training.finetune.run import finetune
 
 
 @pytest.fixture(scope="module")
