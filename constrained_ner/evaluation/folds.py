@@ -1,7 +1,7 @@
 """Folds of documents for cross-validation: the same ones for every recipe, threshold and rule compared.
 
 A document is never split, since its sentences repeat each other's names. Each source (the part of an id
-before the first dot: `DDI-DrugBank`, `DDI-MedLine`) is spread evenly: sources differ in what they call a name.
+before the first dot: `DDI-DrugBank`, `DDI-MedLine`) is spread evenly, since sources differ in their names.
 """
 
 from __future__ import annotations
