@@ -12,7 +12,6 @@ from test_job import SAMPLE, annotate_file, fake, no_model, opening, small_input
 
 from constrained_ner.annotation.settings import Settings
 from constrained_ner.errors import DamagedFilesError, OutputError
-from constrained_ner.formats.evaluator_lines import read_predictions
 from constrained_ner.formats.mentions import mentions_path
 from constrained_ner.runs import splits
 from constrained_ner.runs.job import annotate_file as annotate
@@ -179,7 +178,7 @@ def test_a_user_without_a_home_folder(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(("name", "to"), [("out.jsonl", None), ("out.txt", None), ("out", "brat")])
-def test_an_output_that_the_next_run_would_read_is_refused(tmp_path: Path, name: str, to: str | None) -> None:
+def test_an_output_of_any_format_that_the_next_run_would_read_is_refused(tmp_path: Path, name: str, to: str | None) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
     (folder / "a.txt").write_text("Aspirin helps.")
