@@ -178,7 +178,9 @@ def test_a_user_without_a_home_folder(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(("name", "to"), [("out.jsonl", None), ("out.txt", None), ("out", "brat")])
-def test_an_output_of_any_format_that_the_next_run_would_read_is_refused(tmp_path: Path, name: str, to: str | None) -> None:
+def test_an_output_of_any_format_that_the_next_run_would_read_is_refused(
+    tmp_path: Path, name: str, to: str | None
+) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
     (folder / "a.txt").write_text("Aspirin helps.")
