@@ -63,4 +63,4 @@ def as_examples(value: Any) -> Any:
         return value
     if isinstance(value, Sequence) and all(isinstance(example, Sentence) for example in value):
         return value
-    raise ValueError("must be the path of a DDI XML file, sentences with mentions, or a Chooser")
+    raise ValueError("must be the path of an annotated file, sentences with mentions, or a Chooser")

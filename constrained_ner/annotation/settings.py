@@ -153,7 +153,7 @@ class Settings:
     examples: Annotated[
         SkipValidation[Sequence[Sentence] | Chooser | Path | None],
         BeforeValidator(as_examples),
-        Option("DDI XML to take examples from.", "Prompt", typed=Path),
+        Option("Annotated file to take examples from: DDI XML, BRAT, JSON lines, ...", "Prompt", typed=Path),
     ] = None
     select: Annotated[
         str,

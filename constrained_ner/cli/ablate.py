@@ -31,9 +31,7 @@ Value = TypeVar("Value", bound=str)
 
 @takes_settings(without=(*_VARIED, *_FIXED))
 def ablate(
-    input: Annotated[
-        Path, typer.Argument(metavar="INPUT", help="DDI XML with entities, or a folder of them.")
-    ],
+    input: Annotated[Path, typer.Argument(metavar="INPUT", help="Annotated file or folder of any format.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the runs and the table.")],
     settings: Settings,
     arms: Annotated[

@@ -20,7 +20,9 @@ from .run import note, run
 
 
 def calibrate(
-    gold: Annotated[Path, typer.Argument(metavar="GOLD", help="DDI XML that the model was not trained on.")],
+    gold: Annotated[
+        Path, typer.Argument(metavar="GOLD", help="Annotated file that the model was not trained on.")
+    ],
     predicted: Annotated[
         Path,
         typer.Argument(

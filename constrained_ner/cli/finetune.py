@@ -25,8 +25,12 @@ _DATA, _ADAPTER, _TRAINING, _RUN = "Data", "Adapter", "Training", "Run"
 
 def finetune(
     model: Annotated[str, typer.Option(help="Base model: a transformers folder, a hub id, or a GGUF file.")],
-    train: Annotated[Path, typer.Option(help="DDI XML to learn from.", rich_help_panel=_DATA)],
-    val: Annotated[Path, typer.Option(help="DDI XML to choose the best epoch on.", rich_help_panel=_DATA)],
+    train: Annotated[
+        Path, typer.Option(help="Annotated file to learn from, of any format.", rich_help_panel=_DATA)
+    ],
+    val: Annotated[
+        Path, typer.Option(help="Annotated file to choose the best epoch on.", rich_help_panel=_DATA)
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the adapter.")],
     quantize: QuantizeOption = None,
     rank: Annotated[int, typer.Option(min=1, help="Rank of the adapter.", rich_help_panel=_ADAPTER)] = 32,

@@ -32,7 +32,9 @@ def report(
     ],
     gold: Annotated[
         Path | None,
-        typer.Option("--gold", help="Score against this DDI XML; default: the file that each run annotated."),
+        typer.Option(
+            "--gold", help="Score against this annotated file; default: the file that each run annotated."
+        ),
     ] = None,
     track: Annotated[
         Track | None, typer.Option("--track", help="Also log every run to this tracker.")
