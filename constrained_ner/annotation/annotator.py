@@ -34,6 +34,7 @@ from .pipeline import OnWindow, Pipeline, Transport
 from .resolve import as_trained, settled
 from .result import Annotated
 from .settings import Settings
+from .shipped import with_shipped_adapter
 
 Backend = LogitsBackend | TextBackend
 Notify = Callable[[str], None]
@@ -100,7 +101,7 @@ class Annotator:
         """
         if model is not None:
             options["model"] = model
-        settings = dataclasses.replace(settings or Settings(), **options)
+        settings = with_shipped_adapter(dataclasses.replace(settings or Settings(), **options))
         name = settings.model or str(bundled_model())
         # Before the model is loaded: a missing adapter should not take half a minute to notice.
         card = AdapterCard.load(settings.adapter) if settings.adapter else None
