@@ -34,6 +34,7 @@ from .pipeline import OnWindow, Pipeline, Transport
 from .resolve import as_trained, settled
 from .result import Annotated
 from .settings import Settings
+from .shipped import with_shipped_adapter
 
 Backend = LogitsBackend | TextBackend
 Notify = Callable[[str], None]
@@ -103,7 +104,7 @@ class Annotator:
         """
         if model is not None:
             options["model"] = model
-        settings = (settings or Settings()).changed(**options)
+        settings = with_shipped_adapter((settings or Settings()).changed(**options))
         name = settings.model or str(bundled_model())
         # Before the model is loaded: a missing or damaged file should not take half a minute to notice.
         settings.read_schema()

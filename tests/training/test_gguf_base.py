@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -100,3 +101,23 @@ def test_the_precision_of_the_weights_is_that_asked_for(base: Path) -> None:
         backend = TransformersBackend(str(base), device="cpu", dtype=dtype)
         assert {p.dtype for p in backend.loaded.model.parameters()} == {getattr(torch, dtype)}
         assert backend.loaded.identity() == {"sha256": file_hash(base)}
+
+
+def test_a_base_without_a_chat_template_is_written_to_in_lines(folder: Path, tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    shutil.copytree(folder / "model", plain)
+    (plain / "chat_template.jinja").unlink(missing_ok=True)
+    config = json.loads((plain / "tokenizer_config.json").read_text())
+    config.pop("chat_template", None)
+    (plain / "tokenizer_config.json").write_text(json.dumps(config))
+    base = tmp_path / "plain.gguf"
+    export_model(str(plain), base, type="f16")
+    lines: list[str] = []
+    changes = {"model": str(base), "max_steps": 1, "limit_val": 2, "prompt": "bare"}
+    finetune(settings(folder, **changes), tmp_path / "out", lines.append)
+    assert [line for line in lines if "no chat template" in line] == [
+        f"{base}: has no chat template: messages are written one after another, a line each"
+    ]
+    with Annotator.load(base, lora=str(tmp_path / "out" / "adapter.gguf"), threads=1) as ner:
+        assert ner.choices()["prompt"] == "bare"
+        ner.annotate("Patients who take diuretics should avoid lithium.")
