@@ -9,6 +9,7 @@
     │   ├── PromptError         an unusable prompt file or chat template
     │   ├── ModelError          a model that does not load, or cannot do what is asked of it
     │   │   └── OutOfMemoryError    a model that is too large for this machine in the requested form
+    │   ├── UnknownOptionError  a keyword that is no option; a TypeError, too
     │   └── MissingExtraError   a dependency that is not installed; names the pip command
     └── SentenceError           one sentence failed; the run records it and continues
         ├── ContextOverflowError    a text that is too long for the model's context and has to be cut
@@ -53,6 +54,10 @@ class ModelError(UserError):
 
 class OutOfMemoryError(ModelError):
     """A model that is too large for this machine in the requested form."""
+
+
+class UnknownOptionError(UserError, TypeError):
+    """A keyword that is no option."""
 
 
 class MissingExtraError(UserError):

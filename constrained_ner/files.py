@@ -255,10 +255,13 @@ def require_writable(path: str | Path, *, folder: bool = False) -> None:
         raise OutputError(f"{path}: cannot be written: Permission denied")
 
 
-def require_apart(outputs: Iterable[Path], read: Mapping[str, str | Path]) -> None:
+def require_apart(
+    outputs: Iterable[Path], read: Mapping[str, str | Path], read_again: tuple[str, ...] = (".xml",)
+) -> None:
     """Raise OutputError if an output would replace something that is read, or be read by the next run.
 
-    read: what is read, by what it is called. Of a folder, every `*.xml` is read.
+    read: what is read, by what it is called. read_again: how the names of the files end that are read in a
+    folder, in small letters.
     """
     for output in outputs:
         real = Path(os.path.realpath(output))
@@ -266,10 +269,9 @@ def require_apart(outputs: Iterable[Path], read: Mapping[str, str | Path]) -> No
             source = Path(os.path.realpath(path))
             if real == source or _same_file(real, source):
                 raise OutputError(f"{output}: is {name}; it would be overwritten")
-            if real.suffix.lower() == ".xml" and source in real.parents and os.path.isdir(source):
+            if real.name.lower().endswith(read_again) and source in real.parents and os.path.isdir(source):
                 raise OutputError(
-                    f"{output}: would be read as part of {name} the next time; "
-                    "end the name in something else than .xml, or choose another folder"
+                    f"{output}: would be read as part of {name} the next time; choose another folder"
                 )
 
 

@@ -105,7 +105,9 @@ class Annotator:
             options["model"] = model
         settings = (settings or Settings()).changed(**options)
         name = settings.model or str(bundled_model())
-        # Before the model is loaded: a missing adapter should not take half a minute to notice.
+        # Before the model is loaded: a missing or damaged file should not take half a minute to notice.
+        settings.read_schema()
+        settings.read_prompt()
         card = AdapterCard.load(settings.adapter) if settings.adapter else None
         opened = load_backend(name, **settings.model_options()) if loaded is None else loaded
         try:

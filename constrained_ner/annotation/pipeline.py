@@ -100,10 +100,10 @@ class _Turn:
         self.windows.append(window)
         self.n_characters += len(window.sentence.text)
 
-    def result(self) -> Annotated:
+    def result(self, boundary: Boundary) -> Annotated:
         if self.failure is not None:
             return Annotated(self.sentence.with_mentions(()), failure=self.failure)
-        annotated = join(replace(self.sentence, text=self.view.text), self.windows)
+        annotated = join(replace(self.sentence, text=self.view.text), self.windows, boundary)
         return replace(annotated, sentence=self.view.original_sentence(annotated.sentence))
 
 
@@ -234,7 +234,7 @@ class _Run:
         """Wait for a window; after the last one of a sentence, yield the sentence."""
         turn = asked.turn
         if asked.pending is None:
-            annotated = self._keep(turn.result())
+            annotated = self._keep(turn.result(self._pipeline.boundary))
             if self._learns and annotated.failure is None:
                 self._to_learn.append((turn.number, annotated.sentence))
             yield annotated
@@ -260,7 +260,7 @@ class _Run:
         halves = [
             self._solve(half, self._submit(half, sentence), sentence) for half in (window[:cut], window[cut:])
         ]
-        return join(Sentence("", window), halves)
+        return join(Sentence("", window), halves, self._pipeline.boundary)
 
     def _tell(self, turn: _Turn) -> None:
         n_characters = len(turn.view.text)

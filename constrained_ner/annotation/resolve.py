@@ -47,6 +47,8 @@ def as_trained(
         model: Mapping[str, str] | None = backend.description
         if backend.adapter_card is not None:  # a GGUF file knows what it was made of, or does not say
             base = backend.base_model and BaseModelIdentity.parse(backend.base_model, name)
+            if card.base_model.sha256 == backend.identity.get("sha256"):  # trained on this very file
+                base = card.base_model
             model = base.model_dump(exclude_none=True) if base else None
         card.require(adapter, schema=schema, prompt=prompt, chat_template=backend.chat_template, model=model)
     return dataclasses.replace(settings, schema=schema, prompt=prompt)

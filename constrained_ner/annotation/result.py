@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 
-from ..data import INEXACT, Sentence
+from ..constraint.edges import CLOSE, OPEN, Boundary, edges
+from ..data import INEXACT, Mention, Sentence
 from ..decoding.answer import Answer
 from ..decoding.confidence import reaches
 from ..decoding.legal_mass import total
+
+_SHOWN = 40  # characters of a name in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,18 +98,42 @@ class Annotated:
         return replace(self, sentence=kept, problems=self.problems + dropped)
 
 
-def join(sentence: Sentence, windows: Sequence[Annotated]) -> Annotated:
-    """The result for a sentence from those of its windows, in order."""
-    mentions = []
+def join(sentence: Sentence, windows: Sequence[Annotated], boundary: Boundary) -> Annotated:
+    """The result for a sentence from those of its windows, in order.
+
+    A word that is longer than a window is cut. What looked like a name there is only a part of a word, so it
+    is left out, and named among the problems.
+    """
+    mentions: list[Mention] = []
+    problems: list[str] = []
     effort = Effort()
     start = 0
     for window in windows:
-        mentions += [mention.moved(start) if start else mention for mention in window.sentence.mentions]
+        problems += window.problems
+        for found in window.sentence.mentions:
+            mention = found.moved(start) if start else found
+            end = start + len(window.sentence.text)
+            if not _cuts_word(mention, (start, end), sentence.text, boundary):
+                mentions.append(mention)
+            else:
+                shown = f"{mention.text[:_SHOWN]!r} ({mention.type})"
+                problems.append(f"{shown}: part of a word that was cut to fit the context")
         start += len(window.sentence.text)
         effort += window.effort
     return Annotated(
         sentence.with_mentions(mentions),
         effort,
-        problems=tuple(problem for window in windows for problem in window.problems),
+        problems=tuple(problems),
         verbatim=all(window.verbatim for window in windows),
     )
+
+
+def _cuts_word(mention: Mention, window: tuple[int, int], text: str, boundary: Boundary) -> bool:
+    """Whether a mention begins or ends where its window does, and no tag may be placed there in the text."""
+
+    def allowed(place: int) -> int:
+        return edges(text[place - 1 : place + 1], boundary)[1]
+
+    start, end = window
+    begins_late = mention.start == start > 0 and not allowed(start) & OPEN
+    return begins_late or (mention.end == end < len(text) and not allowed(end) & CLOSE)

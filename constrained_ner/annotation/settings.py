@@ -34,7 +34,7 @@ from ..constraint.edges import Boundary
 from ..constraint.legal import TokenRule
 from ..data import Sentence
 from ..decoding.engines import EngineName
-from ..errors import UserError
+from ..errors import UnknownOptionError, UserError
 from ..misfits import why
 from ..prompting.examples.request import SELECTIONS
 from ..prompting.messages import Chooser, Instructions
@@ -246,11 +246,11 @@ class Settings:
     ] = False
 
     def changed(self, **options: Any) -> Settings:
-        """These settings with other values for some fields. Raises UserError for the name of no field."""
+        """These settings with other values for some fields. Raises UnknownOptionError."""
         for name in (name for name in options if name not in options_by_name()):
             near = get_close_matches(name, options_by_name(), n=2)
             advice = f"did you mean {' or '.join(near)}?" if near else "see the fields of Settings"
-            raise UserError(f"{name}: no such option; {advice}")
+            raise UnknownOptionError(f"{name}: no such option; {advice}")
         return replace(self, **options)
 
     def __post_init__(self) -> None:

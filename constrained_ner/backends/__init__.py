@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from ..errors import ModelError
 from .bundled_cpu.model_files import graph_path
+from .gguf_file import is_gguf_file
+from .installed import installed_file
 from .protocol import Backend, LogitsBackend, Scores, Step, TextBackend
 from .servers import connect, is_on_server
 
@@ -47,17 +49,22 @@ def load_backend(
 ) -> LogitsBackend | TextBackend:
     """Open a model: a GGUF file, a folder or hub id for transformers, `ollama:NAME` or `openai:NAME`.
 
+    A GGUF file may be one in an installed package, `PACKAGE:FILE.gguf`. With an adapter of peft it is run by
+    transformers, dequantised, which is how the adapter was trained.
+
     backend: what runs a GGUF file. "auto" and None: bundled-cpu if the file has a graph beside it, as the
         bundled model has, and the options are its own; otherwise llama.cpp.
     options: those of the back end's class, or of `servers.connect`; None means the default.
     Raises ModelError if the model cannot be loaded or does not take one of the options.
     """
     kind = model_kind(model)
+    if kind == "gguf":
+        model = installed_file(model) or model
     if backend not in (None, "auto") and kind != "gguf":
         raise ModelError(f"{model}: --backend {backend} runs GGUF files only")
     if kind == "server":
         return connect(str(model), **_accepted("a model on a server", model, options))
-    if kind == "gguf":
+    if kind == "gguf" and not options.get("adapter"):
         return _load_gguf(Path(model), backend or "auto", options)
     accepted = _accepted("a transformers model", model, options)
     from .transformers.backend import TransformersBackend
@@ -94,20 +101,12 @@ def model_kind(model: str | Path) -> ModelKind:
     if path.suffix.lower() == ".gguf" and not path.is_dir():
         return "gguf"
     if path.is_file():
-        if not _begins_as_gguf(path):
+        if not is_gguf_file(path):
             raise ModelError(f"{model}: neither a GGUF file nor a model folder")
         return "gguf"
     if not path.exists() and _looks_like_path(name):
         raise ModelError(f"{model}: no such model file or folder")
     return "transformers"
-
-
-def _begins_as_gguf(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(4) == b"GGUF"
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
 def _looks_like_path(model: str) -> bool:

@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..errors import ModelError
+from ..errors import MissingExtraError, ModelError
 from . import model_kind
 from .gguf_file import GgufFile
+from .installed import installed_file
 
 _HALF = ("float16", "bfloat16")
 
@@ -38,8 +39,8 @@ def cache_bytes_per_token(model: str | Path, *, on_cpu: bool = True) -> int | No
     """
     try:
         if model_kind(model) == "gguf":
-            return _of_gguf(Path(model))
-    except ModelError:  # loading will report it
+            return _of_gguf(Path(installed_file(model) or model))
+    except (ModelError, MissingExtraError):  # loading will report it
         return None
     config_path = Path(model) / "config.json"
     try:

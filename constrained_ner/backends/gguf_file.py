@@ -154,6 +154,20 @@ def parts_of(path: Path) -> tuple[Path, ...]:
     return parts
 
 
+def is_gguf_file(path: Path) -> bool:
+    """Whether the path is that of a file, which is GGUF by its suffix or its first bytes.
+
+    Raises ModelError if it cannot be read.
+    """
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            return path.suffix.lower() == ".gguf" or file.read(4) == GGUF_MAGIC
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
 def check_gguf(path: Path, *, weights: bool) -> None:
     """Raise ModelError unless the path is a readable GGUF file, with weights in it if `weights`.
 

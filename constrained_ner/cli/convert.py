@@ -13,7 +13,7 @@ from ..data import Document
 from ..errors import OutputError
 from ..files import require_apart, require_writable
 from ..formats import writable
-from ..formats.documents import read_documents
+from ..formats.documents import READ_IN_FOLDERS, read_documents
 from ..formats.protocol import Losses
 from ..formats.writing import format_by_name, open_output
 from ..text.sentences import cut_document
@@ -63,7 +63,7 @@ def convert(
     form = writable(to)
     is_folder = form.write_folder is not None
     require_writable(output, folder=is_folder)
-    require_apart([output], {"the input": input})
+    require_apart([output], {"the input": input}, ("",) if is_folder else READ_IN_FOLDERS)
     if not overwrite and (any(output.iterdir()) if output.is_dir() else output.exists()):
         raise OutputError(f"{output}: exists; choose another name, or pass --overwrite")
     damaged: list[str] = []

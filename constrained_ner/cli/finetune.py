@@ -15,6 +15,8 @@ from .options import (
     QuietOption,
     SchemaOption,
     TrustRemoteCodeOption,
+    TypesOption,
+    asked_types,
 )
 from .run import RESUMES_IF_ASKED, run
 
@@ -22,7 +24,7 @@ _DATA, _ADAPTER, _TRAINING, _RUN = "Data", "Adapter", "Training", "Run"
 
 
 def finetune(
-    model: Annotated[str, typer.Option(help="Base model: a transformers folder or a hub id.")],
+    model: Annotated[str, typer.Option(help="Base model: a transformers folder, a hub id, or a GGUF file.")],
     train: Annotated[Path, typer.Option(help="DDI XML to learn from.", rich_help_panel=_DATA)],
     val: Annotated[Path, typer.Option(help="DDI XML to choose the best epoch on.", rich_help_panel=_DATA)],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the adapter.")],
@@ -33,7 +35,7 @@ def finetune(
     ] = 64,
     dropout: Annotated[
         float, typer.Option(min=0.0, max=0.9, help="Dropout before the adapter.", rich_help_panel=_ADAPTER)
-    ] = 0.05,
+    ] = 0.0,
     targets: Annotated[
         str,
         typer.Option(
@@ -51,10 +53,23 @@ def finetune(
         int | None,
         typer.Option(min=1, help="Train for N steps, whatever --epochs says.", rich_help_panel=_TRAINING),
     ] = None,
+    batch_tokens: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Tokens at once, per GPU, in sentences of like length.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = 2000,
     batch: Annotated[
-        int, typer.Option(min=1, help="Sentences at once, per GPU.", rich_help_panel=_TRAINING)
-    ] = 4,
-    grad_accum: Annotated[int, typer.Option(min=1, help="Batches per step.", rich_help_panel=_TRAINING)] = 4,
+        int | None,
+        typer.Option(
+            min=1,
+            help="Sentences at once, per GPU, of any lengths; instead of --batch-tokens.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = None,
+    grad_accum: Annotated[int, typer.Option(min=1, help="Batches per step.", rich_help_panel=_TRAINING)] = 1,
     max_examples: Annotated[
         int | None,
         typer.Option(min=1, help="Learn from N sentences; see --select.", rich_help_panel=_DATA),
@@ -81,6 +96,7 @@ def finetune(
         int | None,
         typer.Option(min=1, help="Measure F1 on N sentences spread over --val.", rich_help_panel=_DATA),
     ] = None,
+    types: TypesOption = None,
     schema: SchemaOption = None,
     prompt: PromptOption = None,
     seed: Annotated[
@@ -117,6 +133,7 @@ def finetune(
     Examples:
       bin/finetune --model MODEL --train train.xml --val val.xml --out adapter
       bin/finetune --model MODEL --train train.xml --val val.xml --out adapter --quantize 4bit --resume
+      bin/finetune --model model.gguf --train train.xml --val val.xml --out adapter --prompt bare
     """
     from ..training.finetune.folder import FinetuneSettings, is_first_process
     from ..training.finetune.run import finetune as train_adapter
@@ -133,6 +150,7 @@ def finetune(
         lr=lr,
         epochs=epochs,
         max_steps=max_steps,
+        batch_tokens=batch_tokens,
         batch=batch,
         grad_accum=grad_accum,
         max_examples=max_examples,
@@ -141,6 +159,7 @@ def finetune(
         patience=patience,
         seed=seed,
         limit_val=limit_val,
+        types=asked_types(types),
         prompt=prompt or "plain",
         schema_file=schema,
         device=device or "auto",

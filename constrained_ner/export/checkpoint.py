@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..backends.transformers.gguf_base import is_gguf, load_config
 from ..backends.transformers.messages import explained, quiet
 from ..backends.transformers.model import check_architecture, check_folder
 from ..errors import MissingExtraError, ModelError
-from ..files import hash_of_folder
+from ..files import file_hash, hash_of_folder
 
 try:
     import torch
@@ -91,7 +92,12 @@ class Checkpoint:
 
     @classmethod
     def open(cls, name: str) -> Checkpoint:
-        """Open a folder, or a hub id, whose files are downloaded. Raises ModelError."""
+        """Open a folder, or a hub id, whose files are downloaded. Raises ModelError.
+
+        Of a GGUF file only the shapes can be asked for, which is enough for an adapter.
+        """
+        if is_gguf(name):
+            return cls(name, Path(name).parent, load_config(name))
         check_folder(name)
         folder = fetched(name)
         check_folder(str(folder))
@@ -101,7 +107,9 @@ class Checkpoint:
         return cls(name, folder, config)
 
     def identity(self) -> dict[str, str]:
-        """Identify these weights: by a folder's `sha256`, or by the hub's `commit`."""
+        """Identify these weights: by the `sha256` of a folder or file, or by the hub's `commit`."""
+        if Path(self.name).is_file():
+            return {"name": self.name, "sha256": file_hash(self.name)}
         if Path(self.name).is_dir():
             return {"name": self.name, "sha256": hash_of_folder(self.folder)}
         return {"name": self.name, "commit": self.folder.name}  # the hub's cache names the folder after it

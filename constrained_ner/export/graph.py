@@ -19,7 +19,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backends.bundled_cpu.model_files import GGUF_KEY, Precision, graph_path
+from ..backends.bundled_cpu.model_files import GGUF_KEY, MIDDLE, Precision, graph_path
 from ..backends.bundled_cpu.weights import LlamaShape, weights_of
 from ..backends.gguf_file import GgufFile
 from ..errors import MissingExtraError
@@ -33,7 +33,6 @@ except ImportError:
 
 _OPERATORS, _RUNTIME_OPERATORS = 21, "com.microsoft"
 _FORMAT = 10  # of the file; onnxruntime 1.18 reads it
-_MIDDLE = 128  # the byte that means zero
 _TINY = 1e-30  # a row of zeros has a scale, too
 
 
@@ -60,6 +59,7 @@ class _Graph:
         self.weights = weights
         self.nodes: list[Any] = []
         self._done: dict[str, tuple[str, str]] = {}  # rows -> quantised
+        self._zeros = "middles"  # what quantised rows have for zero
         self.constants = [_declared(name, numbers) for name, numbers in weights.items()]
         self._build()
 
@@ -76,8 +76,9 @@ class _Graph:
     def _inputs(self) -> list[Any]:
         rotations = ["positions", self.shape.head_size // 2]
         return [
-            _value("token_ids", ["tokens"], np.int64),
+            _value("token_ids", [1, "tokens"], np.int64),
             _value("watched", ["rows"], np.int64),
+            *self._middles(),
             _value("last_position", [1], np.int32),
             _value("n_positions", [], np.int32),
             _value("cosines", rotations, np.float32),
@@ -86,8 +87,14 @@ class _Graph:
         ]
 
     def _outputs(self) -> list[Any]:
-        hidden = _value("hidden", ["rows", self.shape.n_hidden], np.float32)
+        hidden = _value("hidden", [1, "rows", self.shape.n_hidden], np.float32)
         return [hidden, *self._cache("present", "cells after")]
+
+    def _middles(self) -> list[Any]:
+        """The byte that means zero, for each token and for each watched row, if anything is quantised."""
+        if not self._done:
+            return []
+        return [_value("middles", ["tokens"], np.uint8), _value("watched middles", ["rows"], np.uint8)]
 
     def _cache(self, name: str, cells: str) -> list[Any]:
         sizes = [1, self.shape.n_key_heads, cells, self.shape.head_size]
@@ -111,8 +118,9 @@ class _Graph:
         normalised, rows = self._normalised(rows, added, "ones", f"{at}normalised")
         attended = self._attention(layer, self._product(normalised, f"{at}attend"))
         if layer == self.shape.n_layers - 1:  # what follows is done for watched rows only
-            attended = self._add("Gather", [attended, "watched"])
-            rows = self._add("Gather", [rows, "watched"])
+            attended = self._add("Gather", [attended, "watched"], axis=1)
+            rows = self._add("Gather", [rows, "watched"], axis=1)
+            self._zeros = "watched middles"
         change = self._product(attended, f"{at}attended")
         normalised, rows = self._normalised(rows, change, "ones", f"{at}normalised again")
         gate, up = self._product(normalised, f"{at}gate"), self._product(normalised, f"{at}up")
@@ -138,8 +146,7 @@ class _Graph:
     def _attention(self, layer: int, projected: str) -> str:
         """Rotate, write keys and values into the cache, attend. projected: queries, keys, values a row."""
         shape = self.shape
-        width = (shape.n_heads + 2 * shape.n_key_heads) * shape.head_size
-        inputs = [self._reshaped(projected, (1, -1, width)), "", ""]
+        inputs = [projected, "", ""]
         inputs += [f"past.keys.{layer}", f"past.values.{layer}", "last_position", "n_positions"]
         outputs = [f"{layer}.attention", f"present.keys.{layer}", f"present.values.{layer}"]
         self._add(
@@ -152,14 +159,14 @@ class _Graph:
             do_rotary=1,
             rotary_interleaved=1,  # neighbours are a pair, as in the GGUF
         )
-        return self._reshaped(outputs[0], (-1, shape.n_heads * shape.head_size))
+        return outputs[0]
 
     def _product(self, rows: str, matrix: str) -> str:
         """The rows times a matrix: in integers if the matrix has a scale."""
         if f"{matrix}.scale" not in self.weights:
             return self._add("MatMul", [rows, matrix])
         integers, scale = self._quantised(rows)
-        one, middle = self._constant(1, np.float32), self._constant(_MIDDLE, np.uint8)
+        one, middle = self._constant(1, np.float32), self._constant(MIDDLE, np.uint8)
         inputs = [integers, matrix, one, f"{matrix}.scale", middle]
         product = self._add("MatMulIntegerToFloat", inputs, domain=_RUNTIME_OPERATORS)
         return self._add("Mul", [product, scale])
@@ -168,16 +175,13 @@ class _Graph:
         """The rows as bytes, 128 for zero, and their scales as a column. Done once for the same rows."""
         if rows not in self._done:
             last = self._constant(-1, np.int64)
-            largest = self._add("ReduceMax", [self._add("Abs", [rows]), last], keepdims=0)
+            others = self._constant((0, 2), np.int64)
+            largest = self._add("ReduceMax", [self._add("Abs", [rows]), others], keepdims=0)
             scale = self._add("Mul", [largest, self._constant(1 / 127, np.float32)])
             scale = self._add("Add", [scale, self._constant(_TINY, np.float32)])
-            middles = self._add("Expand", [self._constant(_MIDDLE, np.uint8), self._add("Shape", [scale])])
-            integers = self._add("QuantizeLinear", [rows, scale, middles], axis=0)
+            integers = self._add("QuantizeLinear", [rows, scale, self._zeros], axis=1)
             self._done[rows] = integers, self._add("Unsqueeze", [scale, last])
         return self._done[rows]
-
-    def _reshaped(self, value: str, sizes: tuple[int, ...]) -> str:
-        return self._add("Reshape", [value, self._constant(sizes, np.int64)])
 
     def _constant(self, value: Any, kind: Any) -> str:
         numbers = np.asarray(value, kind)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..adapters import BaseModelIdentity
 from ..backends.gguf_file import ADAPTER_KEY, BASE_KEY
 from ..backends.temperature import TEMPERATURE_KEY, stored_temperature
+from ..backends.transformers.gguf_base import is_gguf
 from ..backends.transformers.vocabulary import template_of, vocabulary_of_tokenizer
 from ..errors import ModelError
 from .checkpoint import Checkpoint
@@ -65,6 +66,8 @@ def export_model(
     Raises UserError and leaves no file behind if anything fails.
     """
     checkpoint = Checkpoint.open(model)
+    if is_gguf(model):
+        raise ModelError(f"{model}: a GGUF file already; for an adapter of it, use --lora-only")
     config = checkpoint.config
     family = family_of(model, config, out)
     lora = _adapter_of(checkpoint, adapter, force) if adapter is not None else None

@@ -9,7 +9,7 @@ from ..errors import UserError
 from .bioc import read_bioc, recognises_bioc, write_bioc
 from .bioc_json import read_bioc_json, recognises_bioc_json, write_bioc_json
 from .brat import read_brat, recognises_brat, write_brat
-from .conll import read_conll, recognises_conll
+from .conll import OWN_SUFFIXES, read_conll, recognises_conll
 from .conll_writer import write_conll
 from .ddi import read_ddi_file, recognises_ddi, write_ddi
 from .docbin import read_docbin, write_docbin
@@ -18,7 +18,7 @@ from .evaluator_lines import read_predictions, write_evaluator_lines
 from .genetag import read_genetag, recognises_genetag
 from .html_page import read_html
 from .inline import read_inline, write_inline
-from .jsonl import read_json, write_jsonl
+from .jsonl import read_json, recognises_json, write_jsonl
 from .label_studio import write_label_studio
 from .mentions import read_mentions, write_mentions
 from .protocol import Format
@@ -92,6 +92,7 @@ FORMATS: dict[str, Format] = {
     "jsonl": Format(
         summary="JSON lines: a text with its mentions a line; other tools' JSON is read too",
         suffixes=(".jsonl", ".ndjson", ".json"),
+        recognises=recognises_json,
         read=read_json,
         write=write_jsonl,
     ),
@@ -107,7 +108,7 @@ FORMATS: dict[str, Format] = {
     ),
     "conll": Format(
         summary="CoNLL: a token a line with its tag",
-        suffixes=(".conll", ".conllu", ".conllup", ".conll2003", ".iob", ".iob2", ".bio", ".tsv", ".txt"),
+        suffixes=(*OWN_SUFFIXES, ".tsv", ".txt"),
         recognises=recognises_conll,
         in_sentences=True,
         read=read_conll,

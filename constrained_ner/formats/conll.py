@@ -28,6 +28,7 @@ from .protocol import Reading
 from .raw_mentions import Notes
 from .text import document_id
 
+OWN_SUFFIXES = (".conll", ".conllu", ".conllup", ".conll2003", ".iob", ".iob2", ".bio")
 DOCUMENT_BORDER = "-DOCSTART-"
 _FIRST_LINES = 2000
 """So many lines tell what the columns are."""
@@ -81,7 +82,7 @@ def read_conll(path: Path, reading: Reading) -> Iterator[Document]:
 
 def recognises_conll(path: Path, head: str) -> bool:
     """Whether a file is one of tokens with tags, if its suffix does not say so, and no table and no text."""
-    if path.suffix.lower() not in (".tsv", ".txt"):
+    if path.suffix.lower() in OWN_SUFFIXES:
         return True
     lines = re.split(r"\r?\n", head)[:_FIRST_LINES]
     try:
@@ -184,11 +185,6 @@ def _sentences(
 def _sentence(block: _Block, columns: Columns, notes: Notes) -> Sentence:
     """A sentence without an id. Raises ValueError for what is no tag."""
     rows = block.rows
-    if columns.marked and len(rows) >= 2:
-        notes.add(
-            [f"{rows[0][columns.token]} marks a sentence and is no part of the text"], f"line {block.line}"
-        )
-        rows = rows[1:-1]
     tokens = [row[columns.token] for row in rows]
     text = block.comments.get("text")
     starts = None if text is None else _starts_in(text, tokens)

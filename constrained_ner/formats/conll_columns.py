@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from itertools import groupby, pairwise
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from ..errors import InputError
@@ -35,7 +35,6 @@ class Columns:
     n: how many columns a line has, None if that is not known. token: the column of the token. tags: the
     columns of tags, one for each layer of names; may be none. misc: the column with SpaceAfter=No.
     start: the column that says where a token begins in its document, if there is one.
-    marked: whether each sentence stands between two marks such as <ALL> and </ALL>.
     """
 
     separator: str | None
@@ -44,7 +43,6 @@ class Columns:
     tags: tuple[int, ...]
     misc: int | None = None
     start: int | None = None
-    marked: bool = False
 
     def cells(self, line: str) -> list[str]:
         """The cells of a line."""
@@ -79,18 +77,7 @@ def columns_of(path: Path, lines: Sequence[str], named: Sequence[str] | None) ->
         columns = Columns("|", n, 0, (n - 1,))
     else:
         columns = _found(path, tokens)
-    return replace(columns, marked=_are_marked(lines, columns))
-
-
-def _are_marked(lines: Sequence[str], columns: Columns) -> bool:
-    """Whether each sentence begins with a token such as <ALL> and ends with </ALL>."""
-    blocks = [list(block) for blank, block in groupby(lines, key=lambda line: not line.strip()) if not blank]
-    whole = blocks[:-1] or blocks  # the last may be cut off
-    edges = [[columns.cells(line)[columns.token :][:1] for line in (block[0], block[-1])] for block in whole]
-    return columns.separator != "|" and all(
-        first and last and re.fullmatch(r"<\w+>", first[0]) and last[0] == f"</{first[0][1:]}"
-        for first, last in edges
-    )
+    return columns
 
 
 def _declared(lines: Sequence[str]) -> list[str] | None:

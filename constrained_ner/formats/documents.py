@@ -25,6 +25,9 @@ from .ddi import read_ddi
 from .input_ids import InputIds
 from .protocol import Format, Reading
 
+READ_IN_FOLDERS = tuple(sorted({s for format in FORMATS.values() if format.read for s in format.suffixes}))
+"""How the names of the files end that are read in a folder, but for the records of runs."""
+
 _LINES, _OF_LINES = "lines", ("", ".out", ".txt", ".lines")
 _HEAD = 1 << 16  # bytes by which a format is recognised
 

@@ -14,6 +14,7 @@ its "score".
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,11 @@ def _mention_record(mention: Mention) -> dict[str, Any]:
 
 
 # ---- reading
+
+
+def recognises_json(path: Path, head: str) -> bool:
+    """Whether a file begins like a record, or a list of them. `{` in a text is followed by other things."""
+    return re.match(r"\s*(\{\s*[\"}]|\[\s*[\[{\]])", head) is not None
 
 
 def read_json(path: Path, reading: Reading) -> Iterator[Document]:

@@ -220,7 +220,7 @@ def read_mention_table(path: Path) -> list[tuple[str, Mention]]:
     """The mentions of a table as it is written here. Raises InputError naming the line that does not fit."""
     rows = _Layout(",", quoted=True).rows(_lines(path))
     try:
-        header: list[str] = next(rows, [])
+        header: Sequence[str] = next(rows, [])
         if tuple(header) != MENTION_COLUMNS:
             wanted = ", ".join(MENTION_COLUMNS)
             raise InputError(f"{path}: the columns are not {wanted}: {_shown(header)}")

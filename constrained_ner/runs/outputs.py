@@ -10,6 +10,7 @@ from pathlib import Path
 from ..annotation.settings import Settings
 from ..errors import OutputError
 from ..files import require_apart, require_writable
+from ..formats.documents import READ_IN_FOLDERS
 from ..formats.mentions import mentions_path
 from .coverage import record_beside
 from .journal import journal_path
@@ -26,7 +27,9 @@ def check_outputs(
     outputs = (output, mentions_path(output), record_path(output))
     for path in outputs:
         require_writable(path, folder=folder and path == output)
-    require_apart((*outputs, journal_path(output)), {"the input": input, **dict(_files_read(settings))})
+    read = {"the input": input, **dict(_files_read(settings))}
+    require_apart((*outputs[1:], journal_path(output)), read, ())
+    require_apart([output], read, ("",) if folder else READ_IN_FOLDERS)
     if overwrite or record_beside(output):
         return
     for path in outputs:

@@ -1,4 +1,9 @@
-"""Cutting a text that is too long for a model's context into windows, in linear time and bounded memory."""
+"""Cutting a text that is too long for a model's context into windows, in linear time and bounded memory.
+
+A word that is longer than a window is cut like everything else: each part is shown to the model as a word of
+its own. What is found there is no whole word, and is left out when the windows are joined (see
+`annotation/result.py`).
+"""
 
 from __future__ import annotations
 

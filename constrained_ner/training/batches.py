@@ -98,11 +98,19 @@ def bucketed(
     examples: Sequence[Example], n_tokens: int, pad: int, rng: np.random.Generator
 ) -> Iterator[Batch]:
     """Yield batches of about `n_tokens` tokens, of sequences of similar length, in random order."""
-    ordered = sorted(examples, key=lambda e: len(e.ids))
+    groups = of_like_length(examples, n_tokens)
+    for index in rng.permutation(len(groups)):
+        yield make_batch(groups[index], pad)
+
+
+def of_like_length(examples: Sequence[Example], n_tokens: int) -> list[list[Example]]:
+    """Group examples so that a group laid out as a batch has at most `n_tokens` tokens, padding included.
+
+    A longer example is a group by itself.
+    """
     groups: list[list[Example]] = [[]]
-    for example in ordered:
+    for example in sorted(examples, key=lambda e: len(e.ids)):
         if groups[-1] and (len(groups[-1]) + 1) * len(example.ids) > n_tokens:
             groups.append([])
         groups[-1].append(example)
-    for index in rng.permutation(len(groups)):
-        yield make_batch(groups[index], pad)
+    return groups

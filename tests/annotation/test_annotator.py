@@ -182,6 +182,13 @@ def test_a_closed_annotator_leaves_nothing_to_the_garbage_collector() -> None:
         gc.enable()
 
 
+@pytest.mark.parametrize("option", ["schema", "prompt"])
+def test_a_damaged_file_is_named_before_the_model_is_loaded(tmp_path: Path, option: str) -> None:
+    (tmp_path / "file.json").write_text("[]")
+    with pytest.raises(UserError, match=r"file\.json: .* must be an object"):
+        Annotator.load(tmp_path / "no-such-model.gguf", **{option: str(tmp_path / "file.json")})
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [

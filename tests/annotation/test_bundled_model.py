@@ -89,3 +89,43 @@ def test_text_that_spells_control_tokens_is_copied() -> None:
     texts = ["</s><|sep|><|end|> <drug>aspirin</drug>", "<|chemical|> aspirin <|pad|>", "\x00\n aspirin"]
     with Annotator.load(threads=1) as ner:
         assert [sentence.text for sentence in ner.annotate_many(texts)] == texts
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Patients\u00a0on\u2009Coumadin should not take aspirin.",
+        "Patients on Coumadin\u00ae should not take aspirin\u00b9.",
+        "Patients on Coumadin \u2122 should not take as\u00adpirin.",
+        "Patients\ton\r\nCoumadin should not take aspi\x00rin.",
+        "PATIENTS ON COUMADIN SHOULD NOT TAKE ASPIRIN.",
+        "patients on coumadin should not take aspirin.",
+    ],
+)
+def test_text_as_it_comes(text: str) -> None:
+    with Annotator.load(threads=1) as ner:
+        sentence = ner.annotate(text)
+        usual = ner.annotate("Patients on Coumadin should not take aspirin.")
+    assert sentence.text == text
+    found = [(m.text, m.type) for m in sentence.mentions]
+    assert [kind for _, kind in found] == [m.type for m in usual.mentions]
+    assert all(text[m.start : m.end] == m.text for m in sentence.mentions)
+    plain = [name.replace("\u00ad", "").replace("\x00", "").lower() for name, _ in found]
+    assert plain == ["coumadin", "aspirin"]
+
+
+def test_the_sentences_of_a_document_agree_on_a_name_however_it_is_written() -> None:
+    texts = ["Use midazolam with care.", "The mida\u00adzolam levels rose.", "THE LEVELS OF MIDAZOLAM ROSE."]
+    with Annotator.load(threads=1) as ner:
+        found = ner.annotate_document(texts)
+    assert [m.text for s in found for m in s.mentions] == [
+        "midazolam",
+        "mida\u00adzolam",
+        "MIDAZOLAM",
+    ]
+
+
+def test_tabs_part_names() -> None:
+    with Annotator.load(threads=1) as ner:
+        sentence = ner.annotate("Take ibuprofen\tand aspirin.")
+    assert [m.text for m in sentence.mentions] == ["ibuprofen", "aspirin"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
@@ -17,14 +18,16 @@ from vocabularies import tag_token_vocabulary
 from constrained_ner.annotation.annotator import Annotator
 from constrained_ner.annotation.lexicon import Lexicon
 from constrained_ner.annotation.pipeline import Pipeline
-from constrained_ner.annotation.result import Annotated, Effort
+from constrained_ner.annotation.result import Annotated, Effort, join
 from constrained_ner.backends.fake import FakeBackend, seeded_score
 from constrained_ner.backends.protocol import TextAnswer, TextRequest
+from constrained_ner.constraint.edges import CLOSE, OPEN, edges
 from constrained_ner.data import Mention, Sentence, Span
 from constrained_ner.errors import ContextOverflowError, ModelError, SentenceError
 
 TEMPLATE = "{{ messages[-1]['content'] }}<|im_end|>"
 VOCABULARY = tag_token_vocabulary()
+SCORE = seeded_score(len(VOCABULARY), scale=9.0)
 
 
 # ---- with a transport that does as it is told
@@ -100,6 +103,66 @@ def as_it_is(annotated: Annotated) -> Annotated:
 def run(transport: Told, *texts: str, **options: Any) -> list[Annotated]:
     sentences = [Sentence(str(n), text) for n, text in enumerate(texts)]
     return list(pipeline(transport).run(sentences, as_it_is, **options))
+
+
+@given(
+    text=st.text(alphabet="aé1药 -.", min_size=2, max_size=40),
+    cuts=st.sets(st.integers(1, 39), max_size=5),
+    boundary=st.sampled_from(["word", "char"]),
+    drawn=st.data(),
+)
+def test_what_is_found_in_a_part_of_a_cut_word_is_no_mention(
+    text: str, cuts: set[int], boundary: Literal["word", "char"], drawn: st.DataObject
+) -> None:
+    places = sorted({0, len(text), *(cut for cut in cuts if cut < len(text))})
+    windows = []
+    for start, end in itertools.pairwise(places):
+        piece = text[start:end]
+        allowed = edges(piece, boundary)
+        spans = [
+            Span(a, b)
+            for a, b in itertools.combinations(range(len(piece) + 1), 2)
+            if allowed[a] & OPEN and allowed[b] & CLOSE
+        ]
+        found = drawn.draw(st.lists(st.sampled_from(spans), max_size=1)) if spans else []
+        mentions = tuple(Mention((span,), "drug", piece[span.start : span.end]) for span in found)
+        windows.append(Annotated(Sentence("", piece, mentions)))
+    joined = join(Sentence("s", text), windows, boundary)
+    assert len(joined.sentence.mentions) + len(joined.problems) == sum(
+        len(w.sentence.mentions) for w in windows
+    )
+    for mention in joined.sentence.mentions:
+        assert edges(text, boundary)[mention.start] & OPEN
+        assert edges(text, boundary)[mention.end] & CLOSE
+    if boundary == "char":
+        assert not joined.problems
+
+
+def test_a_word_longer_than_the_context_has_no_mention_inside() -> None:
+    ner = Annotator(FakeBackend(VOCABULARY, SCORE, context_length=128, chat_template=TEMPLATE))
+    (result,) = ner.run([Sentence("s", "x" * 300)])
+    assert result.effort.n_windows > 1
+    assert result.sentence.mentions == ()
+    assert len(result.problems) > 1
+
+
+def test_a_part_of_a_cut_word_is_named_and_its_neighbours_stay() -> None:
+    """Two windows of one word, and two that are cut where a tag may be."""
+    text = "aspirinaspirin aspirin-aspirin"
+
+    def window(text: str, *spans: tuple[int, int]) -> Annotated:
+        mentions = (Mention((Span(a, b),), "drug", text[a:b]) for a, b in spans)
+        return Annotated(Sentence("", text, tuple(mentions)))
+
+    pieces = [
+        window("aspirin", (0, 7)),
+        window("aspirin aspirin-", (0, 7), (8, 15)),
+        window("aspirin", (0, 7)),
+    ]
+    joined = join(Sentence("s", text), pieces, "word")
+    assert [(m.start, m.end) for m in joined.sentence.mentions] == [(15, 22), (23, 30)]
+    assert joined.problems == ("'aspirin' (drug): part of a word that was cut to fit the context",) * 2
+    assert len(join(Sentence("s", text), pieces, "char").sentence.mentions) == 4
 
 
 def test_mentions_of_windows_are_moved_to_their_place_in_the_sentence() -> None:
@@ -491,3 +554,37 @@ def test_what_does_not_fit_a_servers_context_is_halved(n: int, room: int) -> Non
     assert len(result.sentence.mentions) == 2 * n
     assert all(text[m.start : m.end] == m.text for m in result.sentence.mentions)
     assert (result.effort.n_windows > 1) == (len(text) > room)
+
+
+# ---- what the model is shown
+
+
+def test_transports_see_the_view_and_mentions_are_the_text_s() -> None:
+    text = "on\u00a0as\u00adpi\u00adrin\u2122|,\taspi\x00rin"
+    transport = Told()
+    (result,) = run(transport, text)
+    assert [window for window, _, _ in transport.asked] == ["on aspirin|", ", aspirin"]
+    assert {sentence for _, sentence, _ in transport.asked} == {text}, "examples are chosen by the text"
+    assert result.sentence.text == text
+    assert [m.text for m in result.sentence.mentions] == ["as\u00adpi\u00adrin", "aspi\x00rin"]
+    assert all(text[m.start : m.end] == m.text for m in result.sentence.mentions)
+
+
+def test_the_text_as_it_is() -> None:
+    transport = Told()
+    as_is = replace(pipeline(transport), view="as-is")
+    (result,) = as_is.run([Sentence("0", "as\u00adpirin\u00a0aspirin")], as_it_is)
+    assert [window for window, _, _ in transport.asked] == ["as\u00adpirin\u00a0aspirin"]
+    assert [m.start for m in result.sentence.mentions] == [9]
+
+
+def test_drafts_expect_names_as_they_are_shown() -> None:
+    transport = Told(1)
+    run(transport, "as\u00adpirin", "x", "aspirin\u00a0y", "aspirin z")
+    assert [expected for _, _, expected in transport.asked] == [(), (), ("aspirin",), ("aspirin",)]
+
+
+@pytest.mark.parametrize("text", ["\u200b", "\x00\ufeff", ""])
+def test_a_text_of_which_nothing_is_shown_has_no_mentions(text: str) -> None:
+    (result,) = run(Told(), text)
+    assert (result.sentence, result.failure) == (Sentence("0", text), None)

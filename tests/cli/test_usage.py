@@ -26,7 +26,7 @@ from constrained_ner.cli import ablate, annotate, evaluate, finetune, report, tr
         ("a b --limit", "--limit: the value is missing; it is a whole number of at least 1"),
         ("a b --model", "--model: the value is missing"),
         ("a b --quiet=1", "--quiet takes no value"),
-        ("a", "OUTPUT is missing; see --help"),
+        ("", "INPUT is missing; see --help"),
         ("a b c", "unexpected argument: c"),
         ("a b --bias drug", "bias 'drug' is not of the form TYPE=NUMBER, for instance drug_n=+0.5"),
         ("a b --server x", "server: must be one of llama-server, "),

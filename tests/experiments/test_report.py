@@ -37,6 +37,7 @@ from constrained_ner.runs.journal import SentenceResult
 from constrained_ner.runs.record import RunRecord, Totals, installed_versions, record_path
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "sample.xml"
+PACKAGE = Path(__file__).parents[2] / "constrained_ner"
 HOSTILE = "</td><script>alert(1)</script><img src=x onerror=alert(1)>|`[a](javascript:b) $x^ \x07 β 日本"
 
 
@@ -459,6 +460,32 @@ def test_a_browser_shows_it_in_light_and_dark(runs: Path, tmp_path: Path) -> Non
         assert (pixels[5, 5].mean() > 0.5) == ink_is_dark  # the page's corner
         drawn = np.abs(pixels - np.array(accent) / 255).max(axis=2) < 0.02
         assert drawn.sum() > 500, "the values in the tables are on the screen"
+
+
+def luminance(colour: np.ndarray) -> float:
+    """Relative luminance of an sRGB colour, 0 to 1 (WCAG 2.1)."""
+    linear = np.where(colour <= 0.03928, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def contrast(one: np.ndarray, other: np.ndarray) -> float:
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_text_stands_out_from_what_is_behind_it(scheme: int) -> None:
+    css = (PACKAGE / "templates" / "report" / "page.css").read_text(encoding="utf-8")
+    blocks = re.findall(r":root \{(.*?)\}", css, re.DOTALL)
+    colours = {
+        name: np.array([int(value[at : at + 2], 16) for at in (0, 2, 4)]) / 255
+        for name, value in re.findall(r"--(\w+): #([0-9a-f]{6})", blocks[scheme])
+    }
+    page, accent = colours["page"], colours["accent"]
+    shaded = 0.4 * accent + 0.6 * page  # the darkest cell of a matrix
+    pairs = [("ink", page), ("soft", page), ("accent", page), ("ink", shaded), ("ink", colours["found"])]
+    assert min(contrast(colours[text], behind) for text, behind in pairs) >= 4.5
+    assert contrast(colours["gold"], page) >= 3  # a line, not text
 
 
 @pytest.mark.parametrize("width", [390, 1280])

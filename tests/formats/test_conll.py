@@ -54,7 +54,6 @@ ASPIRIN = [("Take beta blockers daily .", [(5, 18, "group", "beta blockers")])]
         "1\tTake\tO\n2\tbeta\tB-group\n3\tblockers\tI-group\n4\tdaily\tO\n5\t.\tO\n",
         "O\tTake\nB-group\tbeta\nI-group\tblockers\nO\tdaily\nO\t.\n",
         "Take|VB|O beta|NN|B-group blockers|NN|I-group daily|RB|O .|.|O\n",
-        "<ALL>\tO\nTake\tO\nbeta\tB-group\nblockers\tI-group\ndaily\tO\n.\tO\n</ALL>\tO\n",
         "\ufeff# a comment\nTake\tO\nbeta\tB-group\nblockers\tI-group\ndaily\tO\n.\tO\n",
         "# global.columns = FORM NER\nTake\tO\nbeta\tB-group\nblockers\tI-group\ndaily\tO\n.\tO\n",
         "Take O\nbeta B_group\nblockers I_group\ndaily O\n. O\n",

@@ -12,7 +12,10 @@ from constrained_ner.errors import DamagedFilesError, InputError, UserError
 from constrained_ner.formats.documents import format_of, read_documents, read_found
 from constrained_ner.formats.protocol import Reading
 
-DDI = '<document id="d"><sentence id="d.s0" text="iron"><entity charOffset="0-3" type="drug" text="iron"/></sentence></document>'
+DDI = (
+    '<document id="d"><sentence id="d.s0" text="iron">'
+    '<entity charOffset="0-3" type="drug" text="iron"/></sentence></document>'
+)
 PUBTATOR = "1|t|Iron.\n1|a|More iron.\n1\t0\t4\tIron\tChemical\n\n"
 
 

@@ -75,14 +75,17 @@ def test_predictions_that_cannot_be_read(tmp_path: Path) -> None:
         read_predictions(write(tmp_path, b"abc\xff"))
 
 
-spans_lists = st.lists(
-    st.tuples(st.integers(0, 10**6), st.integers(1, 50)).map(lambda p: Span(p[0], p[0] + p[1])), min_size=1
-)
+def disjoint(places: set[int]) -> list[Span]:
+    ordered = sorted(places)
+    return [Span(start, end) for start, end in zip(ordered[::2], ordered[1::2], strict=False)]
+
+
+spans_lists = st.sets(st.integers(0, 10**6), min_size=2).map(disjoint)
 
 
 @given(spans_lists)
 def test_offsets_round_trip(spans: list[Span]) -> None:
-    assert parse_offsets(format_offsets(spans)) == tuple(sorted(spans))
+    assert parse_offsets(format_offsets(spans)) == tuple(spans)
 
 
 @given(st.text())

@@ -6,6 +6,7 @@ import gzip
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,22 +49,27 @@ def test_what_is_written_is_read_back(tmp_path: Path, name: str) -> None:
     assert chosen.write is not None
     path.write_text("".join(chosen.write(DOCUMENTS, Losses())), encoding="utf-8")
     if chosen.read_mentions:
-        assert chosen.read_mentions(path) == [found for document in DOCUMENTS for found in document.located()]
+        found = [(id, m.spans, m.type, m.text) for id, m in chosen.read_mentions(path)]
+        expected = [(id, m) for document in DOCUMENTS for id, m in document.located()]
+        if name == "csv":  # which has a start and an end
+            expected = [(id, replace(m, spans=(Span(m.start, m.end),))) for id, m in expected]
+        assert found == [(id, m.spans, m.type, m.text) for id, m in expected]
 
 
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_writer_reads_no_further_than_it_writes(name: str) -> None:
-    taken = []
+    taken: list[int] = []
 
     def source() -> Iterator[Document]:
-        for document in DOCUMENTS:
-            taken.append(document.id)
-            yield document
+        for n in range(10):
+            taken.append(n)
+            yield replace(DOCUMENTS[0], id=f"d{n}")
 
     write = FORMATS[name].write
     assert write is not None
-    next(write(source(), Losses()))
-    assert taken == ["d1"]
+    pieces = write(source(), Losses())
+    assert any("irin" in piece for piece in pieces)  # stops at the first that holds the name
+    assert len(taken) <= 2  # it may have to know whether there is another
 
 
 def test_every_format_can_do_something() -> None:
@@ -151,5 +157,11 @@ def test_a_git_lfs_pointer_in_place_of_names_is_named(tmp_path: Path) -> None:
 
 def test_a_format_that_cannot_be_written_is_refused_with_those_that_can() -> None:
     assert writable("lines") is FORMATS["lines"]
-    with pytest.raises(UserError, match="'word' is not a format that can be written: choose one of lines"):
+    with pytest.raises(UserError, match=r"'word' is not a format that can be written: choose one of .*lines"):
         writable("word")
+
+
+def test_the_documentation_has_a_line_for_every_format() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
+    listed = {name for line in page.splitlines() if line.startswith("| `") for name in [line.split("`")[1]]}
+    assert listed == set(FORMATS) - {"mentions"}  # which docs/files.md describes

@@ -33,8 +33,6 @@ NOT_READ = {
     # The first of its sentences is damaged; the mentions of the two others are not expected.
     "conll/doccano_invalid.conll": (0, -3, "line 1: 1 columns instead of 2"),
 }
-MARKED = "conll/aioner_marked.conll"
-"""Its marks <ALL> are expected as a part of the text, and are read as none."""
 
 
 def expected() -> list[dict[str, Any]]:
@@ -100,8 +98,7 @@ def places(documents: list[Document], check: dict[str, Any]) -> Iterator[tuple[A
 
 
 def fits(mention: Mention, text: str, check: dict[str, Any], file: str) -> bool:
-    shift = len("<ALL> ") if file == MARKED else 0
-    spans = tuple(Span(start - shift, end - shift) for start, end in check["spans"])
+    spans = tuple(Span(start, end) for start, end in check["spans"])
     type_name = re.sub(r" \((user|tokens) .*\)", "", str(check["type"]))
     at_spans = " ".join(text[span.start : span.end] for span in mention.spans)
     return (mention.spans, mention.type, mention.text, at_spans) == (

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from any_documents import CORPORA
 from hypothesis import given, settings
+from random_documents import CORPORA
 
 from constrained_ner.data import Document, Mention, Span
 from constrained_ner.errors import InputError

@@ -420,7 +420,7 @@ def test_shots_are_shown_and_recorded(tmp_path: Path, model: Path, select: str) 
 
 def test_the_record_names_the_prompt_that_was_used_whoever_chose_it(model: Path) -> None:
     """An adapter brings its own."""
-    bare = PromptFile(sysprompt=(), usrprompt=("{sentence}",))
+    bare = PromptFile(sysprompt=(), usrprompt=("Text: {sentence}",))
     for prompt, name in ((PromptFile.built_in("strict"), "strict"), (bare, "custom")):
         with Annotator.load(model, prompt=prompt, context=2048, threads=1) as annotator:
             assert annotator.choices()["prompt"] == name

@@ -38,6 +38,18 @@ def test_the_answer_of_a_training_example_is_the_last_turn() -> None:
     assert (messages[-1].role, messages[-1].sentence) == ("assistant", EXAMPLE)
 
 
+def test_examples_are_shown_as_the_question_is() -> None:
+    odd = Sentence("e", "on\u00a0as\u00adpirin", (Mention((Span(3, 11),), "drug", "as\u00adpirin"),))
+    answer = Prompts(PromptFile.built_in(), MARKUP, [odd]).prepare_messages("x")[2]
+    assert answer.content == "on <drug>aspirin</drug>"
+    assert answer.sentence == EXAMPLE
+    as_is = (
+        Prompts(PromptFile.built_in(), MARKUP, [odd], view="as-is").showing([odd]).prepare_messages("x")[2]
+    )
+    assert answer.role == as_is.role
+    assert as_is.content == "on\u00a0<drug>as\u00adpirin</drug>"
+
+
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 
 

@@ -63,28 +63,33 @@ def test_braces_that_are_no_placeholder_are_text(tmp_path: Path) -> None:
 
 def test_a_shipped_wording_is_known_by_its_name(tmp_path: Path) -> None:
     assert [PromptFile.built_in(name).name for name in built_in_prompts()] == list(built_in_prompts())
-    assert PromptFile(sysprompt=(), usrprompt=("{sentence}",)).name == "custom"
+    assert PromptFile(sysprompt=(), usrprompt=("{sentence}!",)).name == "custom"
 
 
 def test_prompts_and_grammars_stand_at_the_root_of_the_repository_too() -> None:
     root = Path(__file__).parents[2]
-    for name in ("guide", "plain", "strict"):
+    for name in built_in_prompts():
         assert PromptFile.load(root / "prompts" / f"{name}.json") == PromptFile.built_in(name)
     assert (root / "grammars" / "sentence.gbnf").is_file()
 
 
 def test_prompts_go_by_name_or_by_path(tmp_path: Path) -> None:
-    assert built_in_prompts() == ("guide", "plain", "strict")
+    assert built_in_prompts() == ("bare", "guide", "plain", "strict")
     assert PromptFile.named("strict") == PromptFile.built_in("strict")
     (tmp_path / "mine").write_text(json.dumps({"sysprompt": [], "usrprompt": ["{sentence}"]}))
     assert PromptFile.named(str(tmp_path / "mine")).sysprompt == ()
     with pytest.raises(
-        PromptError, match="clever: no such prompt: neither a file nor one of guide, plain, strict"
+        PromptError, match="clever: no such prompt: neither a file nor one of bare, guide, plain, strict"
     ):
         PromptFile.named("clever")
 
 
-@pytest.mark.parametrize("name", built_in_prompts())
+def test_the_bare_prompt_is_the_sentence() -> None:
+    (message,) = Prompts(PromptFile.built_in("bare"), MARKUP).prepare_messages("x")
+    assert (message.role, message.content) == ("user", "x")
+
+
+@pytest.mark.parametrize("name", sorted(set(built_in_prompts()) - {"bare"}))
 def test_every_prompt_serves_every_schema(name: str) -> None:
     schema = Schema(name="s", types=(EntityType(name="toxin", description="a poison", examples=("ricin",)),))
     system = Prompts(PromptFile.built_in(name), Markup(schema)).prepare_messages("x")[0].content

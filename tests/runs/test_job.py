@@ -118,7 +118,8 @@ def test_loading_is_timed_apart_and_not_silent(tmp_path: Path, monkeypatch: pyte
 
     said = io.StringIO()
     display = ProgressDisplay(stream=said)
-    record = annotate(SAMPLE, tmp_path / "out", limit=2, open_annotator=slowly, progress=display)
+    source = Input(SAMPLE, limit=2)
+    record = annotate(source, tmp_path / "out", open_annotator=slowly, progress=display)
     assert record.load_s is not None
     assert record.load_s >= 0.5
     assert said.getvalue().startswith("loading the bundled model\n")

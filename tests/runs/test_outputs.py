@@ -76,7 +76,7 @@ def test_a_file_that_no_run_has_written_is_replaced_only_if_asked(tmp_path: Path
     (tmp_path / "new.run.json").write_text("{}")
     assert "new.run.json: exists" in refused(source, tmp_path / "new")
     annotate_file(source, corpus, overwrite=True)
-    assert read_predictions(corpus)
+    assert "<entity " in corpus.read_text()  # its name says DDI XML
 
 
 def test_an_empty_file_is_nobodys(tmp_path: Path) -> None:
@@ -176,3 +176,24 @@ def test_a_user_without_a_home_folder(tmp_path: Path, monkeypatch: pytest.Monkey
         "warning: this run on a test split cannot be noted: no home folder; set XDG_STATE_HOME to a folder "
         "where runs can be noted"
     )
+
+
+@pytest.mark.parametrize(("name", "to"), [("out.jsonl", None), ("out.txt", None), ("out", "brat")])
+def test_an_output_that_the_next_run_would_read_is_refused(tmp_path: Path, name: str, to: str | None) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.txt").write_text("Aspirin helps.")
+    with pytest.raises(OutputError, match="would be read as part of the input the next time"):
+        annotate(folder, folder / name, to=to, open_annotator=no_model)
+    assert annotate(folder, folder / "results", open_annotator=opening()).n_sentences == 1
+
+
+def test_a_run_writes_a_folder_of_texts_and_annotations(tmp_path: Path) -> None:
+    source = tmp_path / "a.txt"
+    source.write_text("Aspirin helps.\n\nZinc and iron do not.")
+    record = annotate(source, tmp_path / "out", to="brat", open_annotator=opening())
+    assert (tmp_path / "out" / "a.txt").read_text() == source.read_text()
+    lines = (tmp_path / "out" / "a.ann").read_text().splitlines()
+    assert len(lines) == record.n_mentions > 0
+    with pytest.raises(OutputError, match="holds the result of another run"):
+        annotate(source, tmp_path / "out", Settings(boundary="char"), to="brat", open_annotator=opening())

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 import unicodedata
 from random import Random
 
 import pytest
-from hard_texts import HARD_TEXTS, boundaries, chances, random_mentions, texts
+from hard_texts import boundaries, chances, random_mentions, texts
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -336,16 +335,3 @@ def test_case(text: str, shown: str | None) -> None:
     assert view.text == shown or (shown is None and view.text.casefold() == text.casefold())
     if "\u00ad" not in text:
         assert len(view.text) == len(text)
-
-
-@pytest.mark.parametrize("part", [*HARD_TEXTS[1:], *ODD, "A ", "[1", "aspirin\u00ae "])
-def test_time_grows_with_the_length(part: str) -> None:
-    """Ten times the text in far less than a hundred times the time."""
-
-    def seconds(text: str) -> float:
-        began_s = time.process_time()
-        view_of(text)
-        return time.process_time() - began_s
-
-    short, long = part * (3000 // len(part)), part * (30000 // len(part))
-    assert min(seconds(long) for _ in range(2)) < 0.05 + 50 * min(seconds(short) for _ in range(2))

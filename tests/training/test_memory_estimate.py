@@ -29,7 +29,18 @@ def test_memory_is_estimated_from_the_configuration(folder: Path) -> None:
         device=torch.device("cpu"),
         checkpointing=False,
     )
-    load = Workload(8, 4, None, 4, checkpointing=False, dropout=False, n_columns=200, n_whole=50)
+    load = Workload(
+        8,
+        None,
+        4,
+        checkpointing=False,
+        dropout=False,
+        on_gpu=False,
+        n_sequences=4,
+        n_tokens=800,
+        n_columns=200,
+        n_whole=200,
+    )
     trained, everything = adapted.peft.get_nb_trainable_parameters()
     found = estimate(shape, load)
     assert found.weights == 4 * (everything - trained)
@@ -37,7 +48,7 @@ def test_memory_is_estimated_from_the_configuration(folder: Path) -> None:
     two_layers_and_one_at_work = 4 * 800 * kept_numbers(adapted) * 3 / 2
     assert found.activations == pytest.approx(two_layers_and_one_at_work, rel=0.3)
     assert estimate(shape, replace(load, checkpointing=True)).activations < found.activations
-    assert any(way.startswith("--loss legal saves") for way in savings(shape, load, n_whole_legal=1))
+    assert any(way.startswith("--loss legal saves") for way in savings(shape, load))
 
 
 def test_out_of_memory_suggests_options() -> None:

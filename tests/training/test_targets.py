@@ -48,6 +48,16 @@ def test_the_end_is_what_the_template_writes(folder: Path, targets: TargetWriter
     assert min(targets.vocabulary.stop_ids) != example.ids[-1]
 
 
+def test_the_target_is_what_decoding_will_show(targets: TargetWriter) -> None:
+    text = "Take\u00a0as\u00adpirin\u2122."
+    mentions = (Mention((Span(5, 13),), "drug", "as\u00adpirin"), Mention((Span(13, 14),), "drug", "\u2122"))
+    plain = Sentence("s", "Take aspirin.", (Mention((Span(5, 12),), "drug", "aspirin"),))
+    assert targets.write(Sentence("s", text, mentions)) == targets.write(plain)
+    written = targets.write_all([Sentence("s", text, mentions)])
+    assert written.examples == [targets.write(plain)]
+    assert written.refused == {"nothing of it is shown to the model": 1}
+
+
 def test_what_cannot_be_written_is_counted(targets: TargetWriter) -> None:
     cut = Mention((Span(1, 4),), "drug", "ake")
     parts = Mention((Span(0, 4), Span(5, 7)), "drug", "Take as")

@@ -10,6 +10,9 @@ Precision = Literal["int8", "float32"]
 GGUF_KEY = "constrained_ner.gguf_sha256"
 """Metadata of a graph: the SHA-256 of the GGUF that it belongs to."""
 
+MIDDLE = 128
+"""The byte that means zero in quantised rows."""
+
 
 def graph_path(model: str | Path, precision: Precision) -> Path:
     """Example: `folder/model.gguf` -> `folder/model.int8.onnx`"""

@@ -19,6 +19,7 @@ from ...vocabulary import Vocabulary
 from ..protocol import Scores, Step
 from ..scoring import check_prefix, check_steps, common_length
 from ..temperature import stored_temperature
+from .gguf_base import GgufTokenizer
 from .model import LoadedModel, Quantize, configured_stops, load_model
 
 import torch  # isort: skip  (after model.py, which says how to install it)
@@ -50,9 +51,10 @@ class _Piece:
 
 
 class TransformersBackend:
-    """A causal language model of transformers, with weights in safetensors.
+    """A causal language model of transformers.
 
-    name_or_path: a folder, or an id on the hub. adapter: folder or id of a LoRA adapter.
+    name_or_path: a folder, an id on the hub, or a GGUF file, which is dequantised.
+    adapter: folder or id of a LoRA adapter.
     quantize: "4bit" (nf4) or "8bit", through bitsandbytes. device: "auto", "cpu" or "cuda".
     merge: add the adapter to the weights; None does so unless they are quantised.
     dtype: "auto" is the checkpoint's own precision on a GPU and float32 on the processor.
@@ -289,6 +291,8 @@ def trained_length(config: Any) -> int:
 
 def vocabulary_of_model(name: str, tokenizer: Any, config: Any) -> Vocabulary:
     """The tokenizer's vocabulary with the model's end tokens, as used in decoding and training."""
+    if isinstance(tokenizer, GgufTokenizer):
+        return tokenizer.vocabulary
     return vocabulary_of_tokenizer(
         tokenizer,
         n_tokens=config.get_text_config(decoder=True).vocab_size,

@@ -1,4 +1,4 @@
-"""Loading a causal language model with transformers: safetensors only, in full or in low precision."""
+"""Loading a causal language model with transformers: safetensors, in full or low precision, or GGUF."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ...errors import MissingExtraError, ModelError
-from ...files import hash_of_folder, require_content
+from ...files import file_hash, hash_of_folder, require_content
 from ...processors import usable_threads
 from .adapter import add_adapter, check_adapter, tokenizer_folder
+from .gguf_base import GgufTokenizer, is_gguf, load_config, load_dequantised
 from .messages import explained, quiet
 
 import torch  # isort: skip  (after messages.py, which says how to install it)
@@ -35,9 +36,10 @@ class LoadedModel:
     precision: str
 
     def identity(self) -> dict[str, str]:
-        """What identifies the weights: `sha256` of a folder, or `commit` on the hub; and the adapter."""
-        commit = getattr(self.config, "_commit_hash", None)
-        about = {"commit": str(commit)} if commit else {"sha256": hash_of_folder(Path(self.name))}
+        """What identifies the weights: `sha256` of file or folder, or the hub's `commit`; and the adapter."""
+        commit, path = getattr(self.config, "_commit_hash", None), Path(self.name)
+        digest = file_hash(path) if path.is_file() else None if commit else hash_of_folder(path)
+        about = {"sha256": digest} if digest else {"commit": str(commit)}
         if self.adapter is None:
             return about
         if Path(self.adapter).is_dir():
@@ -55,7 +57,7 @@ def load_model(
     trust_remote_code: bool,
     merge: bool | None = None,
 ) -> LoadedModel:
-    """Load a folder or a hub id. Raises ModelError or MissingExtraError, in one sentence.
+    """Load a folder, a hub id, or a GGUF file. Raises ModelError or MissingExtraError, in one sentence.
 
     merge: add the adapter to the weights; None does so unless they are quantised (see `add_adapter`).
     """
@@ -65,6 +67,8 @@ def load_model(
     if quantize is not None and quantize not in ("4bit", "8bit"):
         raise ModelError(f"--quantize is {quantize!r}, but it must be '4bit' or '8bit'")
     if quantize is not None:
+        if is_gguf(name):
+            raise ModelError(f"{name}: a GGUF file cannot be loaded with --quantize; it is dequantised")
         require("bitsandbytes", "quantize")
     if adapter is not None:
         require("peft", "transformers")
@@ -88,6 +92,8 @@ def load_tokenizer(
     name: str, *, adapter: str | None = None, trust_remote_code: bool = False
 ) -> tuple[Any, Any]:
     """Configuration and tokenizer of a causal language model, without its weights. Raises ModelError."""
+    if is_gguf(name):
+        return load_config(name), GgufTokenizer(name)
     check_folder(name)
     with quiet(), explained(name):
         config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=trust_remote_code)
@@ -147,8 +153,9 @@ def check_folder(name: str) -> None:
     folder = Path(name)
     if folder.exists():
         require_content(folder, ModelError)
-    if folder.is_file():
-        raise ModelError(f"{name}: neither a GGUF file nor a model folder")
+    if folder.is_file() or folder.suffix.lower() == ".gguf":
+        problem = "neither a GGUF file nor a model folder" if folder.is_file() else "no such model file"
+        raise ModelError(f"{name}: {problem}")
     if not folder.is_dir():
         return  # a hub id
     if not (folder / "config.json").exists():
@@ -189,15 +196,18 @@ def _load_weights(
     if device.type != "cpu":
         options["device_map"] = {"": device}
     auto: Any = transformers.AutoModelForCausalLM
-    model, report = auto.from_pretrained(
-        name,
-        config=config,
-        dtype=precision,
-        use_safetensors=True,
-        trust_remote_code=trust_remote_code,
-        output_loading_info=True,
-        **options,
-    )
+    if is_gguf(name):
+        model, report = load_dequantised(name, config, precision, device)
+    else:
+        model, report = auto.from_pretrained(
+            name,
+            config=config,
+            dtype=precision,
+            use_safetensors=True,
+            trust_remote_code=trust_remote_code,
+            output_loading_info=True,
+            **options,
+        )
     missing = sorted(report["missing_keys"])
     if missing:  # transformers would fill in random numbers
         raise ModelError(

@@ -90,6 +90,8 @@ def load_for_training(
             peft: Any = get_peft_model(loaded.model, config)
     except ValueError as error:
         raise ModelError(f"{name}: --targets {lora.targets}: {str(error).splitlines()[0]}") from None
+    if device.type == "cpu":  # the backward pass of torch's fused attention is slow on processors
+        loaded.model.set_attn_implementation("eager")
     if checkpointing:
         _checkpoint_activations(loaded.model)
     base = peft.get_base_model()

@@ -66,7 +66,7 @@ class StatusLines(transformers.TrainerCallback):
         self._loss = math.nan
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._first_step = state.global_step
+        self._first_step, self._first_token = state.global_step, state.num_input_tokens_seen
         self._began_s = self._logged_s = time.monotonic()
 
     def on_log(self, args: Any, state: Any, control: Any, **about: Any) -> None:
@@ -77,11 +77,13 @@ class StatusLines(transformers.TrainerCallback):
         if now - self._logged_s < self.every_s or math.isnan(self._loss):
             return
         self._logged_s = now
-        per_step_s = (now - self._began_s) / (state.global_step - self._first_step)
+        elapsed_s = now - self._began_s
+        per_step_s = elapsed_s / (state.global_step - self._first_step)
+        n_tokens = int(state.num_input_tokens_seen) - int(self._first_token)
         left_s = round(per_step_s * (state.max_steps - state.global_step))
         self.log(
             f"epoch {state.epoch:.2f}, step {state.global_step} of {state.max_steps}, "
-            f"loss {self._loss:.4f}, {per_step_s:.2f} s per step, "
+            f"loss {self._loss:.4f}, {per_step_s:.2f} s per step, {n_tokens / elapsed_s:.0f} tokens/s, "
             f"{left_s // 3600}:{left_s // 60 % 60:02}:{left_s % 60:02} left"
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ...data import Sentence
@@ -15,9 +15,12 @@ from ..targets import WrittenTargets
 Log = Callable[[str], None]
 
 
-def read(path: Path, log: Log) -> list[Sentence]:
-    """Read the sentences of an annotated file. Raises InputError if none has a mention."""
-    documents = read_labelled(path, notify=lambda message: log(f"note: {message}"))
+def read(path: Path, log: Log, types: Mapping[str, str] | None = None) -> list[Sentence]:
+    """Read the sentences of an annotated file. Raises InputError if none has a mention.
+
+    types: what the file calls a type -> what we call it.
+    """
+    documents = read_labelled(path, notify=lambda message: log(f"note: {message}"), types=types)
     sentences = [sentence for document in documents for sentence in document]
     if not any(sentence.mentions for sentence in sentences):
         raise InputError(

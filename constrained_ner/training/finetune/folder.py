@@ -32,16 +32,18 @@ class FinetuneSettings(BaseModel):
     model: str
     train: Path
     val: Path
+    types: dict[str, str] | None = None
     quantize: Quantize | None = None
     rank: int = 32
     alpha: int = 64
-    dropout: float = 0.05
+    dropout: float = 0.0
     targets: str = "all-linear"
     lr: float = 2e-4
     epochs: float = 3.0
     max_steps: int | None = None
-    batch: int = 4
-    grad_accum: int = 4
+    batch_tokens: int = 2000
+    batch: int | None = None
+    grad_accum: int = 1
     max_examples: int | None = None
     select: Select = "all"
     loss: Loss = "legal"

@@ -1,6 +1,7 @@
 """Runs a fine-tuning from files to an adapter: data, checks, memory estimate, training, record.
 
 OUT/adapter_model.safetensors, adapter_config.json    the best epoch's adapter, as peft reads it
+OUT/adapter.gguf                                      the same as a GGUF LoRA, if the base is a GGUF file
 OUT/constrained-ner.json                              what it was trained for (see `constrained_ner.adapters`)
 OUT/training.json                                     settings, data, figures of each epoch
 OUT/checkpoints/                                      only during training
@@ -23,19 +24,23 @@ import transformers
 from accelerate.utils import gather_object
 
 from ...adapters import AdapterCard
+from ...backends.installed import installed_file
 from ...backends.transformers.backend import trained_length, vocabulary_of_model
+from ...backends.transformers.gguf_base import is_gguf
 from ...backends.transformers.messages import first_line, is_out_of_memory, quiet
 from ...backends.transformers.model import load_tokenizer, require
 from ...backends.transformers.vocabulary import template_of
 from ...data import Sentence
 from ...errors import OutOfMemoryError, OutputError
 from ...evaluation import Evaluation
+from ...export.to_gguf import export_lora
 from ...files import write_atomically
 from ...prompting.wording import PromptFile
 from ...runs.record import installed_versions
 from ...runs.splits import keep_apart
 from ...schema import DDI, Schema
-from ..batches import make_batch
+from ..batches import Example, make_batch, of_like_length
+from ..heap import keep_freed_memory
 from ..losses import LOSSES
 from ..measure import find_mentions, score
 from ..targets import TargetWriter, WrittenTargets
@@ -48,6 +53,10 @@ from .memory_estimate import ModelShape, Workload, estimate, savings
 from .selection import select
 from .trainer import Tuner, collate
 
+LORA_FILE = "adapter.gguf"
+MEASURED_AT_ONCE = 16
+"""Sentences at once when F1 is measured, unless --batch says how many."""
+
 
 def finetune(settings: FinetuneSettings, out: Path, log: Log, *, resume: bool = False) -> TrainingRecord:
     """Train an adapter into the folder `out`. Raises UserError.
@@ -55,7 +64,9 @@ def finetune(settings: FinetuneSettings, out: Path, log: Log, *, resume: bool = 
     resume: continue from the last checkpoint there, if any; the settings must be the same.
     """
     began_s = time.monotonic()
-    train, val = read(settings.train, log), read(settings.val, log)
+    if (inside := installed_file(settings.model)) is not None:
+        settings = settings.model_copy(update={"model": str(inside)})
+    train, val = (read(path, log, settings.types) for path in (settings.train, settings.val))
     schema = Schema.load(settings.schema_file) if settings.schema_file else DDI
     prompt = PromptFile.named(settings.prompt)
     # Only to refuse a test set or shared sentences. Phrases that both files have are fine: the corpus's own
@@ -66,6 +77,8 @@ def finetune(settings: FinetuneSettings, out: Path, log: Log, *, resume: bool = 
         log(f"{out}: this training is finished; nothing to do")
         return done
     config, tokenizer = load_tokenizer(settings.model, trust_remote_code=settings.trust_remote_code)
+    if template_of(tokenizer) is None:
+        log(f"{settings.model}: has no chat template: messages are written one after another, a line each")
     writer = TargetWriter(
         vocabulary_of_model(settings.model, tokenizer, config),
         template_of(tokenizer),
@@ -78,10 +91,12 @@ def finetune(settings: FinetuneSettings, out: Path, log: Log, *, resume: bool = 
     report_examples(written, settings.train, log)
     require_examples(written_val, settings.val)
     device = training_device(settings.device)
+    if device.type == "cpu":
+        keep_freed_memory()
     shape, workload = _plan(config, settings, device, written)
     log(f"memory: {estimate(shape, workload)}")
     measured = every_kth(val, settings.limit_val)
-    with memory_errors(list(savings(shape, workload, n_whole_legal=1))):
+    with memory_errors(list(savings(shape, workload))):
         adapted = _load(settings, device, workload.checkpointing)
         card = AdapterCard.of(
             {"name": settings.model, **adapted.loaded.identity()},
@@ -93,10 +108,13 @@ def finetune(settings: FinetuneSettings, out: Path, log: Log, *, resume: bool = 
         log(_sizes(adapted))
         with quiet():
             tuner = _make_tuner(settings, out, adapted, card, written, written_val, log)
-            tuner.measure = lambda: _figures(_measure(tuner, adapted, card, measured, settings.batch))
+            n_at_once = settings.batch or MEASURED_AT_ONCE
+            tuner.measure = lambda: _figures(_measure(tuner, adapted, card, measured, n_at_once))
             _train(tuner, settings, out, log)
     record = _record(settings, tuner, written, len(measured), began_s)
     if tuner.is_world_process_zero():
+        if is_gguf(settings.model):
+            export_lora(settings.model, str(out), out / LORA_FILE, type="f16")
         write_atomically(out / RECORD_FILE, [record.model_dump_json(indent=2), "\n"])
         shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
     return record
@@ -138,15 +156,21 @@ def _plan(
 ) -> tuple[ModelShape, Workload]:
     on_gpu = device.type == "cuda"
     question = LOSSES[settings.loss]
+    if settings.batch is None:
+        batches = of_like_length(written.examples, settings.batch_tokens)
+    else:
+        batches = [sorted(written.examples, key=lambda e: -len(e.ids))[: settings.batch]]
     workload = Workload(
         rank=settings.rank,
-        batch=settings.batch,
         quantize=settings.quantize,
         bytes_per_number=training_precision(device).itemsize,
         checkpointing=on_gpu if settings.checkpointing is None else settings.checkpointing,
         dropout=settings.dropout > 0,
+        on_gpu=on_gpu,
+        n_sequences=max(map(len, batches)),
+        n_tokens=max(len(batch) * max(len(e.ids) for e in batch) for batch in batches),
         n_columns=max(len(e.ids) for e in written.examples),
-        n_whole=max(len(question(make_batch([e], pad=0)).whole_at) for e in written.examples),
+        n_whole=max(len(question(make_batch(batch, pad=0)).whole_at) for batch in batches),
     )
     return ModelShape.of(config, trust_remote_code=settings.trust_remote_code), workload
 
@@ -212,9 +236,9 @@ def _make_tuner(
         head=adapted.head,
         measure=dict,
         args=_arguments(settings, out, device),
-        train_dataset=train.examples,
-        eval_dataset=val.examples,
-        data_collator=lambda examples: collate(examples, settings.loss, pad),
+        train_dataset=_grouped(train.examples, settings),
+        eval_dataset=_grouped(val.examples, settings),
+        data_collator=lambda groups: collate(groups, settings.loss, pad),
         callbacks=[
             StatusLines(log),
             KeepBest(write_best, settings.patience, log),
@@ -228,12 +252,19 @@ def _make_tuner(
     return tuner
 
 
+def _grouped(examples: Sequence[Example], settings: FinetuneSettings) -> list[list[Example]]:
+    """What the Trainer shuffles: single examples with --batch, else whole batches of like length."""
+    if settings.batch is not None:
+        return [[example] for example in examples]
+    return of_like_length(examples, settings.batch_tokens)
+
+
 def _arguments(settings: FinetuneSettings, out: Path, device: torch.device) -> transformers.TrainingArguments:
     precision = training_precision(device)
     arguments = transformers.TrainingArguments(
         output_dir=str(out / CHECKPOINTS),
-        per_device_train_batch_size=settings.batch,
-        per_device_eval_batch_size=settings.batch,
+        per_device_train_batch_size=settings.batch or 1,
+        per_device_eval_batch_size=settings.batch or 1,
         gradient_accumulation_steps=settings.grad_accum,
         learning_rate=settings.lr,
         lr_scheduler_type="cosine",
@@ -249,6 +280,7 @@ def _arguments(settings: FinetuneSettings, out: Path, device: torch.device) -> t
         use_cpu=device.type == "cpu",
         seed=settings.seed,
         prediction_loss_only=True,
+        include_num_input_tokens_seen="all",
         remove_unused_columns=False,
         dataloader_pin_memory=device.type == "cuda",
         ddp_find_unused_parameters=False,

@@ -28,9 +28,12 @@ Measure = Callable[[], Mapping[str, float]]
 _NOT_COUNTED = -100
 
 
-def collate(examples: Sequence[Example], loss: Loss, pad: int) -> dict[str, Tensor]:
-    """Make a batch for `Tuner`: ids, and the choices that the loss asks for."""
-    batch = make_batch(examples, pad)
+def collate(groups: Sequence[Sequence[Example]], loss: Loss, pad: int) -> dict[str, Tensor]:
+    """Make a batch for `Tuner`: ids, and the choices that the loss asks for.
+
+    There is no padding mask: under a causal mask no token sees the padding on its right.
+    """
+    batch = make_batch([example for group in groups for example in group], pad)
     question = LOSSES[loss](batch)
     # The Trainer counts labels to know how many choices a step has, and uses them for nothing else.
     labels = np.full_like(batch.ids, _NOT_COUNTED)
