@@ -103,14 +103,21 @@ def test_figures_over_what_is_scored_are_refused(
     assert gold.read_text(encoding="utf-8") == GOLD
 
 
-def test_standard_output_is_refused_in_one_line(
+def test_results_go_to_standard_output_and_leave_no_file(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert llm_nerc(model, SAMPLE, "-") == 2
+    assert llm_nerc(model, SAMPLE, "-") == 0
+    assert len(capsys.readouterr().out.splitlines()) == 42  # a line of JSON for each sentence
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_figure_on_standard_output_is_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run_command(evaluate.main, *gold_and_predictions(tmp_path, ""), "--json", "-") == 2
     errors = capsys.readouterr().err.splitlines()
-    assert errors == ["error: -: results are not written to standard output; name a file"] * 2
+    assert errors == ["error: -: results are not written to standard output; name a file"]
 
 
 # Being stopped

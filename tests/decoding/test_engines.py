@@ -205,12 +205,12 @@ def test_an_annotator_with_an_engine(backends: dict[str, LogitsBackend], name: s
 def test_a_sentence_that_an_engine_cannot_take_fails_by_itself(backends: dict[str, LogitsBackend]) -> None:
     long = " ".join(f"w{number}" for number in range(17))
     sentences = [Sentence("long", long), Sentence("nul", "nul \0"), Sentence("short", "an aspirin")]
-    found = list(annotator(backends["transformers"], engine="outlines").run(sentences))
+    found = list(annotator(backends["transformers"], engine="outlines", view="as-is").run(sentences))
     assert [annotated.failure is None for annotated in found] == [False, False, True]
     assert str(found[0].failure).startswith(
         "the engine outlines cannot take this sentence: its regular expression has"
     )
-    found = list(annotator(backends["gguf"], engine="gbnf").run(sentences))
+    found = list(annotator(backends["gguf"], engine="gbnf", view="as-is").run(sentences))
     assert [annotated.failure is None for annotated in found] == [True, False, True]
     assert "character 4 is NUL" in str(found[1].failure)
 

@@ -406,12 +406,12 @@ def test_pieces_of_a_discontinuous_name_are_kept() -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("nonsense", "line 2: line: Invalid JSON"),
-        ('{"sentence":"s"}', "line 2: start: Field required"),
+        ("nonsense", "line 2: not JSON"),
+        ('{"sentence":"s"}', "line 2: start: missing"),
         ('{"sentence":"s","start":4,"end":4,"text":"","type":"t","provenance":"exact"}', "line 2: span 4-4"),
         (
             '{"sentence":"s","start":0,"end":4,"text":"","type":"t","provenance":"exact","confidence":2}',
-            "less",
+            "line 2: confidence: must be at most 1, got 2",
         ),
     ],
 )

@@ -14,6 +14,7 @@ from constrained_ner.annotation.lexicon import key_of
 from constrained_ner.data import Mention, Sentence, Span
 from constrained_ner.errors import InputError, ModelError
 from constrained_ner.schema import DDI
+from constrained_ner.text.view import shown_sentence
 from constrained_ner.training.batches import Decision, Example, bucketed, make_batch
 from constrained_ner.training.bundled_model.bias_into_weights import add_bias
 from constrained_ner.training.bundled_model.copying import Curriculum, random_copies
@@ -97,6 +98,7 @@ class TestTargets:
     def test_prompt_then_tagged_copy_then_end(self, tokenizer: ModelTokenizer, gold: Sentence) -> None:
         writer = tokenizer.target_writer(DDI)
         example = writer.write(gold)
+        gold = shown_sentence(gold)
         prompt, answer = example.ids[: example.n_prompt], example.ids[example.n_prompt :]
         assert list(prompt) == [*plain_ids(tokenizer, gold.text), tokenizer.control(SEPARATOR)]
         assert answer[-1] == tokenizer.end
