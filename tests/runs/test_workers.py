@@ -32,6 +32,7 @@ from constrained_ner.runs.team import worker_processes
 from constrained_ner.runs.worker import Open
 from constrained_ner.runs.workers import WorkerProcesses
 
+SAMPLE = Path(__file__).parents[2] / "examples" / "sample.xml"
 WORDS = ("aspirin", "iron", "ibuprofen", "warfarin", "of", "and", "zinc")
 N_SENTENCES = 3 * BLOCK + 10
 
@@ -100,6 +101,14 @@ def test_any_number_of_workers_writes_the_same_bytes(
     assert len(record.peak_memory_mb) <= n
     assert all(10 < peak < 2000 for peak in record.peak_memory_mb)
     assert said.count("note: the model was loaded") == 1  # though each worker says so
+
+
+def test_two_workers_with_the_bundled_model_fit_a_machine_of_512_mb(tmp_path: Path) -> None:
+    with WorkerProcesses(2) as pool:
+        record = annotate_file(SAMPLE, tmp_path / "out", workers=pool)
+    assert record.n_sentences > BLOCK
+    assert len(record.peak_memory_mb) == 2
+    assert sum(record.peak_memory_mb) < 400  # the parent has no model
 
 
 def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(
