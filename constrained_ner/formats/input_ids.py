@@ -13,6 +13,7 @@ from pathlib import Path
 from ..data import Document, Sentence
 from ..files import shown
 from .numbered_names import NumberedNames
+from .text import document_id
 
 UNUSABLE = re.compile(r"[|\r\n]")
 """What evaluator lines do not allow in an id or a type."""
@@ -33,7 +34,8 @@ class InputIds:
         """The document, with its own id if that is usable and was not used before."""
         if document.start and self._last is not None:  # a later part of a text
             return _renamed(document, self._last[1])
-        self._last = document.id, self._unique(document.id, self._documents, file, "document")
+        own = document.id if document.id.strip() else document_id(file)  # blanks name nothing
+        self._last = document.id, self._unique(own, self._documents, file, "document")
         document = _renamed(document, self._last[1])
         if document.text is not None:
             return document

@@ -49,6 +49,12 @@ def test_an_id_that_would_end_in_evaluator_lines_is_made_usable_and_told(tmp_pat
     assert sum("vertical bar" in message for message in told) == 1
 
 
+def test_an_id_of_blanks_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "a.pubtator"
+    path.write_text(" |t|Iron.\n |a|\n")
+    assert [document.id for document in read(path, [])] == ["a"]
+
+
 def test_ids_of_sentences_without_a_text_of_their_own_are_unique_in_the_whole_input(tmp_path: Path) -> None:
     told: list[str] = []
     sentence = {"id": "s", "text": "Iron", "mentions": []}

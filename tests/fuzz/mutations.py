@@ -196,7 +196,7 @@ def json_node(random: random.Random, content: bytes) -> bytes:
     at = random.randrange(len(chunks))
     try:
         value = json.loads(chunks[at])
-    except ValueError:
+    except (ValueError, RecursionError):
         return word(random, content)
     holders = [holder for holder in _holders([value]) if len(holder)]
     holder = random.choice(holders)

@@ -22,7 +22,7 @@ REFUSED = {
     "g.csv": b"\xef\xbb\xbfid;value\n1;2\n",
     "h.txt": b"\xff\xfe\x00\xd8\x00",
     "i.ann": b"T1\tdrug 0 4\tiron\n",
-    "j.pubtator": b"1|t|Iron\n1\t-1\t4\tIron\tdrug\n1\t99999999999999999999\t4\tIron\tdrug\n\0\n",
+    "j.pubtator": b"1|x|Iron\n\0\n",
     "k.inline": b"<drug>iron</group>\n",
     "l.spacy": b"\x78\x9c no DocBin",
     "m.json": b"null",
