@@ -11,7 +11,7 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, AnyStr
 
@@ -53,7 +53,7 @@ def require_content(path: str | Path, error: type[UserError], content: bytes | N
         raise error(f"{path}: a Git LFS pointer, not the file itself; fetch it with: git lfs pull")
 
 
-def read_lines(path: str | Path) -> Iterator[str]:
+def read_lines(path: str | Path) -> Generator[str, None, None]:
     """The lines of a UTF-8 file, plain or gzipped (`.gz`), without line ends and byte order mark.
 
     Raises InputError.

@@ -17,7 +17,7 @@ from ..experiments.grid import grid, run_grid
 from ..prompting.examples.request import SELECTIONS
 from ..runs.progress import ProgressDisplay
 from .options import LimitOption, QuietOption, SplitOption, WorkersOption, asked_workers, takes_settings
-from .run import RESUMES, run
+from .run import RESUMES, complain, run
 
 _ARMS = {"constrained": True, "unconstrained": False}
 _DECODERS = ("copy-draft", "stepwise")
@@ -107,7 +107,7 @@ def ablate(
     outcome.save(out)
     sys.stdout.write(f"{outcome.comparison.table(options=False).text()}{EXPLANATION}\n")
     for arm, message in outcome.failed.items():
-        print(f"error: arm {arm.name}: {message}", file=sys.stderr)
+        complain(f"arm {arm.name}: {message}")
     if outcome.failed:
         raise typer.Exit(1)
 

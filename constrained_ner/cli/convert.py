@@ -16,7 +16,7 @@ from ..formats import writable
 from ..formats.documents import READ_IN_FOLDERS, read_documents
 from ..formats.protocol import Losses
 from ..formats.writing import format_by_name, open_output
-from ..text.sentences import cut_document
+from ..text.sentences import cut_documents
 from .options import (
     ColumnsOption,
     FromOption,
@@ -51,7 +51,7 @@ def convert(
 ) -> None:
     """Write the texts and mentions of INPUT in another format.
 
-    What OUTPUT's format cannot express is counted and said.
+    What OUTPUT's format cannot express is reported.
 
     \b
     Examples:
@@ -84,7 +84,7 @@ def convert(
         on_damaged=skip if skip_bad else None,
     )
     if form.in_sentences:
-        documents = (cut_document(document, keep_mentions=True) for document in documents)
+        documents = cut_documents(documents, keep_mentions=True)
     losses = Losses()
     n_documents = n_mentions = 0
     with open_output(form, output, losses) as write:
@@ -97,8 +97,7 @@ def convert(
                 yield document
 
         write(counted())
-    for what, n in sorted(losses.counts.items()):
-        note(f"{output}: the format {to} cannot express all: {n} {what}")
+    losses.tell(str(output), to, note)
     print(f"{output}: {n_mentions} mentions in {n_documents} documents ({to})")
     if damaged:
         raise typer.Exit(1)

@@ -18,6 +18,7 @@ import typer
 
 from .. import __version__
 from ..errors import UserError
+from ..rendering.terminal import visible_lines
 from .usage import UsageError, complaint
 
 _PACKAGE = Path(__file__).parents[1]
@@ -44,7 +45,7 @@ def run(command: Callable[..., None], *, stopped: str = "stopped") -> None:
             _discard_the_rest()
             raise typer.Exit(141) from None
         except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
+            complain(str(error))
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
             print(stopped, file=sys.stderr)
@@ -67,7 +68,7 @@ def run(command: Callable[..., None], *, stopped: str = "stopped") -> None:
         try:
             sys.exit(app(standalone_mode=False) or 0)
         except UsageError as error:
-            print(f"error: {complaint(error, parameters)}", file=sys.stderr)
+            complain(complaint(error, parameters))
             sys.exit(2)
         except typer.Abort:  # Ctrl-C before the command began
             print("stopped", file=sys.stderr)
@@ -76,7 +77,12 @@ def run(command: Callable[..., None], *, stopped: str = "stopped") -> None:
 
 def note(message: str) -> None:
     """Print what was decided on the user's behalf."""
-    print(f"note: {message}", file=sys.stderr)
+    print(f"note: {visible_lines(message)}", file=sys.stderr)
+
+
+def complain(message: str) -> None:
+    """Print what went wrong."""
+    print(f"error: {visible_lines(message)}", file=sys.stderr)
 
 
 def _replace_what_the_output_lacks() -> None:

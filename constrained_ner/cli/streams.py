@@ -21,6 +21,7 @@ from ..runs.source import Input, Source
 from ..runs.stream import annotate_stream
 from ..runs.workers import WorkerProcesses
 from ..schema import DDI
+from .run import complain
 
 STANDARD_INPUT = "standard input"
 
@@ -58,7 +59,7 @@ def to_standard_output(
     with progress.during(f"reading {input.name}"):
         source = Source.check(input, progress.note)
     for path, why in source.skipped:
-        print(f"error: {path}: {why}", file=sys.stderr)
+        complain(f"{path}: {why}")
     failed = bool(source.skipped)
 
     def documents() -> Iterator[Document]:
@@ -82,6 +83,5 @@ def to_standard_output(
     for piece in write(documents(), losses):
         sys.stdout.write(piece)
         sys.stdout.flush()
-    for what, n in sorted(losses.counts.items()):
-        progress.note(f"the format {to} cannot express all: {n} {what}")
+    losses.tell("standard output", to or "jsonl", progress.note)
     return failed

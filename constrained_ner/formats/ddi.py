@@ -23,8 +23,7 @@ from xml.etree.ElementTree import Element
 
 from ..data import Document, Mention, Sentence, covered_text, single_line
 from ..errors import DamagedFilesError, InputError
-from .evaluator_lines import format_offsets
-from .input_ids import UNUSABLE
+from .evaluator_lines import UNUSABLE, format_offsets
 from .numbered_names import NumberedNames
 from .offset_ends import OffsetEnds, RawDocument, RawEntity, RawFile, RawSentence, told_by_name
 from .passages import AS_SPELT, NO_CONFIDENCE

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from ..data import Document, Mention, Span, disjoint, single_line
 from ..errors import InputError
 from ..files import read_lines
 from .protocol import Losses
+
+UNUSABLE = re.compile(r"[|\r\n]")
+"""What evaluator lines do not allow in an id or a type."""
 
 # Nine digits are enough for any text, and Python refuses to convert numbers that are too long.
 # Some corpora separate pieces by commas.
@@ -31,6 +35,10 @@ def write_evaluator_lines(documents: Iterable[Document], losses: Losses) -> Iter
     for document in documents:
         for line in evaluator_lines(document):
             yield f"{line}\n"
+        losses.add(
+            "types with a vertical bar or a line break, which becomes _",
+            sum(bool(UNUSABLE.search(m.type)) for _, m in document.located()),
+        )
 
 
 def evaluator_lines(document: Document) -> Iterator[str]:
@@ -47,7 +55,8 @@ def format_line(sentence_id: str, mention: Mention) -> str:
 
     Example: format_line("d1.s0", Mention((Span(0, 7),), "drug", "Aspirin")) -> "d1.s0|0-6|Aspirin|drug"
     """
-    return f"{sentence_id}|{format_offsets(mention.spans)}|{single_line(mention.text)}|{mention.type}"
+    type_name = UNUSABLE.sub("_", mention.type)
+    return f"{sentence_id}|{format_offsets(mention.spans)}|{single_line(mention.text)}|{type_name}"
 
 
 def format_offsets(spans: Iterable[Span]) -> str:
@@ -79,11 +88,12 @@ def read_predictions(path: str | Path) -> list[tuple[str, Mention]]:
     A name may contain `|`: id and offsets are split off from the left, the type from the right. Ids are
     verbatim, blanks included. Blank lines are skipped. Raises InputError for any other line.
     """
-    return [
-        _parse_line(line.rstrip(), f"{path}: line {number}")
-        for number, line in enumerate(read_lines(path), start=1)
-        if line.strip()
-    ]
+    with closing(read_lines(path)) as lines:
+        return [
+            _parse_line(line.rstrip(), f"{path}: line {number}")
+            for number, line in enumerate(lines, start=1)
+            if line.strip()
+        ]
 
 
 def _parse_line(line: str, place: str) -> tuple[str, Mention]:

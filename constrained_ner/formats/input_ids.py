@@ -5,18 +5,15 @@ Files know nothing of one another, and their ids may be anything. Results name a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..data import Document, Sentence
 from ..files import shown
+from .evaluator_lines import UNUSABLE
 from .numbered_names import NumberedNames
 from .text import document_id
-
-UNUSABLE = re.compile(r"[|\r\n]")
-"""What evaluator lines do not allow in an id or a type."""
 
 
 @dataclass(slots=True)
@@ -33,11 +30,13 @@ class InputIds:
     def named(self, document: Document, file: Path) -> Document:
         """The document, with its own id if that is usable and was not used before."""
         if document.start and self._last is not None:  # a later part of a text
-            return _renamed(document, self._last[1])
+            return self._with_sentences(_renamed(document, self._last[1]), file)
         own = document.id if document.id.strip() else document_id(file)  # blanks name nothing
         self._last = document.id, self._unique(own, self._documents, file, "document")
-        document = _renamed(document, self._last[1])
-        if document.text is not None:
+        return self._with_sentences(_renamed(document, self._last[1]), file)
+
+    def _with_sentences(self, document: Document, file: Path) -> Document:
+        if not document.in_sentences:  # they are named when they are cut
             return document
         return replace(document, sentences=tuple(self._sentence(s, file) for s in document))
 

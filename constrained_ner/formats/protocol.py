@@ -59,6 +59,12 @@ class Losses:
         if n:
             self.counts[what] += n
 
+    def tell(self, output: str, format: str, notify: Callable[[str], None]) -> None:
+        """Say what was lost, in one line, if anything was."""
+        if self.counts:
+            listed = "; ".join(f"{n} {what}" for what, n in sorted(self.counts.items()))
+            notify(f"{output}: what {format} cannot express: {listed}")
+
 
 class Recogniser(Protocol):
     def __call__(self, path: Path, head: str, /) -> bool:

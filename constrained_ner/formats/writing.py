@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,12 +68,14 @@ def _fill(folder: Path, form: Format, documents: Iterable[Document], losses: Los
 @contextmanager
 def _folder(output: Path) -> Iterator[Path]:
     """A new folder, the files of which are moved into `output` when the block ends without an error."""
-    part = output.with_name(output.name + ".part")
+    with output_errors(output):
+        part = Path(tempfile.mkdtemp(prefix=f"{output.name}.", dir=output.parent))
     try:
         with output_errors(output):
-            shutil.rmtree(part, ignore_errors=True)
-            part.mkdir()
             yield part
+            for file in part.iterdir():
+                with file.open("rb") as written:
+                    os.fsync(written.fileno())
             output.mkdir(exist_ok=True)
             for file in sorted(part.iterdir()):
                 os.replace(file, output / file.name)

@@ -2,7 +2,8 @@
 
     Effect of [aspirin|drug] on [beta-blockers|group].
 
-What the text says is never carried out: escape sequences and direction overrides are shown, not obeyed.
+Control characters in the text are escaped: sequences for the terminal and direction overrides are shown, not
+obeyed.
 """
 
 from __future__ import annotations
@@ -61,6 +62,11 @@ def visible(text: str) -> str:
     Example: "a\\x1b[31m" -> "a\\\\x1b[31m"
     """
     return "".join(_escaped(character) for character in _LINE_BREAK_OR_TAB.sub(" ", text))
+
+
+def visible_lines(text: str) -> str:
+    """The text with `visible` lines; its line breaks stay."""
+    return "\n".join(map(visible, text.split("\n")))
 
 
 def _escaped(character: str) -> str:

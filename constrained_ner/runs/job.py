@@ -134,8 +134,7 @@ def annotate_file(
                 _settled(source.documents(), journal, about), output, form, header, began_s, losses
             )
             journal.remove()
-    for what, n in sorted(losses.counts.items()):
-        progress.note(f"{output}: the format {to} cannot express all: {n} {what}")
+    losses.tell(str(output), to, progress.note)
     if source.split == "test" and (problem := note_test_run(source.data_hash, run_fingerprint, output)):
         progress.say(f"warning: {problem}")
     _summarise(record, progress)

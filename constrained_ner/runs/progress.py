@@ -23,6 +23,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from ..rendering.terminal import visible_lines
+
 _PLAIN_EVERY_S = 10.0
 _PATIENCE_S = 1.0
 """After so many seconds of silence, a log file gets a line that says what is going on."""
@@ -117,6 +119,7 @@ class ProgressDisplay:
 
     def say(self, line: str) -> None:
         """Print a line of its own, above the bar if there is one."""
+        line = visible_lines(line)
         if self._bar:
             self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
         elif not self._quiet:

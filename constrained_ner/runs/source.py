@@ -1,13 +1,15 @@
 """What a run annotates: the sentences of an input, read from the disk each time they are needed.
 
 An input may be larger than memory. So it is read once to check it, to count it and to hash it; once to
-annotate it; and once to write the outputs. Only a document is held at a time, or a file of the DDI corpus.
+annotate it; and once to write the outputs. Only a document is held at a time, but a corpus in DDI XML is held
+whole: its files are judged together.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -18,7 +20,7 @@ from ..errors import DamagedFilesError, InputError
 from ..formats.documents import read_documents
 from ..formats.name_lines import PUBLIC_NAMES, read_names
 from ..formats.protocol import Reading
-from ..text.sentences import cut_document, names_with_stops
+from ..text.sentences import cut_documents, names_with_stops
 from .splits import DataHash, Split, split_of
 
 Notify = Callable[[str], None]
@@ -81,12 +83,18 @@ class Source:
 
         reading = replace(input.reading, notify=tell, report_damaged=skip_record)
         texts, data = hashlib.sha256(), DataHash()
+        ids = _Ids()
         n_sentences = n_texts = 0
         try:
             for document, is_whole in _read(input, reading, skip_file, data):
                 texts.update(_content(document))
                 n_sentences += len(document.sentences)
-                n_texts += len(document.sentences) if document.text is None else is_whole
+                if document.text is None:
+                    n_texts += len(document.sentences)
+                elif not document.start:
+                    n_texts += is_whole
+                for sentence in document:
+                    ids.add(sentence.id, input.name)
         except DamagedFilesError as error:
             advice = "" if input.skip_damaged else "\npass --skip-bad to go on with the others"
             raise DamagedFilesError(f"{error}{advice}") from None
@@ -109,7 +117,7 @@ class Source:
 
     @staticmethod
     def _again(input: Input) -> Iterator[Document]:
-        """An input once more. All that there is to say about it has been said."""
+        """Read an input again, silently."""
 
         def say_nothing(*message: object) -> None:
             pass
@@ -121,6 +129,18 @@ class Source:
 @cache
 def _known_names() -> Callable[[str], Iterator[Span]]:
     return names_with_stops(name for name, _ in read_names(PUBLIC_NAMES))
+
+
+class _Ids:
+    """Refuses an id that is used twice: results are kept by it."""
+
+    def __init__(self) -> None:
+        self._seen: set[int] = set()  # hashes, because there may be many
+
+    def add(self, id: str, name: str) -> None:
+        if hash(id) in self._seen:
+            raise InputError(f"{name}: sentence id {id!r:.80} is used twice")
+        self._seen.add(hash(id))
 
 
 def _content(document: Document) -> bytes:
@@ -136,27 +156,27 @@ def _read(
     data: takes all that the input consists of, beyond the limit, too; without it nothing beyond is read.
     """
     n_left = input.limit
-    n_before = 0  # sentences in earlier parts of the same text
     documents = read_documents(
         input.path,
         format=input.format,
         reading=reading,
         on_damaged=skip_file if input.skip_damaged else None,
     )
-    for document in documents:
-        if data is not None:
-            for text in document.texts():
-                data.add(text)
-        elif n_left == 0:
-            return
-        if n_left == 0:
-            continue
-        if not document.start:
-            n_before = 0
-        cut = cut_document(document, _known_names(), n_before=n_before)
-        n_before += len(cut.sentences)
+    noted = documents if data is None else _noted(documents, data)
+    for cut in cut_documents(noted, _known_names()):
         if n_left is None or len(cut.sentences) <= n_left:
             yield cut, True
         else:
             yield replace(cut, sentences=cut.sentences[:n_left]), False
         n_left = n_left and n_left - min(n_left, len(cut.sentences))
+        if n_left == 0:
+            break
+    if data is not None:
+        deque(noted, maxlen=0)
+
+
+def _noted(documents: Iterator[Document], data: DataHash) -> Iterator[Document]:
+    for document in documents:
+        for text in document.texts():
+            data.add(text)
+        yield document

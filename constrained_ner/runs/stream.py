@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from ..annotation.about import About
 from ..annotation.result import Annotated
@@ -33,25 +33,36 @@ def annotate_stream(
     input = source.input
     shown = with_examples(settings, source.every_document, input.path, progress.note, input.types)
     with open_team(workers, open_annotator, shown, progress) as team:
-        under_way: deque[Document] = deque()
-        done: dict[str, Annotated] = {}
+        under_way: deque[_UnderWay] = deque()
+        waiting: dict[str, _UnderWay] = {}  # id of a sentence -> its document
 
         def sentences() -> Iterator[Sentence]:
             for document in source.documents():
-                under_way.append(document)
+                under_way.append(_UnderWay(document))
+                waiting.update((sentence.id, under_way[-1]) for sentence in document)
                 yield from document
 
         def whole() -> Iterator[Document]:
-            while under_way and all(sentence.id in done for sentence in under_way[0]):
-                document = under_way.popleft()
-                yield _settled(document, [done.pop(sentence.id) for sentence in document], team.about)
+            while under_way and len(under_way[0].done) == len(under_way[0].document.sentences):
+                yield under_way.popleft().settled(team.about)
 
         for annotated in team.annotate(stretches(sentences(), lambda _: None), progress.within):
             if annotated.failure is not None:
                 progress.say(f"sentence {annotated.sentence.id}: {annotated.failure}")
-            done[annotated.sentence.id] = annotated
+            waiting.pop(annotated.sentence.id).done[annotated.sentence.id] = annotated
             yield from whole()
         yield from whole()
+
+
+@dataclass
+class _UnderWay:
+    """A document, and those of its sentences that are done."""
+
+    document: Document
+    done: dict[str, Annotated] = field(default_factory=dict)
+
+    def settled(self, about: About) -> Document:
+        return _settled(self.document, [self.done[sentence.id] for sentence in self.document], about)
 
 
 def _settled(document: Document, found: list[Annotated], about: About) -> Document:

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..data import Document
 from ..formats.documents import read_documents
 from ..formats.protocol import Reading
-from .sentences import cut_document
+from .sentences import cut_documents
 
 
 def read_labelled(
@@ -24,4 +24,4 @@ def read_labelled(
     """
     reading = Reading(notify=notify, report_damaged=notify)
     documents = read_documents(path, reading=reading, types=types)
-    return [cut_document(document, keep_mentions=True) for document in documents]
+    return list(cut_documents(documents, keep_mentions=True))

@@ -94,6 +94,22 @@ def cut_document(
     return replace(document, sentences=tuple(sentences), in_sentences=True)
 
 
+def cut_documents(
+    documents: Iterable[Document],
+    uncut: Callable[[str], Iterable[Span]] | None = None,
+    *,
+    keep_mentions: bool = False,
+) -> Iterator[Document]:
+    """Each document as `cut_document` cuts it; the sentences of the parts of a long text are counted on."""
+    n_before = 0
+    for document in documents:
+        if not document.start:
+            n_before = 0
+        cut = cut_document(document, uncut, n_before=n_before, keep_mentions=keep_mentions)
+        n_before += len(cut.sentences)
+        yield cut
+
+
 def names_with_stops(names: Iterable[str]) -> Callable[[str], Iterator[Span]]:
     """A function that finds those of the names in a text that look as if a sentence ended in them.
 

@@ -29,7 +29,7 @@ def test_the_sample_is_written_in_every_format_and_found_again(
 def test_what_a_format_cannot_express_is_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(convert.main, SAMPLE, tmp_path / "out.conll") == 0
     assert (
-        "the format conll cannot express all: 1 mentions left out because they overlap"
+        "what conll cannot express: 2 line breaks in sentences written as spaces; 1 mentions left out"
         in capsys.readouterr().err
     )
 
@@ -61,3 +61,23 @@ def test_a_broken_record_is_named_and_the_others_are_converted(
     assert run_command(convert.main, source, tmp_path / "out.jsonl") == 1
     assert f"{source}: line 2: not JSON" in capsys.readouterr().err
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 2
+
+
+def test_what_a_file_says_is_not_obeyed_by_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_text(
+        '{"id": "a", "text": "iron", "mentions": [{"start": 0, "end": 4, "type": "x\\u001b[31m"}]}\n'
+    )
+    assert run_command(convert.main, source, tmp_path / "out.jsonl", "--types", "a=b") == 0
+    said = capsys.readouterr()
+    assert "\x1b" not in said.err + said.out
+    assert r"1 x\x1b[31m" in said.err
+
+
+def test_sentences_of_a_long_text_have_ids_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "long.txt").write_text("Aspirin helps. So does iron.\n\n" * 50_000)
+    assert run_command(convert.main, tmp_path / "long.txt", tmp_path / "out.conll") == 0
+    ids = [line for line in (tmp_path / "out.conll").read_text().splitlines() if line.startswith("# sent_id")]
+    assert len(set(ids)) == len(ids) == 100_000

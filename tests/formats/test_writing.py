@@ -53,3 +53,13 @@ def test_an_output_is_whole_or_as_it_was(tmp_path: Path, format: str) -> None:
         fail()
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
     assert len(before) == (2 if format == "brat" else 1)
+
+
+def test_a_folder_of_the_users_is_left_alone(tmp_path: Path) -> None:
+    for name in ("out.part", "out.tmp"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "notes.txt").write_text("mine")
+    with open_output("brat", tmp_path / "out", Losses()) as write:
+        write([DOCUMENT])
+    assert (tmp_path / "out.part" / "notes.txt").read_text() == "mine"
+    assert {path.name for path in tmp_path.iterdir()} == {"out", "out.part", "out.tmp"}

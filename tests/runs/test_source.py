@@ -48,3 +48,22 @@ def test_a_limit_counts_sentences(tmp_path: Path) -> None:
 def test_an_input_without_text_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no <sentence> elements"):
         source(tmp_path / "in.xml", "")
+
+
+def test_sentences_of_documents_with_the_same_ids_are_told_apart(tmp_path: Path) -> None:
+    path = tmp_path / "in.conll"
+    path.write_text(
+        "# newdoc id = d1\n# start = 0\n# sent_id = 1\n# text = Iron.\nIron\tO\n.\tO\n\n"
+        "# newdoc id = d2\n# start = 0\n# sent_id = 1\n# text = Zinc.\nZinc\tO\n.\tO\n\n"
+    )
+    checked = Source.check(Input(path), print)
+    assert [s.text for s in checked.sentences()] == ["Iron.", "Zinc."]
+    assert len({s.id for s in checked.sentences()}) == 2
+
+
+def test_sentences_of_a_long_text_are_counted_on_in_its_parts(tmp_path: Path) -> None:
+    path = tmp_path / "long.txt"
+    path.write_text("Aspirin helps. So does iron.\n\n" * 50_000)
+    checked = Source.check(Input(path), print)
+    assert (checked.n_sentences, checked.n_texts) == (100_000, 1)
+    assert [s.id for s in checked.sentences()] == [f"long.s{n}" for n in range(100_000)]
