@@ -85,7 +85,7 @@ def annotate(
             called=None if path == input else STANDARD_INPUT,
             format=from_format,
             reading=asked_reading(text_field, id_field, columns),
-            types=asked_types(types),
+            example_types=asked_types(types),
             limit=limit,
             split=split,
             skip_damaged=skip_bad,

@@ -9,7 +9,6 @@ the whole input: one that repeats is qualified by its file, and that is said onc
 
 from __future__ import annotations
 
-import codecs
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,7 +17,7 @@ from pathlib import Path
 
 from ..data import Document, Mention
 from ..errors import DamagedFilesError, InputError, UserError
-from ..files import output_errors, reason, require_content
+from ..files import encoding_of, output_errors, reason, require_content
 from . import FORMATS
 from .brat import ANNOTATIONS
 from .ddi import read_ddi
@@ -185,8 +184,7 @@ def file_head(path: Path) -> str:
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {reason(error)}") from None
     require_content(path, InputError, content)
-    utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    return content.decode("utf-16" if utf16 else "utf-8-sig", errors="replace")
+    return content.decode(encoding_of(content), errors="replace").removeprefix("\ufeff")
 
 
 # ---- types

@@ -93,7 +93,7 @@ def annotate_file(
     for path, why in source.skipped:
         progress.say(f"skipped {path}: {why}")
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    shown = with_examples(settings, source.every_document, input.path, progress.note, input.types)
+    shown = with_examples(settings, source.every_document, input.path, progress.note, input.example_types)
     asked_s = time.perf_counter()
     with open_team(workers, open_annotator, shown, progress) as team:
         load_s = round(time.perf_counter() - asked_s, 3)

@@ -31,16 +31,16 @@ class Input:
     """What to annotate, and how to read it.
 
     called: what to call it in messages and records, if not by its path (a pipe). format: a name in
-    `formats.FORMATS`; None to recognise it. types: what files of examples call a type -> what we call it.
-    limit: only the first so many sentences. split: which split it is, if it is not a known one.
-    skip_damaged: leave out files of a folder that cannot be read.
+    `formats.FORMATS`; None to recognise it. example_types: what files of
+    examples call a type -> what we call it. limit: only the first so many sentences. split: which split it is,
+    if it is not a known one. skip_damaged: leave out files of a folder that cannot be read.
     """
 
     path: Path
     called: str | None = None
     format: str | None = None
     reading: Reading = field(default_factory=Reading)
-    types: Mapping[str, str] | None = None
+    example_types: Mapping[str, str] | None = None
     limit: int | None = None
     split: Split | None = None
     skip_damaged: bool = False

@@ -31,7 +31,7 @@ def annotate_stream(
     A sentence that fails is named, and says why (`failure`). Raises UserError.
     """
     input = source.input
-    shown = with_examples(settings, source.every_document, input.path, progress.note, input.types)
+    shown = with_examples(settings, source.every_document, input.path, progress.note, input.example_types)
     with open_team(workers, open_annotator, shown, progress) as team:
         under_way: deque[_UnderWay] = deque()
         waiting: dict[str, _UnderWay] = {}  # id of a sentence -> its document
