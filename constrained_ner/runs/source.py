@@ -32,8 +32,8 @@ class Input:
 
     called: what to call it in messages and records, if not by its path (a pipe). format: a name in
     `formats.FORMATS`; None to recognise it. example_types: what files of
-    examples call a type -> what we call it. limit: only the first so many sentences. split: which split it is,
-    if it is not a known one. skip_damaged: leave out files of a folder that cannot be read.
+    examples call a type -> what we call it. limit: only the first so many sentences. split: which split it
+    is, if it is not a known one. skip_damaged: leave out files of a folder that cannot be read.
     """
 
     path: Path
