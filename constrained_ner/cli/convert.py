@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -29,11 +29,13 @@ from .options import (
     asked_types,
 )
 from .run import note, run
+from .streams import from_standard_input
 
 
 def convert(
     input: Annotated[
-        Path, typer.Argument(metavar="INPUT", help="File or folder of any format that can be read.")
+        Path,
+        typer.Argument(metavar="INPUT", help="File or folder of any format; - for a pipe."),
     ],
     output: Annotated[
         Path, typer.Argument(metavar="OUTPUT", help="File to write; a folder for brat and label-studio.")
@@ -76,27 +78,25 @@ def convert(
         report_damaged(message)
 
     reading = replace(asked_reading(text_field, id_field, columns), report_damaged=report_damaged)
-    documents = read_documents(
-        input,
-        format=from_format,
-        reading=reading,
-        types=asked_types(types),
-        on_damaged=skip if skip_bad else None,
-    )
-    if form.in_sentences:
-        documents = cut_documents(documents, keep_mentions=True)
     losses = Losses()
     n_documents = n_mentions = 0
-    with open_output(form, output, losses) as write:
 
-        def counted() -> Iterator[Document]:
-            nonlocal n_documents, n_mentions
-            for document in documents:
-                n_documents += document.start == 0
-                n_mentions += sum(len(sentence.mentions) for sentence in document)
-                yield document
+    def counted(documents: Iterable[Document]) -> Iterator[Document]:
+        nonlocal n_documents, n_mentions
+        for document in documents:
+            n_documents += document.start == 0
+            n_mentions += sum(len(sentence.mentions) for sentence in document)
+            yield document
 
-        write(counted())
+    with from_standard_input(input) as path, open_output(form, output, losses) as write:
+        documents = read_documents(
+            path,
+            format=from_format,
+            reading=reading,
+            types=asked_types(types),
+            on_damaged=skip if skip_bad else None,
+        )
+        write(counted(cut_documents(documents, keep_mentions=True) if form.in_sentences else documents))
     losses.tell(str(output), to, note)
     print(f"{output}: {n_mentions} mentions in {n_documents} documents ({to})")
     if damaged:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import sys
 import tempfile
@@ -75,6 +76,8 @@ def to_standard_output(
             for sentence in document:
                 print(coloured(sentence.text, sentence.mentions, colours, depth), flush=True)
         return failed
+    if isinstance(sys.stdout, io.TextIOWrapper):  # whatever the code page: what is lost could not be told
+        sys.stdout.reconfigure(encoding="utf-8")
     losses = Losses()
     write = writable(to or "jsonl").write
     if write is None:

@@ -96,9 +96,11 @@ FORMATS: dict[str, Format] = {
         read=read_json,
         write=write_jsonl,
     ),
-    "doccano": Format(summary="JSON lines that doccano imports", write=write_doccano),
+    "doccano": Format(summary="JSON lines that doccano imports", read=read_json, write=write_doccano),
     "label-studio": Format(
-        summary="a folder with tasks.json and config.xml for Label Studio", write_folder=write_label_studio
+        summary="a folder with tasks.json and config.xml for Label Studio",
+        read=read_json,
+        write_folder=write_label_studio,
     ),
     "spacy": Format(
         summary="training files of spaCy (needs the extra spacy)",

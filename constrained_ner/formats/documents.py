@@ -10,8 +10,9 @@ the whole input: one that repeats is qualified by its file, and that is said onc
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -120,22 +121,45 @@ def _files(path: Path, format: str | None) -> tuple[str, list[Path]]:
     if not os.path.exists(path):  # Path.exists raises if a folder above is not readable
         raise InputError(f"{path}: no such file or folder")
     if not os.path.isdir(path):
-        return format or _recognised(path), [path]
-    by_format: dict[str, list[Path]] = {}
-    for file in sorted(_candidates(path)):
-        name = format if format else _recognised(file)
-        if format is None or _has_suffix(FORMATS[name], file):
-            by_format.setdefault(name, []).append(file)
+        return format or _recognised(path) or "", [path]
+    by_format = _by_format(sorted(_candidates(path)), format)
     if "brat" in by_format and "text" in by_format:  # texts that nobody has annotated yet
         by_format["brat"] = sorted(by_format["brat"] + by_format.pop("text"))
-    if len(by_format) > 1:
-        by_format.pop("text", None)  # notes that lie beside a corpus
+    for notes in ("text", "html"):  # which lie beside a corpus
+        if len(by_format) > 1:
+            by_format.pop(notes, None)
     if not by_format:
         raise InputError(f"{path}: no files in this folder that can be read")
     if len(by_format) > 1:
         found = ", ".join(f"{len(files)} {name}" for name, files in by_format.items())
         raise InputError(f"{path}: files of several formats ({found}); choose one with --from")
     return next(iter(by_format.items()))
+
+
+def _by_format(files: Sequence[Path], format: str | None) -> dict[str, list[Path]]:
+    """The files of each format.
+
+    One that is not recognised is damaged, if others that end like it are of a format; if not, it merely lies
+    beside a corpus.
+    """
+    if format is not None:
+        found = [file for file in files if _has_suffix(FORMATS[format], file)]
+        return {format: found} if found else {}
+    by_format: dict[str, list[Path]] = {}
+    strange: list[Path] = []
+    for file in files:
+        name = _recognised(file, strictly=True)
+        if name is None:
+            strange.append(file)
+        else:
+            by_format.setdefault(name, []).append(file)
+    for file in strange:
+        name = next((name for name in by_format if _has_suffix(FORMATS[name], file)), None)
+        if name is not None:
+            by_format[name] = sorted([*by_format[name], file])
+        elif len(strange) == len(files):
+            by_format.setdefault(_recognised(file) or "", []).append(file)
+    return by_format
 
 
 def _candidates(folder: Path) -> Iterator[Path]:
@@ -156,21 +180,28 @@ def _has_suffix(format: Format, path: Path) -> bool:
     return path.name.lower().endswith(format.suffixes)
 
 
-def _recognised(path: Path) -> str:
-    """The format of a file. Raises InputError if no format knows it."""
+def _recognised(path: Path, *, strictly: bool = False) -> str | None:
+    """The format of a file. Raises InputError if no format knows it.
+
+    strictly: None then, and also if its name is of a format but its content is not.
+    """
     head = file_head(path)
     readable = {name: format for name, format in FORMATS.items() if format.read}
     by_suffix = {name: format for name, format in readable.items() if _has_suffix(format, path)}
     for name, format in by_suffix.items():
         if format.recognises is None or format.recognises(path, head):
             return name
+    if strictly:
+        return None
     if by_suffix:  # the reader says what is wrong
         own = [name for name, f in by_suffix.items() if path.name.lower().endswith(f.suffixes[0])]
         return (own or list(by_suffix))[0]
     for name, format in readable.items():
         if format.recognises is not None and format.recognises(path, head):
             return name
-    if not path.suffix and "text" in readable:
+    if not path.suffix and re.match(r"[^|\n]*\|[0-9;-]+\|[^\n]*\|[^|\n]*\n", head):
+        raise InputError(f"{path}: evaluator lines, without their texts: only evaluate can read them")
+    if not path.suffix:
         return "text"
     known = ", ".join(readable)
     raise InputError(f"{path}: of no format that is known; name it with --from: {known}")

@@ -69,6 +69,8 @@ def read_table(path: Path, reading: Reading) -> Iterator[Document]:
     if not head.strip():
         raise InputError(f"{path}: the file is empty")
     layout, header = _layout(head, reading)
+    if tuple(header) == MENTION_COLUMNS and reading.text_field is None:
+        raise InputError(f"{path}: a table of mentions, without their texts: only evaluate can read it")
     text_column = _column(path, header, reading.text_field, _TEXT_COLUMNS, "--text-field")
     id_column = _column(path, header, reading.id_field, _ID_COLUMNS, "--id-field")
     if text_column is None:

@@ -33,7 +33,12 @@ def format_by_name(output: str | Path) -> str:
     own = {suffixes[0]: known for known, suffixes in files.items() if name.endswith(suffixes[:1])}
     if own:
         return own[max(own, key=len)]
+    named = Path(name).suffix.removeprefix(".")  # a folder such as out.brat
+    if named in FORMATS and named != "text":
+        return named
     could_be = [known for known, suffixes in files.items() if name.endswith(suffixes)]
+    if len(could_be) == 1:
+        return could_be[0]
     if could_be and not name.endswith(".txt"):
         raise UserError(f"{output}: could be any of {', '.join(could_be)}; choose one with --to")
     return DEFAULT

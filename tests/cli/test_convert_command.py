@@ -81,3 +81,17 @@ def test_sentences_of_a_long_text_have_ids_of_their_own(tmp_path: Path) -> None:
     assert run_command(convert.main, tmp_path / "long.txt", tmp_path / "out.conll") == 0
     ids = [line for line in (tmp_path / "out.conll").read_text().splitlines() if line.startswith("# sent_id")]
     assert len(set(ids)) == len(ids) == 100_000
+
+
+def test_the_folder_of_label_studio_is_read_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(convert.main, SAMPLE, tmp_path / "out", "--to", "label-studio") == 0
+    assert run_command(convert.main, tmp_path / "out", tmp_path / "back.jsonl") == 0
+    assert "mentions in 42 documents" in capsys.readouterr().out  # a task for each sentence
+
+
+@pytest.mark.parametrize(("name", "format"), [("out.brat", "brat"), ("out.doccano", "doccano")])
+def test_a_suffix_may_name_a_format(
+    tmp_path: Path, name: str, format: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(convert.main, SAMPLE, tmp_path / name) == 0
+    assert f"({format})" in capsys.readouterr().out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -78,3 +79,20 @@ def test_the_library_finds_the_same() -> None:
         mentions = ner.annotate("Ketoconazole raises midazolam levels.").mentions
     [line] = llm_nerc("-", text="Ketoconazole raises midazolam levels.").stdout.decode().splitlines()
     assert [m["start"] for m in json.loads(line)["mentions"]] == [m.start for m in mentions]
+
+
+def test_results_keep_their_characters_whatever_the_code_page() -> None:
+    text = "Ketoconazole\u00a0raises midazolam \U0001f48a."
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, str(ROOT / "bin" / "llm-NERC"), "-"]
+    done = subprocess.run(
+        command, input=text.encode(), capture_output=True, check=False, cwd=ROOT, env=environment
+    )
+    assert json.loads(done.stdout)["text"] == text
+
+
+def test_a_pipe_is_converted(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "bin" / "convert"), "-", str(tmp_path / "out.jsonl")]
+    done = subprocess.run(command, input=TEXT.encode(), capture_output=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "out.jsonl").read_text())["text"] == TEXT

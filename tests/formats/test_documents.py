@@ -129,3 +129,22 @@ def test_results_are_found_in_any_format(tmp_path: Path) -> None:
     assert [[(id, m.spans, m.type) for id, m in mentions] for mentions in found[:1]] * 2 == [
         [(id, m.spans, m.type) for id, m in mentions] for mentions in found
     ]
+
+
+def test_a_damaged_file_among_others_is_named_and_what_lies_beside_is_not(tmp_path: Path) -> None:
+    (tmp_path / "a.xml").write_text(DDI)
+    (tmp_path / "b.xml").write_text("<document><sent")
+    with pytest.raises(DamagedFilesError, match=r"b\.xml: not XML"):
+        read(tmp_path)
+    (tmp_path / "b.xml").unlink()
+    (tmp_path / "notes.json").write_text("// nothing")
+    assert [d.id for d in read(tmp_path)] == ["d"]
+
+
+def test_results_without_texts_are_no_texts(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a|0-3|iron|drug\nb|0-3|zinc|drug\n")
+    (tmp_path / "out.csv").write_text("id,start,end,text,type,confidence\na,0,4,iron,drug,\n")
+    for name in ("out", "out.csv"):
+        with pytest.raises(InputError, match="only evaluate can read"):
+            read(tmp_path / name)
+        assert [m.text for _, m in read_found(tmp_path / name)][0] == "iron"
