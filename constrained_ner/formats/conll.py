@@ -276,7 +276,7 @@ def _document(id: str, sentences: Sequence[Sentence], is_first: bool) -> Documen
         gap = sentence.start - begin - len(text)
         if sentence.start < 0 or not 0 <= gap <= _WIDEST_GAP:
             apart = (Sentence(s.id, s.text, s.mentions) for s in sentences)
-            return Document(id, tuple(apart))
+            return Document(id, tuple(apart), continues=not is_first)
         text += " " * gap + sentence.text
     placed = (Sentence(s.id, s.text, s.mentions, start=s.start - begin) for s in sentences)
-    return Document(id, tuple(placed), text, start=begin)
+    return Document(id, tuple(placed), text, start=begin, continues=not is_first)

@@ -66,7 +66,7 @@ class _Part:
             if start < end
         ]
         document = document_of(id, self.text, self.lines, mentions, in_sentences=True, n_before=self.n_lines)
-        return replace(document, start=self.before)
+        return replace(document, start=self.before, continues=self.before > 0)
 
 
 def read_inline(path: Path, reading: Reading) -> Iterator[Document]:
