@@ -138,6 +138,7 @@ class Document:
         title, an abstract), which are still to be cut into sentences.
     start: characters of the source before `text`. More than 0 only for the later parts of a text that is too
         long to be held in memory at once; the parts follow one another and have the same id.
+    continues: whether it is a later part of the document before it. So it may be without a text, too.
     """
 
     id: str
@@ -145,15 +146,17 @@ class Document:
     text: str | None = None
     in_sentences: bool = True
     start: int = 0
+    continues: bool = False
 
     def __iter__(self) -> Iterator[Sentence]:
         return iter(self.sentences)
 
     @classmethod
     def of_text(cls, id: str, text: str, mentions: Iterable[Mention] = (), *, start: int = 0) -> Document:
-        """A document of running text in one passage. mentions: with offsets in `text`."""
+        """A document of running text in one passage. mentions: with offsets in `text`. start: more than 0 for
+        a later part."""
         passage = Sentence(id, text).with_mentions(mentions)
-        return cls(id, (passage,), text, in_sentences=False, start=start)
+        return cls(id, (passage,), text, in_sentences=False, start=start, continues=start > 0)
 
     def texts(self) -> Iterator[Sentence]:
         """What offsets in files of results count in, with its mentions: the sentences, or the whole text."""

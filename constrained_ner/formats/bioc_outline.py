@@ -8,7 +8,7 @@ from itertools import count, groupby
 from typing import Any
 
 from ..data import Document, Mention, Sentence
-from .passages import with_text
+from .passages import with_texts
 from .protocol import Losses
 
 Outline = dict[str, Any]
@@ -30,14 +30,14 @@ class _Numbered:
     n: int = 0
 
     def key(self, document: Document) -> tuple[int, str]:
-        self.n += not (document.start and document.id == self.id)
+        self.n += not (document.continues and document.id == self.id)
         self.id = document.id
         return self.n, document.id
 
 
 def _passages(parts: Iterable[Document], losses: Losses) -> Iterator[Outline]:
     ids = count(1)
-    for document in map(with_text, parts):
+    for document in with_texts(parts):
         _count_lost_text(document, losses)
         blocks = [_block(document, sentence, ids) for sentence in document if sentence.text]
         losses.add("empty sentences left out", len(document.sentences) - len(blocks))

@@ -21,7 +21,7 @@ from ..errors import InputError
 from ..files import decoded, decoded_lines
 from .fitting import Fitting
 from .numbered_names import NumberedNames
-from .passages import AS_SPELT, NO_CONFIDENCE, NO_SENTENCES, kept_mark, with_text
+from .passages import AS_SPELT, NO_CONFIDENCE, NO_SENTENCES, kept_mark, with_texts
 from .protocol import Losses, Reading
 from .text import document_id
 from .units import Claim, Pieces, countings, detect, fits, same_words
@@ -136,8 +136,8 @@ def write_brat(documents: Iterable[Document], losses: Losses) -> Iterator[tuple[
     """NAME.txt and NAME.ann for each document, where NAME is its id."""
     names = _FileNames(losses)
     id, name, number = None, "", 0
-    for document in map(with_text, documents):
-        if not (document.start and document.id == id):
+    for document in with_texts(documents):
+        if not (document.continues and document.id == id):
             id, name, number = document.id, names.of(document.id), 0
         n_parts = len(document.sentences)
         losses.add(NO_SENTENCES, n_parts if document.in_sentences or n_parts > 1 else 0)

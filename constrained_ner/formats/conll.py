@@ -251,9 +251,10 @@ def _joined(tokens: Sequence[str], rows: Sequence[Sequence[str]], misc: int | No
 def _documents(id: str, sentences: Iterable[tuple[dict[str, str], Sentence]]) -> Iterator[Document]:
     """A document; its parts, if it has many sentences.
 
-    It has a text of its own if each sentence says where in it it begins ("# start = 17").
+    It has a text of its own if each sentence says where in it it begins ("# start = 17"). After a part
+    without a text no other has one.
     """
-    number, sentences = 0, iter(sentences)
+    number, placed, sentences = 0, True, iter(sentences)
     while part := list(islice(sentences, _SENTENCES_AT_ONCE)):
         named = []
         for comments, sentence in part:
@@ -267,16 +268,19 @@ def _documents(id: str, sentences: Iterable[tuple[dict[str, str], Sentence]]) ->
                 )
             )
             number += 1
-        yield _document(id, named, is_first=number == len(part))
+        document = _document(id, named, number == len(part), placed)
+        placed = document.text is not None
+        yield document
 
 
-def _document(id: str, sentences: Sequence[Sentence], is_first: bool) -> Document:
+def _document(id: str, sentences: Sequence[Sentence], is_first: bool, placed: bool) -> Document:
+    """A part. placed: whether it may have a text of its own."""
     begin, text = 0 if is_first else sentences[0].start, ""
     for sentence in sentences:
         gap = sentence.start - begin - len(text)
-        if sentence.start < 0 or not 0 <= gap <= _WIDEST_GAP:
+        if not placed or sentence.start < 0 or not 0 <= gap <= _WIDEST_GAP:
             apart = (Sentence(s.id, s.text, s.mentions) for s in sentences)
-            return Document(id, tuple(apart))
+            return Document(id, tuple(apart), continues=not is_first)
         text += " " * gap + sentence.text
-    placed = (Sentence(s.id, s.text, s.mentions, start=s.start - begin) for s in sentences)
-    return Document(id, tuple(placed), text, start=begin)
+    inside = (Sentence(s.id, s.text, s.mentions, start=s.start - begin) for s in sentences)
+    return Document(id, tuple(inside), text, start=begin, continues=not is_first)

@@ -33,7 +33,7 @@ def write_conll(documents: Iterable[Document], losses: Losses) -> Iterator[str]:
         if not document.sentences:
             losses.add("documents without sentences left out")
             continue
-        if document.id != previous or not document.start:
+        if document.id != previous or not document.continues:
             yield f"# newdoc id = {_line(document.id, losses)}\n"
         previous = document.id
         for sentence in document:

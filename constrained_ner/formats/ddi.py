@@ -201,7 +201,7 @@ def write_ddi(documents: Iterable[Document], losses: Losses) -> Iterator[str]:
         if not document.sentences:
             losses.add("documents without sentences left out")
             continue
-        if not (document.start and document.id == last):
+        if not (document.continues and document.id == last):
             yield "" if last is None else "</document>\n"
             yield f"<document id={quoted(document.id, losses)}>\n"
         last = document.id

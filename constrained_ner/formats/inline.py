@@ -4,8 +4,9 @@
     A p &lt; 0.05 &amp; more.
 
 The name of a tag is the type; one that cannot be a name is an attribute: `<entity type="two words">`. Tags
-may nest, not cross. Without the tags, and with the five entities of XML and numbers decoded, a file is the
-text of one document. A literal `<` that begins no tag is text. Line breaks inside a sentence are numbers.
+may nest, not cross. Lines that a tag lies across are one sentence. Without the tags, and with the five
+entities of XML and numbers decoded, a file is the text of one document. A literal `<` that begins no tag is
+text. Line breaks inside a sentence are numbers.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..data import Document, Mention, Sentence, Span
+from ..data import Document, Mention, Sentence, Span, disjoint
 from ..errors import InputError
 from ..files import decoded_lines
-from .passages import AS_SPELT, NO_CONFIDENCE, OUTER, Passage, document_of, kept_mark, with_text
+from .passages import AS_SPELT, NO_CONFIDENCE, OUTER, Passage, document_of, kept_mark, with_texts
 from .protocol import Losses, Reading
 from .text import document_id
 
@@ -49,24 +50,29 @@ class _Tag:
 
 @dataclass(slots=True)
 class _Part:
-    """What was read of a document. before: characters of it before this part. n_lines: sentences before it.
+    """What was read of a document. before: characters of it before this part. n_sentences: those before it.
     found: start, end and type of mentions. open: tags that are not closed yet."""
 
     before: int = 0
-    n_lines: int = 0
+    n_sentences: int = 0
     text: str = ""
     lines: list[Passage] = field(default_factory=list)
     found: list[tuple[int, int, str]] = field(default_factory=list)
     open: list[_Tag] = field(default_factory=list)
 
     def document(self, id: str) -> Document:
+        """A sentence is a line, or the lines that a mention lies across."""
         mentions = [
             Mention((Span(start, end),), type, self.text[start:end])
             for start, end, type in self.found
             if start < end
         ]
-        document = document_of(id, self.text, self.lines, mentions, in_sentences=True, n_before=self.n_lines)
-        return replace(document, start=self.before)
+        whole = disjoint(
+            [*(Span(line.start, line.end) for line in self.lines), *(m.spans[0] for m in mentions)]
+        )
+        lines = [Passage(span.start, self.text[span.start : span.end]) for span in whole]
+        document = document_of(id, self.text, lines, mentions, in_sentences=True, n_before=self.n_sentences)
+        return replace(document, start=self.before, continues=self.before > 0)
 
 
 def read_inline(path: Path, reading: Reading) -> Iterator[Document]:
@@ -84,8 +90,9 @@ def read_inline(path: Path, reading: Reading) -> Iterator[Document]:
         if start >= _PART and not part.open:
             part.text = "".join(held)
             n_empty += sum(begin == end for begin, end, _ in part.found)
-            yield part.document(document_id(path))
-            part, held = _Part(part.before + start, part.n_lines + len(part.lines)), []
+            document = part.document(document_id(path))
+            yield document
+            part, held = _Part(part.before + start, part.n_sentences + len(document.sentences)), []
             start = 0
     if part.open:
         raise InputError(f"{path}: line {part.open[-1].line}: <{part.open[-1].name:.60}> is not closed")
@@ -143,8 +150,8 @@ def write_inline(documents: Iterable[Document], losses: Losses) -> Iterator[str]
 
 def _lines(documents: Iterable[Document], losses: Losses) -> Iterator[str]:
     last: tuple[str, bool] | None = None  # id of the document before, and whether its last line ended
-    for document in map(with_text, documents):
-        if last is not None and not (document.start and document.id == last[0]):
+    for document in with_texts(documents):
+        if last is not None and not (document.continues and document.id == last[0]):
             losses.add("borders between documents left out")
             if not last[1]:
                 yield "\n"

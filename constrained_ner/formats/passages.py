@@ -73,22 +73,39 @@ def kept_mark(pieces: Iterable[str]) -> Iterator[str]:
     yield from pieces
 
 
-def with_text(document: Document) -> Document:
-    """The document with a text of its own: if it has none, its sentences, each on a line."""
-    if document.text is not None:
-        return document
-    sentences, start = [], 0
+def with_texts(documents: Iterable[Document]) -> Iterator[Document]:
+    """The documents, each with a text of its own: if it has none, its sentences, each on a line.
+
+    A later part without a text begins with the line break after the part before it.
+    """
+    end = 0
+    for document in documents:
+        if document.text is None:
+            document = _with_lines(document, end if document.continues else 0)
+        end = document.start + len(document.text or "")
+        yield document
+
+
+def _with_lines(document: Document, start: int) -> Document:
+    """The document with the lines of its sentences as its text. start: characters in earlier parts."""
+    between = "\n" if start else ""
+    sentences, at = [], len(between)
     for sentence in document:
-        sentences.append(replace(sentence, start=start))
-        start += len(sentence.text) + 1
-    return replace(document, sentences=tuple(sentences), text="\n".join(s.text for s in sentences))
+        sentences.append(replace(sentence, start=at))
+        at += len(sentence.text) + 1
+    text = between + "\n".join(s.text for s in sentences)
+    return replace(document, sentences=tuple(sentences), text=text, start=start)
 
 
 def joined_parts(documents: Iterable[Document]) -> Iterator[Document]:
-    """The documents, those that come in parts as one. For formats that cannot be written in parts."""
+    """The documents, the parts of a text as one. For formats that cannot be written in parts.
+
+    Parts without a text stay as they are: the offsets of each of their sentences are its own.
+    """
     parts: list[Document] = []
     for document in documents:
-        if parts and not (document.start and document.id == parts[0].id):
+        goes_on = document.continues and document.text is not None
+        if parts and not (goes_on and document.id == parts[0].id):
             yield _joined(parts)
             parts = []
         parts.append(document)
@@ -104,7 +121,7 @@ def _joined(parts: Sequence[Document]) -> Document:
     for part in parts:
         text = text.ljust(part.start) + (part.text or "")
         sentences += [replace(sentence, start=part.start + sentence.start) for sentence in part]
-    return replace(first, sentences=tuple(sentences), text=text, start=0)
+    return replace(first, sentences=tuple(sentences), text=text, start=0, continues=False)
 
 
 @dataclass(slots=True)

@@ -30,7 +30,7 @@ from .passages import (
     Passage,
     document_of,
     joined_parts,
-    with_text,
+    with_texts,
 )
 from .protocol import Losses, Reading
 from .units import Claim, Pieces, countings, detect
@@ -144,7 +144,7 @@ def _add_line(block: _Block, number: int, line: str, fitting: Fitting | None) ->
 
 def write_pubtator(documents: Iterable[Document], losses: Losses) -> Iterator[str]:
     """A PubTator file. The title is a document's first passage, or its first line (no mention is cut)."""
-    for document in map(with_text, joined_parts(documents)):
+    for document in joined_parts(with_texts(documents)):
         text = _with_spaces(document.text or "", losses)
         id = re.sub(r"[|\t\r\n]", "_", document.id)
         losses.add("ids written with _ for characters that PubTator does not allow", id != document.id)

@@ -258,7 +258,30 @@ def test_sentences_keep_their_places_in_the_document(tmp_path: Path) -> None:
         "d", (Sentence("d.s0", "No."), Sentence("d.s1", "Zinc.", (zinc,), start=5)), "No.  Zinc."
     )
     assert read(tmp_path / "x.conll", written([document])[0])[0] == [document]
-    parts = [document, replace(document, start=100)]
+    parts = [document, replace(document, start=100, continues=True)]
     [first, second] = read(tmp_path / "x.conll", written([document, replace(document, id="e")])[0])[0]
     assert (first.text, second.text) == (document.text, document.text)
     assert written(parts)[0].count("# newdoc") == 1
+
+
+def test_the_parts_of_a_long_document_continue_it_with_or_without_a_text(tmp_path: Path) -> None:
+    lines = [
+        f"# start = {8 * n}\n# text = Zinc {n % 10}.\nZinc\tB-drug\n{n % 10}\tO\n.\tO\n\n"
+        for n in range(4001)
+    ]
+    for name, content in {"placed": lines, "apart": [line.partition("\n")[2] for line in lines]}.items():
+        documents, _ = read(tmp_path / f"{name}.conll", "".join(content))
+        assert [(d.id, len(d.sentences), d.continues) for d in documents] == [
+            (name, 2000, False),
+            (name, 2000, True),
+            (name, 1, True),
+        ]
+        assert len({s.id for d in documents for s in d}) == 4001
+        assert {d.text is None for d in documents} == {name == "apart"}
+        assert written(documents)[0].count("# newdoc") == 1
+
+
+def test_after_a_part_without_a_text_no_other_has_one(tmp_path: Path) -> None:
+    lines = [f"# start = {5 * n}\n# text = Zinc\nZinc\tB-drug\n\n" for n in range(2001)]
+    lines[7] = lines[7].partition("\n")[2]
+    assert [d.text for d in read(tmp_path / "x.conll", "".join(lines))[0]] == [None, None]

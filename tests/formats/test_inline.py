@@ -57,6 +57,17 @@ def test_tags_and_literal_characters(tmp_path: Path, read, line: str, text: str,
 def test_a_mention_may_go_on_in_the_next_line(tmp_path: Path, read) -> None:
     (document,), _ = read("inline", file(tmp_path, "An <a>iron\noxide</a>."))
     assert places([document]) == [(3, 13, "iron\noxide", "a")]
+    assert [(s.id, s.text) for s in document] == [("x.s0", "An iron\noxide.")]
+
+
+def test_sentences_are_numbered_through_the_parts_whatever_lies_across_lines(tmp_path: Path, read) -> None:
+    content = "Take <drug>as\npirin</drug> now. Or not.\n" + "One. Two.\n" * 110_000
+    parts, _ = read("inline", file(tmp_path, content + "<drug>\nZinc</drug>\n"))
+    assert [part.continues for part in parts] == [False, True]
+    ids = [sentence.id for part in parts for sentence in part]
+    assert ids == [f"x.s{n}" for n in range(110_002)]
+    assert all(part.in_sentences for part in parts)
+    assert [name for _, _, name, _ in places(parts)] == ["as\npirin", "\nZinc"]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from constrained_ner.formats.passages import (
     document_of,
     joined_parts,
     kept_mark,
-    with_text,
+    with_texts,
 )
 
 IRON = Mention((Span(5, 9),), "drug", "iron")
@@ -34,9 +34,30 @@ def test_a_mention_across_passages_makes_them_one() -> None:
 
 
 def test_sentences_without_a_text_become_lines_of_one() -> None:
-    document = with_text(Document("d", (Sentence("a", "No."), Sentence("b", " iron", (IRON.moved(-4),)))))
+    sentences = (Sentence("a", "No."), Sentence("b", " iron", (IRON.moved(-4),)))
+    [document] = with_texts([Document("d", sentences)])
     assert document.text == "No.\n iron"
     assert list(document.located()) == [("d", IRON)]
+
+
+def test_a_later_part_without_a_text_goes_on_in_the_next_line() -> None:
+    parts = [
+        Document("d", (Sentence("a", "No."), Sentence("b", "No."))),
+        Document("d", (Sentence("c", "iron", (IRON.moved(-5),)),), continues=True),
+        Document("d", (Sentence("a", "zinc"),)),
+    ]
+    first, second, other = with_texts(parts)
+    assert (first.text, second.text, second.start, other.text, other.start) == (
+        "No.\nNo.",
+        "\niron",
+        7,
+        "zinc",
+        0,
+    )
+    [(_, mention)] = second.located()
+    assert ((first.text or "") + (second.text or ""))[mention.start : mention.end] == "iron"
+    assert [d.text for d in joined_parts(with_texts(parts))] == ["No.\nNo.\niron", "zinc"]
+    assert list(joined_parts(parts)) == parts
 
 
 def test_parts_are_joined_with_those_of_their_document_only() -> None:

@@ -15,7 +15,7 @@ from random_documents import CORPORA
 from constrained_ner.data import Document, Mention, Span
 from constrained_ner.errors import InputError
 from constrained_ner.formats import FORMATS
-from constrained_ner.formats.passages import with_text
+from constrained_ner.formats.passages import with_texts
 from constrained_ner.formats.protocol import Losses, Reading
 
 ONE_FILE = ["ddi", "bioc", "bioc-json", "pubtator", "inline"]
@@ -60,7 +60,10 @@ def brat(documents: Iterable[Document], losses: Losses | None = None) -> list[tu
 def located(documents: Iterable[Document]) -> list[list[Mention]]:
     """The mentions of each document, with offsets in its text, sorted."""
     return [
-        sorted((m for _, m in with_text(d).located()), key=lambda m: (m.spans, m.type, str(m.confidence)))
+        sorted(
+            (m for _, m in next(with_texts([d])).located()),
+            key=lambda m: (m.spans, m.type, str(m.confidence)),
+        )
         for d in documents
     ]
 
@@ -91,7 +94,7 @@ def test_bioc_keeps_every_mention_and_passage(name: str, corpus: list[Document])
     documents = read(name, written(name, corpus))
     assert located(documents) == located(corpus)
     assert [d.id for d in documents] == [d.id for d in corpus]
-    for after, before in zip(documents, map(with_text, corpus), strict=True):
+    for after, before in zip(documents, with_texts(corpus), strict=True):
         assert [(s.start, s.text) for s in after if s.text] == [(s.start, s.text) for s in before if s.text]
 
 
@@ -115,7 +118,7 @@ def test_ddi_keeps_every_sentence(corpus: list[Document]) -> None:
 def test_brat_keeps_texts_and_places_and_counts_what_it_cuts(corpus: list[Document]) -> None:
     losses = Losses()
     documents = read_folder(brat(corpus, losses))
-    assert [d.text for d in documents] == [with_text(d).text for d in corpus]
+    assert [d.text for d in documents] == [d.text for d in with_texts(corpus)]
     cut = dropped = 0
     for after, before in zip(located(documents), located(corpus), strict=True):
         whole = [m for m in before if not any(c in "\r\n" for c in m.text)]
@@ -131,7 +134,7 @@ def test_brat_keeps_texts_and_places_and_counts_what_it_cuts(corpus: list[Docume
 def test_pubtator_keeps_offsets_and_counts_discontinuous_mentions(corpus: list[Document]) -> None:
     losses = Losses()
     documents = read("pubtator", written("pubtator", corpus, losses))
-    for after, before in zip(documents, map(with_text, corpus), strict=True):
+    for after, before in zip(documents, with_texts(corpus), strict=True):
         text = re.sub(r"[\n\r\t]", " ", before.text or "")
         assert (after.text or "").rstrip() == text.rstrip()
     outer = [[(Span(m.start, m.end), m.type) for m in mentions] for mentions in located(corpus)]

@@ -121,10 +121,10 @@ def _check_message(what: str, message: str, path: Path) -> None:
 
 
 def _check_documents(documents: list[Document]) -> None:
-    ids = [document.id for document in documents if not document.start]
+    ids = [document.id for document in documents if not document.continues]
     if len(set(ids)) < len(ids):
         raise Fault("document ids repeat", repr(ids[:20]))
-    named = [text.id for document in documents if not document.start for text in document.texts()]
+    named = [text.id for document in documents if not document.continues for text in document.texts()]
     if len(set(named)) < len(named):
         raise Fault("ids of texts repeat", repr(named[:20]))
     for id in named:
