@@ -19,7 +19,9 @@ from ..runs.splits import Split
 
 MOST_WORKERS = 256
 
-PromptOption = Annotated[str | None, typer.Option("--prompt", help="plain, strict, guide, or a prompt file.")]
+PromptOption = Annotated[
+    str | None, typer.Option("--prompt", help="plain, strict, guide, bare, or a prompt file.")
+]
 SchemaOption = Annotated[
     Path | None, typer.Option("--schema", help="Entity types (JSON or YAML). Default: DDI.")
 ]
