@@ -233,6 +233,15 @@ def hash_of_folder(folder: Path) -> str:
 # ---- writing
 
 
+def cache_folder() -> Path:
+    """`constrained-ner` in $XDG_CACHE_HOME, in %LOCALAPPDATA% on Windows, or in ~/.cache.
+
+    Raises RuntimeError if the user has no home folder.
+    """
+    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
+    return (Path(base) if base else Path.home() / ".cache") / "constrained-ner"
+
+
 def require_writable(path: str | Path, *, folder: bool = False) -> None:
     """Raise OutputError if a file at `path` clearly cannot be written. Checks without writing.
 

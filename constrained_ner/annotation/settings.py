@@ -56,7 +56,8 @@ class Settings:
         str | None,
         BeforeValidator(as_text),
         Option(
-            "GGUF file, transformers folder, hub id, or a name on a server: ollama:NAME, openai:NAME. "
+            "GGUF file (or PACKAGE:FILE.gguf), transformers folder, hub id, or a name on a server: "
+            "ollama:NAME, openai:NAME. "
             "Default: the bundled model.",
             "Model",
         ),
@@ -130,7 +131,7 @@ class Settings:
     prompt: Annotated[
         PromptFile | str | None,
         Option(
-            "plain, strict, guide, or a prompt file (JSON). Default: the adapter's, or plain.",
+            "plain, strict, guide, bare, or a prompt file (JSON). Default: the adapter's, or plain.",
             "Prompt",
             typed=str,
             allowed="a PromptFile, the name of one that ships, or a path",

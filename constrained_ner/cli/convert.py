@@ -84,7 +84,7 @@ def convert(
     def counted(documents: Iterable[Document]) -> Iterator[Document]:
         nonlocal n_documents, n_mentions
         for document in documents:
-            n_documents += document.start == 0
+            n_documents += not document.continues
             n_mentions += sum(len(sentence.mentions) for sentence in document)
             yield document
 

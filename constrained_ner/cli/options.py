@@ -23,7 +23,9 @@ MOST_WORKERS = 256
 NOTED = Reading(notify=note, report_damaged=note)
 """Reading that prints what had to be decided, and what could not be read, as notes."""
 
-PromptOption = Annotated[str | None, typer.Option("--prompt", help="plain, strict, guide, or a prompt file.")]
+PromptOption = Annotated[
+    str | None, typer.Option("--prompt", help="plain, strict, guide, bare, or a prompt file.")
+]
 SchemaOption = Annotated[
     Path | None, typer.Option("--schema", help="Entity types (JSON or YAML). Default: DDI.")
 ]

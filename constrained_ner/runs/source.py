@@ -91,7 +91,7 @@ class Source:
                 n_sentences += len(document.sentences)
                 if document.text is None:
                     n_texts += len(document.sentences)
-                elif not document.start:
+                elif not document.continues:
                     n_texts += is_whole
                 for sentence in document:
                     ids.add(sentence.id, input.name)

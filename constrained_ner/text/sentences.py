@@ -103,7 +103,7 @@ def cut_documents(
     """Each document as `cut_document` cuts it; the sentences of the parts of a long text are counted on."""
     n_before = 0
     for document in documents:
-        if not document.start:
+        if not document.continues:
             n_before = 0
         cut = cut_document(document, uncut, n_before=n_before, keep_mentions=keep_mentions)
         n_before += len(cut.sentences)

@@ -147,4 +147,4 @@ def test_results_without_texts_are_no_texts(tmp_path: Path) -> None:
     for name in ("out", "out.csv"):
         with pytest.raises(InputError, match="only evaluate can read"):
             read(tmp_path / name)
-        assert [m.text for _, m in read_found(tmp_path / name)][0] == "iron"
+        assert next(m.text for _, m in read_found(tmp_path / name)) == "iron"

@@ -20,6 +20,7 @@ from functools import cache
 from pathlib import Path
 
 from ...errors import ModelError
+from ...files import cache_folder
 from . import probe
 from .library import computes_with_amx, llama_cpp
 
@@ -114,15 +115,6 @@ def _processor() -> str:
         if core:
             return "; ".join(core)
     return f"{platform.machine()} {platform.processor()}"
-
-
-def cache_folder() -> Path:
-    """`constrained-ner` in $XDG_CACHE_HOME, in %LOCALAPPDATA% on Windows, or in ~/.cache.
-
-    Raises RuntimeError if the user has no home folder.
-    """
-    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
-    return (Path(base) if base else Path.home() / ".cache") / "constrained-ner"
 
 
 def _read(key: str) -> str | None:
