@@ -174,7 +174,7 @@ def _recognised(path: Path) -> str:
     if not path.suffix and "text" in readable:
         return "text"
     known = ", ".join(readable)
-    raise InputError(f"{path}: of no format that is known; name it with --from: {known}")
+    raise InputError(f"{path}: unknown format; choose one with --from: {known}")
 
 
 def file_head(path: Path) -> str:
