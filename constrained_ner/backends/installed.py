@@ -6,6 +6,7 @@ in the packages PACKAGE_part1, PACKAGE_part2, ... They are joined once, in the u
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import itertools
 import os
@@ -46,7 +47,7 @@ def installed_file(name: str | Path) -> Path | None:
     pieces = sorted(_pieces(package, folder, file), key=lambda path: path.name)
     if not pieces:
         raise ModelError(f"{name}: the package {package} has no file {file}")
-    return _joined(file, pieces, _expected_hash(folder, file))
+    return _joined(package, file, pieces, _expected_hash(folder, file))
 
 
 def _folder_of(package: str) -> Path | None:
@@ -71,9 +72,19 @@ def _expected_hash(folder: Path, file: str) -> str | None:
     return None
 
 
-def _joined(file: str, pieces: list[Path], expected: str | None) -> Path:
-    """Join the pieces in the cache folder, unless that was done before."""
-    cache = cache_folder()
+def _content_key(pieces: list[Path], expected: str | None) -> str:
+    """What tells one version of a file from another.
+
+    That is its hash if the package has it, else what is known of its pieces.
+    """
+    stats = [(piece.name, piece.stat()) for piece in pieces]
+    known = expected or repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
+    return hashlib.sha256(known.encode()).hexdigest()[:16]
+
+
+def _joined(package: str, file: str, pieces: list[Path], expected: str | None) -> Path:
+    """Join the pieces in the cache folder, unless that was done before with the same pieces."""
+    cache = cache_folder() / f"{package}-{_content_key(pieces, expected)}"
     whole = cache / file
     n_bytes = sum(piece.stat().st_size for piece in pieces)
     if whole.is_file() and whole.stat().st_size == n_bytes:

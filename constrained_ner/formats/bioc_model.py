@@ -85,6 +85,11 @@ class Layout:
     blocks: tuple[Block, ...]
     starts: tuple[int, ...]
     n_overlapping: int
+    _start_of: dict[int, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        starts = {id(block): start for block, start in zip(self.blocks, self.starts, strict=True)}
+        object.__setattr__(self, "_start_of", starts)
 
     @property
     def text(self) -> str:
@@ -96,7 +101,7 @@ class Layout:
 
     def start_of(self, block: Block) -> int:
         """Where a block begins. One without a text begins nowhere: its own offset."""
-        return next((s for b, s in zip(self.blocks, self.starts, strict=True) if b is block), block.offset)
+        return self._start_of.get(id(block), block.offset)
 
 
 @lru_cache(maxsize=8)  # all annotations of a document ask for it, for a few units

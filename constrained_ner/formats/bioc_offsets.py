@@ -144,8 +144,8 @@ def _by_range(
         if all(placing.spans(claim) for claim in claims()):
             if placing != _KNOWN[0]:
                 notify(
-                    f"{path}: the offsets count {placing}, and are read so: only then is every annotation "
-                    "inside its text, although the words of none are there"
+                    f"{path}: reading offsets as {placing}: only then is every annotation inside its text, "
+                    "although no name matches"
                 )
             return placing
     return _KNOWN[0]

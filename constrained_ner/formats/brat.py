@@ -34,6 +34,9 @@ _MENTION = re.compile(
 _OTHER = re.compile(r"(?:[REAMN]\S*|\*|#\S*)\t.*")
 """Relations, events, attributes, modifications, normalisations, equivalences, notes."""
 
+_LONGEST_NAME = 200
+"""Bytes of the name of a file. File systems allow 255, number and suffix included."""
+
 
 class _Line(NamedTuple):
     """A mention as it is in its file. place: file and line. name: None if the column is missing."""
@@ -125,7 +128,7 @@ class _FileNames:
     _taken: NumberedNames = field(default_factory=lambda: NumberedNames("-"))
 
     def of(self, id: str) -> str:
-        safe = re.sub(r"[^\w.-]", "_", id)[:100]
+        safe = re.sub(r"[^\w.-]", "_", id).encode()[:_LONGEST_NAME].decode(errors="ignore")
         safe = re.sub(r"^\.+", "_", safe) or "document"
         name = safe + self._taken.of(safe.casefold()).removeprefix(safe.casefold())
         self.losses.add("document ids changed to be names of files", name != id)

@@ -1,4 +1,4 @@
-"""CoNLL: a token a line with its tag, sentences apart by blank lines, in any of the dialects that are about.
+"""CoNLL: a token a line with its tag, sentences apart by blank lines, in any common dialect.
 
     # text = Aspirin helps.
     Aspirin<TAB>B-drug

@@ -61,7 +61,7 @@ def columns_of(path: Path, lines: Sequence[str], named: Sequence[str] | None) ->
     """The layout of a file. lines: its first ones, without line ends. named: names of the columns, if the
     user gives them; "_" for one that is not read.
 
-    Raises InputError if there is no token or the columns are not to be told.
+    Raises InputError if there is no token or the columns cannot be detected.
     """
     declared = _declared(lines)
     names = [name.lower() for name in named or declared or ()]

@@ -204,7 +204,7 @@ def _recognised(path: Path, *, strictly: bool = False) -> str | None:
     if not path.suffix:
         return "text"
     known = ", ".join(readable)
-    raise InputError(f"{path}: of no format that is known; name it with --from: {known}")
+    raise InputError(f"{path}: unknown format; choose one with --from: {known}")
 
 
 def file_head(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Pages in HTML, such as displaCy's: refused, because their text cannot be had back.
+"""Pages in HTML, such as displaCy's: refused, because their text cannot be recovered.
 
 They add blanks and line breaks around each name, and a browser shows many blanks as one: taking the tags away
 does not give the text, and offsets would be those of another.

@@ -111,7 +111,7 @@ class OffsetEnds:
             exclusive = votes.exclusive if votes.exclusive is not None else self._all.exclusive
         if exclusive is None:
             raise ValueError(
-                f"it cannot be told whether {entity.offsets} counts the last character in: as many names say "
+                f"cannot tell whether {entity.offsets} counts the last character in: as many names say "
                 "that ends do as that they do not"
             )
         self._n_read += 1
@@ -122,8 +122,8 @@ class OffsetEnds:
         """What the user should know, once everything is read."""
         if self._n_read_exclusively:
             yield (
-                f"the ends of {self._n_read_exclusively} of {self._n_read} entities are exclusive, as their "
-                "names show, and are read so"
+                f"reading the ends of {self._n_read_exclusively} of {self._n_read} entities as exclusive, "
+                "because their names match so"
             )
         n_named = self._all.n_inclusive + self._all.n_exclusive + self._all.n_neither
         if self._all.n_neither > max(2, n_named // 2):

@@ -22,7 +22,7 @@ LONGEST_PART = 1_000_000
 _PLACES_TO_CUT = (
     re.compile(r"(?:\r\n|\n|\r(?!\n))[^\S\r\n]*(?:\r\n|\n|\r(?!\n))+"),  # a blank line
     re.compile(r"\r\n|\n|\r(?!\n)"),
-    re.compile(r"\s+(?=\S)"),
+    re.compile(r"\s(?=\S)"),  # \s+ would be quadratic in blanks that reach the end
 )
 """What a text is cut after, the best first."""
 

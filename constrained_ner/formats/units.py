@@ -180,12 +180,12 @@ def _chosen(
     rival = next((n for n in best[1:] if votes[n].reading != votes[best[0]].reading), None)
     if rival is not None:
         raise InputError(
-            f"{path}: it cannot be told what the offsets count: {most} of {n_names} names are where they "
+            f"{path}: cannot tell what the offsets count: {most} of {n_names} names are where they "
             f"should be if they count {known[best[0]]}, and as many if they count {known[rival]}"
         )
     notify(
-        f"{path}: the offsets count {known[best[0]]}, and are read so: {most} of {n_names} names are then "
-        f"where they should be, instead of {votes[0].n_fit}"
+        f"{path}: reading offsets as {known[best[0]]}: {most} of {n_names} names match "
+        f"(the rule: {votes[0].n_fit})"
     )
     return known[best[0]]
 

@@ -43,8 +43,8 @@ def counting_by_words(
         return rule
     vote, counting = votes[best[0]], known[best[0]]
     notify(
-        f"{path}: the offsets count {counting}, and are read so: {vote.n_good} of {vote.n} mentions then "
-        f"begin and end with words, instead of {vote.n_good_by_rule}"
+        f"{path}: reading offsets as {counting}: {vote.n_good} of {vote.n} mentions begin and end with "
+        f"words (the rule: {vote.n_good_by_rule})"
     )
     return counting
 

@@ -42,10 +42,7 @@ _NO_SYMBOLS = frozenset(_WITHOUT_VOWEL.split())
 
 
 def cased(text: str) -> Iterator[tuple[int, int, str]]:
-    """The letters to show in another case, each with its place.
-
-    What they lead to stays as it is.
-    """
+    """The letters to show in another case, each with its place."""
     if _is_in_capitals(text):
         spelt = _from_capitals
     elif _is_in_small_letters(text):

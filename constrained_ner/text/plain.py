@@ -27,6 +27,7 @@ _OTHER_BLANK = re.compile(r"[^\S ]")
 _BREAK = re.compile(f"[{_BREAKS}]")
 
 _UNUSUAL = re.compile(r"[ -~]?[^ -~]+")  # what is not printable ASCII, with the character that it may modify
+_LONGEST_CLUSTER = 32  # with more marks a character is shown in pieces: to compose takes quadratic time
 _JOINERS = "\u200c\u200d"
 _NEVER_SHOWN = re.compile(
     "[\u00ad\u034f\u061c\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
@@ -83,7 +84,7 @@ def characters(text: str) -> Iterator[Edit]:
         start = run.start()
         cluster = text[start]
         for at in range(start + 1, run.end()):
-            if _combines(cluster, text[at]):
+            if len(cluster) < _LONGEST_CLUSTER and _combines(cluster, text[at]):
                 cluster += text[at]
                 continue
             yield from _edit(text, start, cluster)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,9 @@ def test_pieces_are_joined_once_in_the_cache(site: Path, tmp_path: Path) -> None
     install(site, "cut_model_part1", **{"data/m.gguf.part00": b"GGUF"})
     install(site, "cut_model_part2", **{"data/m.gguf.part01": b"123"})
     whole = installed_file("cut_model:m.gguf")
-    assert whole == tmp_path / "cache" / "constrained-ner" / "m.gguf"
+    assert whole is not None
+    assert whole.parent.parent == tmp_path / "cache" / "constrained-ner"
+    assert whole.parent.name.startswith("cut_model-")
     assert whole.read_bytes() == b"GGUF123"
     written = whole.stat().st_mtime_ns
     assert installed_file("cut_model:m.gguf") == whole
@@ -53,7 +56,25 @@ def test_damaged_pieces_leave_no_file(site: Path, tmp_path: Path) -> None:
     install(site, "bad_model_part1", **{"data/m.gguf.part00": b"GGUF"})
     with pytest.raises(ModelError, match=r"m\.gguf: the pieces do not make the file that SHA256SUMS"):
         installed_file("bad_model:m.gguf")
-    assert not list((tmp_path / "cache" / "constrained-ner").iterdir())
+    assert not [path for path in (tmp_path / "cache" / "constrained-ner").rglob("*") if path.is_file()]
+
+
+def test_models_with_the_same_name_and_size_do_not_take_the_place_of_one_another(site: Path) -> None:
+    def installed(package: str, content: bytes, *, with_hash: bool) -> bytes:
+        sums = f"{hashlib.sha256(content).hexdigest()}  m.gguf\n".encode() if with_hash else b""
+        install(site, package, **{"SHA256SUMS": sums, "m.gguf.part00": content})
+        whole = installed_file(f"{package}:m.gguf")
+        assert whole is not None
+        return whole.read_bytes()
+
+    assert installed("one_model", b"GGUF1", with_hash=True) == b"GGUF1"
+    assert installed("one_model", b"GGUF2", with_hash=True) == b"GGUF2"
+    assert installed("one_model", b"GGUF1", with_hash=True) == b"GGUF1"
+    assert installed("other_model", b"GGUF3", with_hash=False) == b"GGUF3"
+    os.utime(site / "other_model" / "m.gguf.part00", (1, 1))
+    (site / "other_model" / "m.gguf.part00").write_bytes(b"GGUF4")
+    os.utime(site / "other_model" / "m.gguf.part00", (2, 2))
+    assert installed("other_model", b"GGUF4", with_hash=False) == b"GGUF4"
 
 
 def test_what_is_missing_is_named(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:

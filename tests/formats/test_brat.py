@@ -130,9 +130,25 @@ def test_a_mention_across_a_line_break_is_written_in_pieces() -> None:
 
 
 def test_names_of_files_are_safe_and_different() -> None:
-    ids = ["../x", "a", "A", "", ".", "x" * 300]
+    ids = ["../x", "a", "A", "", ".", "x" * 300, "x" * 301]
     names = [name for name, _ in write_brat([Document.of_text(id, "") for id in ids], Losses())][::2]
-    assert names == ["__x.txt", "a.txt", "A-2.txt", "document.txt", "_.txt", "x" * 100 + ".txt"]
+    assert names == [
+        "__x.txt",
+        "a.txt",
+        "A-2.txt",
+        "document.txt",
+        "_.txt",
+        "x" * 200 + ".txt",
+        "x" * 200 + "-2.txt",
+    ]
+
+
+def test_names_of_files_are_cut_to_what_a_file_system_takes(tmp_path: Path) -> None:
+    ids = ["药" * 100, "药" * 101, "a" + "药" * 100]
+    names = [name for name, _ in write_brat([Document.of_text(id, "") for id in ids], Losses())][::2]
+    assert names == ["药" * 66 + ".txt", "药" * 66 + "-2.txt", "a" + "药" * 66 + ".txt"]
+    for name in names:
+        (tmp_path / name).touch()
 
 
 def test_sentences_without_a_document_text_are_written_a_line_each() -> None:

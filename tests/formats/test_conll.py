@@ -270,7 +270,7 @@ def test_the_parts_of_a_long_document_continue_it_with_or_without_a_text(tmp_pat
         for n in range(4001)
     ]
     for name, content in {"placed": lines, "apart": [line.partition("\n")[2] for line in lines]}.items():
-        documents, _ = read(tmp_path / f"{name}.conll", "".join(content))
+        documents, *_ = read(tmp_path / f"{name}.conll", "".join(content))
         assert [(d.id, len(d.sentences), d.continues) for d in documents] == [
             (name, 2000, False),
             (name, 2000, True),

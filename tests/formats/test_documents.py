@@ -79,7 +79,7 @@ def test_a_folder_of_two_formats_asks_which(tmp_path: Path) -> None:
 
 def test_what_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "a.docx").write_bytes(b"PK\x03\x04")
-    with pytest.raises(InputError, match="of no format that is known; name it with --from: "):
+    with pytest.raises(InputError, match="unknown format; choose one with --from: "):
         read(tmp_path / "a.docx")
     with pytest.raises(UserError, match="'word' is not a format that can be read: choose one of ddi, "):
         read(tmp_path / "a.docx", format="word")

@@ -99,7 +99,7 @@ def test_a_long_file_comes_in_parts_that_are_written_as_one(
     parts, _ = read("inline", file(tmp_path, content))
     assert [(d.id, d.start) for d in parts] == [("x", 0), ("x", 9), ("x", 23)]
     assert places(parts) == [(6, 7, "x", "a"), (14, 19, "y\nand", "b")]
-    assert "".join(write_inline(parts, Losses())) == content
+    assert "".join(write_inline(parts, Losses())) == content.replace("y\n", "y&#10;")  # within a sentence
     assert len({sentence.id for part in parts for sentence in part}) == 3
 
 

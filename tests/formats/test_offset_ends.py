@@ -1,4 +1,4 @@
-"""Exclusive ends are known by the names: read so, and said; never silently learnt."""
+"""Exclusive ends are known by the names: taken so, and said; never silently learnt."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def test_exclusive_ends_are_read_so_and_said(tmp_path: Path) -> None:
     found, [note] = read(tmp_path, entity("0-8", "Warfarin") + entity("13-20", "aspirin"))
     assert found == ["Warfarin", "aspirin"]
     assert note == (
-        f"{tmp_path}: the ends of 2 of 2 entities are exclusive, as their names show, and are read so"
+        f"{tmp_path}: reading the ends of 2 of 2 entities as exclusive, because their names match so"
     )
 
 
@@ -62,7 +62,7 @@ def test_an_entity_without_a_name_is_left_out_where_names_say_one_as_often_as_th
         tmp_path, entity("0-7", "Warfarin") + entity("13-20", "aspirin") + entity("0-8", None)
     )
     assert found == ["Warfarin", "aspirin"]
-    assert "it cannot be told whether 0-8 counts the last character in" in notes[-1]
+    assert "cannot tell whether 0-8 counts the last character in" in notes[-1]
 
 
 def test_an_end_at_the_end_of_the_text(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_a_real_file_is_read_as_expected(entry: dict[str, Any]) -> None:
     assert sum(mention.discontinuous for _, mention, _ in found) == entry["discontinuous"]
     differing = sum(" ".join(there.split("\n")) != mention.text for _, mention, there in found)
     if entry["file"] == ALL_MISPLACED_BY_THE_RULE:
-        assert "43 of 43 names are then where they should be, instead of 18" in told[0]
+        assert "43 of 43 names match (the rule: 18)" in told[0]
         assert differing == 0
     else:
         assert differing + left_out == entry["stored_text_not_at_offsets"]
@@ -98,7 +98,7 @@ def test_what_cannot_be_read_is_refused_with_the_reason(file: str, message: str)
 
 def test_units_and_repeated_ids_are_told() -> None:
     documents, told = read("pubtator/gnormplus_byte_offsets.pubtator")
-    assert "the offsets count UTF-8 bytes" in told[0]
+    assert "reading offsets as UTF-8 bytes" in told[0]
     assert all(there == mention.text for _, mention, there in mentions(documents))
     documents, told = read("pubtator/nlmchem_repeated_id.pubtator")
     assert [d.id for d in documents][:3] == ["19148276", "19148276-2", "19148276-3"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import time
 from pathlib import Path
 
 import pytest
@@ -105,3 +106,11 @@ def test_a_long_text_is_cut_at_blank_lines_else_line_ends_else_blanks(
     path.write_bytes(text.encode())
     monkeypatch.setattr(text_module, "LONGEST_PART", 10)
     assert [part.text for part in read(path)] == parts
+
+
+def test_a_run_of_blanks_up_to_the_cut_takes_linear_time() -> None:
+    n = 200_000
+    began = time.process_time()
+    assert text_module._place_to_cut("a" * n + " " * (n + 10), 2 * n) == 2 * n
+    assert time.process_time() - began < 5  # a quadratic search takes minutes
+    assert text_module._place_to_cut("aaa bbb  ccc", 11) == 9

@@ -65,9 +65,7 @@ def test_two_conventions_that_fit_equally_are_not_chosen_from() -> None:
         Claim("xbbx", ((2, 2),), "b")
     ]  # the second "b" if the end is the last character, the first from 1
     known = [Counting(), Counting(first=1, inclusive=True), Counting(inclusive=True)]
-    with pytest.raises(
-        InputError, match=r"^file.ann: it cannot be told .* ends count the last one in, and as"
-    ):
+    with pytest.raises(InputError, match=r"^file.ann: cannot tell .* ends count the last one in, and as"):
         detect(PATH, known, lambda: claims, print)
 
 

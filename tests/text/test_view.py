@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import unicodedata
 from random import Random
 
@@ -335,3 +336,11 @@ def test_case(text: str, shown: str | None) -> None:
     assert view.text == shown or (shown is None and view.text.casefold() == text.casefold())
     if "\u00ad" not in text:
         assert len(view.text) == len(text)
+
+
+def test_no_end_of_marks_on_one_character_takes_linear_time() -> None:
+    text = "a" + "\u0301\u0316" * 100_000
+    began = time.process_time()
+    shown = view_of(text).text
+    assert time.process_time() - began < 20  # composed as a whole, they take minutes
+    assert sorted(unicodedata.normalize("NFD", shown)) == sorted(text)
