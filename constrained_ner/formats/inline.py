@@ -187,7 +187,8 @@ def _tagged(sentence: Sentence, one_line: bool, losses: Losses) -> str:
     def copy_to(place: int) -> None:
         nonlocal at
         plain = _escaped(sentence.text[at:place])
-        written.append(plain.replace("\r", "&#13;").replace("\n", "&#10;") if one_line else plain)
+        in_line = one_line or ends  # a tag ends in the line in which it began
+        written.append(plain.replace("\r", "&#13;").replace("\n", "&#10;") if in_line else plain)
         at = place
 
     for mention in sorted(sentence.mentions, key=lambda m: (m.start, -m.end, m.type)):

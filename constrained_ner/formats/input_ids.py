@@ -29,7 +29,7 @@ class InputIds:
 
     def named(self, document: Document, file: Path) -> Document:
         """The document, with its own id if that is usable and was not used before."""
-        if document.start and self._last is not None:  # a later part of a text
+        if document.continues and self._last is not None:  # a later part of a text
             return self._with_sentences(_renamed(document, self._last[1]), file)
         own = document.id if document.id.strip() else document_id(file)  # blanks name nothing
         self._last = document.id, self._unique(own, self._documents, file, "document")

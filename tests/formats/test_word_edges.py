@@ -36,10 +36,10 @@ def counted(unit: str, inclusive: bool, text: str = TEXT) -> list[list[Any]]:
     ("unit", "inclusive", "told"),
     [
         ("utf-32", False, None),
-        ("utf-16", False, "count UTF-16 units, and"),
-        ("utf-8", False, "count UTF-8 bytes, and"),
-        ("utf-32", True, "count characters, ends count the last one in"),
-        ("utf-16", True, "count UTF-16 units, ends count the last one in"),
+        ("utf-16", False, "reading offsets as UTF-16 units: "),
+        ("utf-8", False, "reading offsets as UTF-8 bytes: "),
+        ("utf-32", True, "reading offsets as characters, ends count the last one in: "),
+        ("utf-16", True, "reading offsets as UTF-16 units, ends count the last one in: "),
     ],
 )
 def test_the_convention_by_which_names_are_words_is_taken_and_told(
