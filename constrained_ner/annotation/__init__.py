@@ -11,4 +11,5 @@ free_answer.py  an answer that may be anything -> mentions; alignment.py, inked.
 result.py       what comes back for a sentence
 consistency.py  names agree within a document
 lexicon.py      names to expect in drafts
+shipped.py      adapters that ship, by their names
 """

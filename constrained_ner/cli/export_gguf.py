@@ -21,7 +21,9 @@ def export(
     model: Annotated[
         str,
         typer.Option(
-            "--model", help="Transformers model (safetensors): folder or hub id.", rich_help_panel=_MODEL
+            "--model",
+            help="Transformers model (safetensors): folder or hub id. With --lora-only also a GGUF file.",
+            rich_help_panel=_MODEL,
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="GGUF file to write.", rich_help_panel=_OUTPUT)],

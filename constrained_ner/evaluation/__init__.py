@@ -7,6 +7,7 @@ semeval.py      the four schemes of SemEval-2013 task 9.1
 intervals.py    intervals of F1, by bootstrap over sentences
 paired_test.py  the difference between two systems, with its interval
 calibration.py  is a confidence of 0.9 right nine times in ten? fitting a temperature
+folds.py        documents dealt into folds for cross-validation
 curves.py       precision and recall at each confidence threshold
 """
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..backends.installed import installed_file
 from ..backends.transformers.gguf_base import is_gguf, load_config
 from ..backends.transformers.messages import explained, quiet
 from ..backends.transformers.model import check_architecture, check_folder
@@ -96,6 +97,7 @@ class Checkpoint:
 
         Of a GGUF file only the shapes can be asked for, which is enough for an adapter.
         """
+        name = str(installed_file(name) or name)
         if is_gguf(name):
             return cls(name, Path(name).parent, load_config(name))
         check_folder(name)

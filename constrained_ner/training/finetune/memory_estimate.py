@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM
 _FLOAT = 4
 _BITS_PER_WEIGHT = {"4bit": 4.127, "8bit": 8.0}  # nf4 in blocks of 64, with quantised scales
 _PROGRAM_BYTES = 700_000_000  # torch, transformers and the sentences, where all is in main memory
+_SPARE_HEAP = 0.25  # of the activations: blocks that are kept (`heap.py`) and fit no later batch
 _COPIES_OF_LOGITS = 3  # logits, their softmax, and its gradient
 
 
@@ -76,7 +77,7 @@ class Workload:
 
 @dataclass(frozen=True)
 class MemoryEstimate:
-    """Bytes of each part. program: what the process holds before it has a model."""
+    """Bytes of each part. program: what a process on a processor holds besides."""
 
     program: int
     weights: int
@@ -89,7 +90,7 @@ class MemoryEstimate:
         return self.program + self.weights + self.adapter + self.activations + self.logits
 
     def __str__(self) -> str:
-        program = f", program {gigabytes(self.program)}" if self.program else ""
+        program = f", program and spare memory {gigabytes(self.program)}" if self.program else ""
         return (
             f"about {gigabytes(self.total)}: weights {gigabytes(self.weights)}, adapter with gradients and "
             f"optimiser {gigabytes(self.adapter)}, activations {gigabytes(self.activations)}, "
@@ -104,11 +105,12 @@ def estimate(shape: ModelShape, workload: Workload) -> MemoryEstimate:
     n_adapter = workload.rank * sum(rows + columns for rows, columns in shape.linear)
     at_work = _kept_by_a_layer(shape, workload)
     kept = shape.n_layers * (shape.n_hidden if workload.checkpointing else at_work) + at_work
+    activations = workload.n_tokens * kept * workload.bytes_per_number
     return MemoryEstimate(
-        program=0 if workload.on_gpu else _PROGRAM_BYTES,
+        program=0 if workload.on_gpu else _PROGRAM_BYTES + int(_SPARE_HEAP * activations),
         weights=int(n_linear * bits / 8) + shape.n_other * workload.bytes_per_number,
         adapter=n_adapter * 4 * _FLOAT,  # weights, gradient, Adam's two moments
-        activations=workload.n_tokens * kept * workload.bytes_per_number,
+        activations=activations,
         logits=workload.n_whole * shape.n_tokens * _COPIES_OF_LOGITS * _FLOAT,
     )
 
