@@ -37,11 +37,6 @@ def test_the_options_of_a_kind_are_those_of_what_loads_it(kind: str) -> None:
     [
         (
             "m.gguf",
-            {"adapter": "a"},
-            "a GGUF model does not take the option 'adapter'; it is for a transformers",
-        ),
-        (
-            "m.gguf",
             {"device": "cpu"},
             "a GGUF model does not take the option 'device'; it is for a transformers",
         ),

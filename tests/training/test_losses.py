@@ -90,7 +90,7 @@ def test_only_end_tokens_need_the_whole_vocabulary(model: Path) -> None:
     losses_of(adapted, examples, "legal")
     hook.remove()
     n_tokens = adapted.head.weight.shape[0]
-    few = collate(examples, "legal", 0)["few"].numel()
+    few = collate([examples], "legal", 0)["few"].numel()
     assert seen == [few + 3 * n_tokens]
 
 
@@ -142,6 +142,6 @@ def test_an_adapter_on_the_output_layer_is_refused(folder: Path) -> None:
 
 
 def losses_of(adapted: Any, examples: Any, loss: Loss) -> torch.Tensor:
-    batch = collate(examples, loss, pad=0)
+    batch = collate([examples], loss, pad=0)
     question = Question(*(batch[name] for name in ("few_at", "few", "whole_at", "whole")))
     return cross_entropies(adapted.peft, adapted.head, batch["input_ids"], question).detach()

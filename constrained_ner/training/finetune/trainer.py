@@ -29,7 +29,7 @@ _NOT_COUNTED = -100
 
 
 def collate(groups: Sequence[Sequence[Example]], loss: Loss, pad: int) -> dict[str, Tensor]:
-    """Make a batch for `Tuner`: ids, and the choices that the loss asks for.
+    """Make a batch for `Tuner` of groups of examples: ids, and the choices that the loss asks for.
 
     There is no padding mask: under a causal mask no token sees the padding on its right.
     """
