@@ -19,6 +19,10 @@ A message says where, what is wrong and with which value:
 `devel.xml: sentence d1.s0: entity e0: offsets 3-90 run past the text (40 characters)`.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 
 class ConstrainedNerError(Exception):
     """The root: catches everything that the package raises on purpose."""
@@ -34,6 +38,14 @@ class InputError(UserError):
 
 class DamagedFilesError(InputError):
     """Files of a folder that cannot be read; the others could be."""
+
+    @classmethod
+    def of(cls, input: object, messages: Sequence[str], n_files: int) -> InputError:
+        """The error for the files that these messages name; a plain InputError if there is only one file."""
+        if n_files == 1:
+            return InputError(messages[0])
+        listed = "\n  ".join(messages)
+        return cls(f"{input}: {len(messages)} of {n_files} files cannot be read:\n  {listed}")
 
 
 class OutputError(UserError):

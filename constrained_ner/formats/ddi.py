@@ -86,10 +86,7 @@ def _read_files(path: Path, on_damaged: OnDamaged | None) -> list[RawFile]:
         except InputError as error:
             damaged[file] = str(error)
     if damaged and (not files or on_damaged is None):
-        messages = "\n  ".join(damaged.values())
-        if len(paths) == 1:
-            raise InputError(messages)
-        raise DamagedFilesError(f"{path}: {len(damaged)} of {len(paths)} files cannot be read:\n  {messages}")
+        raise DamagedFilesError.of(path, list(damaged.values()), len(paths))
     if on_damaged is not None:
         for file, message in damaged.items():
             on_damaged(file, message)

@@ -78,11 +78,7 @@ def _read(
             if on_damaged is not None and len(files) > 1:
                 on_damaged(file, str(error))
     if damaged and (len(damaged) == len(files) or on_damaged is None):
-        messages = list(damaged.values())
-        if len(files) == 1:
-            raise InputError(messages[0])
-        listed = "\n  ".join(messages)
-        raise DamagedFilesError(f"{path}: {len(damaged)} of {len(files)} files cannot be read:\n  {listed}")
+        raise DamagedFilesError.of(path, list(damaged.values()), len(files))
 
 
 def read_found(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..data import Document, Mention, Sentence
+from .numbered_names import NumberedNames
 from .text import document_id
 
 OUTER = "discontinuous mentions written from their first to their last character"
@@ -129,8 +130,8 @@ class DocumentIds:
     """Ids that name one document of a file each: what repeats is numbered, and told."""
 
     path: Path
-    _given: dict[str, int] = field(default_factory=dict)
-    _numbered: list[str] = field(default_factory=list)
+    _names: NumberedNames = field(default_factory=lambda: NumberedNames("-"))
+    _first: tuple[str, str] | None = None  # that was numbered: before and after
     _n: int = 0
 
     def unique(self, id: str) -> str:
@@ -139,21 +140,15 @@ class DocumentIds:
         Example: "19148276", "19148276" -> "19148276", "19148276-2"
         """
         id = id or document_id(self.path)
-        number = self._given.get(id, 0)
-        unique = id
-        while unique in self._given:
-            number += 1
-            unique = f"{id}-{max(number, 2)}"
-        if number:
-            self._given[id] = number
+        unique = self._names.of(id)
+        if unique != id:
             self._n += 1
-            self._numbered = self._numbered or [id, unique]
-        self._given[unique] = 1
+            self._first = self._first or (id, unique)
         return unique
 
     def tell(self, notify: Callable[[str], None]) -> None:
-        if self._n:
+        if self._first:
             notify(
                 f"{self.path}: {self._n} documents have the id of an earlier one; they are kept apart and "
-                f"numbered (the second {self._numbered[0]!r:.80} is {self._numbered[1]!r:.80})"
+                f"numbered (the second {self._first[0]!r:.80} is {self._first[1]!r:.80})"
             )

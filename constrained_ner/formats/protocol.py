@@ -21,10 +21,6 @@ UNTYPED = "entity"
 """The type of a mention to which the file gives none."""
 
 
-def _ignore(message: str) -> None:
-    pass
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """How to read a file, and whom to tell what was found.
