@@ -91,23 +91,22 @@ class Lexicon:
 
     def tag(self, text: str) -> list[Mention]:
         """The longest names in the text, from left to right and disjoint, as mentions."""
-        words = [(m.start(), m.end()) for m in _WORD.finditer(text)]
-        singles = [key_of(text[a:b]) for a, b in words]
-        keys = [text[a:b].lower() for a, b in words]
+        places = [m.span() for m in _WORD.finditer(text)]
+        words = [text[start:end] for start, end in places]
         found: list[Mention] = []
         at = 0
         while at < len(words):
-            n, kind = self._longest_match(keys, singles, at)
+            n, kind = self._longest_match(words, at)
             if n:
-                start, end = words[at][0], words[at + n - 1][1]
+                start, end = places[at][0], places[at + n - 1][1]
                 found.append(Mention((Span(start, end),), kind, text[start:end]))
             at += max(n, 1)
         return found
 
-    def _longest_match(self, keys: Sequence[str], singles: Sequence[Key], at: int) -> tuple[int, str]:
+    def _longest_match(self, words: Sequence[str], at: int) -> tuple[int, str]:
         """The number of words of the longest name from a word on, and its type; (0, "") if there is none."""
-        for n in range(min(self._n_words.get(keys[at], 0), len(keys) - at), 0, -1):
-            kind = self.names.get(tuple(keys[at : at + n]) if n > 1 else singles[at])
+        for n in range(min(self._n_words.get(words[at].lower(), 0), len(words) - at), 0, -1):
+            kind = self.names.get(tuple(map(str.lower, words[at : at + n])) if n > 1 else key_of(words[at]))
             if kind:
                 return n, kind
         return 0, ""

@@ -68,14 +68,14 @@ class LegalTokens:
             found.update(dict.fromkeys(sorted(self.vocabulary.stop_ids), END))
         return found
 
-    def copying_token(self, state: State) -> tuple[int, State] | None:
+    def copying_token(self, state: State) -> int | None:
         """The token that copies on, as the model itself tokenises the text; None at the end of the answer."""
         if self.constraint.accepts(state):
             return None
         # If the sentence spells a tag: the last item is the one that has copied most.
         for position, context in reversed(self.constraint.machine.items(state)):
             for token_id, _ in self._copy_tokens.after(position, context):
-                return token_id, self._advance_token(state, token_id)
+                return token_id
         return None
 
     def _canonical(self, state: State) -> dict[int, State]:

@@ -86,7 +86,7 @@ class Drafter:
         if not is_decision(legal):
             return Proposal(only(legal), legal, decided=False)
         copying = self.legal_tokens.copying_token(state)
-        plain = copying[0] if copying and copying[0] in legal else next(iter(legal))
+        plain = copying if copying in legal else next(iter(legal))
         guessed = self._guess(state, legal, plain) if guess else plain
         if guessed == plain:
             return Proposal(plain, legal, decided=True)

@@ -34,6 +34,7 @@ except ImportError:
 _OPERATORS, _RUNTIME_OPERATORS = 21, "com.microsoft"
 _FORMAT = 10  # of the file; onnxruntime 1.18 reads it
 _TINY = 1e-30  # a row of zeros has a scale, too
+_MIDDLES = onnx.numpy_helper.from_array(np.array([MIDDLE], np.uint8))  # what quantised rows have for zero
 
 
 def write_graphs(model: Path) -> list[Path]:
@@ -59,7 +60,6 @@ class _Graph:
         self.weights = weights
         self.nodes: list[Any] = []
         self._done: dict[str, tuple[str, str]] = {}  # rows -> quantised
-        self._zeros = "middles"  # what quantised rows have for zero
         self.constants = [_declared(name, numbers) for name, numbers in weights.items()]
         self._build()
 
@@ -78,7 +78,6 @@ class _Graph:
         return [
             _value("token_ids", [1, "tokens"], np.int64),
             _value("watched", ["rows"], np.int64),
-            *self._middles(),
             _value("last_position", [1], np.int32),
             _value("n_positions", [], np.int32),
             _value("cosines", rotations, np.float32),
@@ -89,12 +88,6 @@ class _Graph:
     def _outputs(self) -> list[Any]:
         hidden = _value("hidden", [1, "rows", self.shape.n_hidden], np.float32)
         return [hidden, *self._cache("present", "cells after")]
-
-    def _middles(self) -> list[Any]:
-        """The byte that means zero, for each token and for each watched row, if anything is quantised."""
-        if not self._done:
-            return []
-        return [_value("middles", ["tokens"], np.uint8), _value("watched middles", ["rows"], np.uint8)]
 
     def _cache(self, name: str, cells: str) -> list[Any]:
         sizes = [1, self.shape.n_key_heads, cells, self.shape.head_size]
@@ -120,7 +113,6 @@ class _Graph:
         if layer == self.shape.n_layers - 1:  # what follows is done for watched rows only
             attended = self._add("Gather", [attended, "watched"], axis=1)
             rows = self._add("Gather", [rows, "watched"], axis=1)
-            self._zeros = "watched middles"
         change = self._product(attended, f"{at}attended")
         normalised, rows = self._normalised(rows, change, "ones", f"{at}normalised again")
         gate, up = self._product(normalised, f"{at}gate"), self._product(normalised, f"{at}up")
@@ -179,7 +171,8 @@ class _Graph:
             largest = self._add("ReduceMax", [self._add("Abs", [rows]), others], keepdims=0)
             scale = self._add("Mul", [largest, self._constant(1 / 127, np.float32)])
             scale = self._add("Add", [scale, self._constant(_TINY, np.float32)])
-            integers = self._add("QuantizeLinear", [rows, scale, self._zeros], axis=1)
+            middles = self._add("ConstantOfShape", [self._add("Shape", [scale])], value=_MIDDLES)
+            integers = self._add("QuantizeLinear", [rows, scale, middles], axis=1)
             self._done[rows] = integers, self._add("Unsqueeze", [scale, last])
         return self._done[rows]
 

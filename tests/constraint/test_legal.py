@@ -173,7 +173,7 @@ def test_fast_equals_slow_and_canonical_is_part_of_any(tag_tokens: TagTokens) ->
                     assert by_steps(constraint, state, token_bytes[token_id]) == after != DEAD
             assert some.legal(state).items() <= slow.items()
             copied = some.copying_token(state)
-            assert copied is None or slow[copied[0]] == copied[1]
+            assert copied is None or copied in slow
 
 
 def test_every_token_that_fits_is_found() -> None:
@@ -202,10 +202,9 @@ def test_without_mentions_the_canonical_path_is_the_models_own_tokenisation(tag_
             continue  # its first space is the tokenizer's or its own: either is legal
         legal = legal_tokens(text, tag_tokens, "canonical")
         state, ids = legal.constraint.start, []
-        while step := legal.copying_token(state):
-            assert step[0] in legal.legal(state)
-            ids.append(step[0])
-            state = step[1]
+        while (token_id := legal.copying_token(state)) is not None:
+            ids.append(token_id)
+            state = legal.legal(state)[token_id]
         assert legal.constraint.accepts(state)
         own = tag_tokens.vocabulary.encode(" " * tag_tokens.vocabulary.leading_space * bool(text) + text)
         assert ids == own

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ...errors import MissingExtraError, ModelError
 from ..gguf_file import GgufFile
-from .model_files import GGUF_KEY, MIDDLE, Precision, graph_path
+from .model_files import GGUF_KEY, Precision, graph_path
 from .weights import LlamaShape, rotations, weights_of
 
 try:
@@ -41,7 +41,6 @@ class Graph:
     def __init__(self, file: GgufFile, precision: Precision, *, n_threads: int, context_length: int) -> None:
         self.path = graph_path(file.path, precision)
         self.shape = LlamaShape.of(file)
-        self._is_quantised = precision == "int8"
         if not self.path.exists():
             raise ModelError(f"{self.path}: the graph of {file.path.name} is missing; use --backend llamacpp")
         weights = weights_of(file, self.shape, precision)
@@ -79,9 +78,6 @@ class Graph:
             self._hidden = np.empty((2 * len(rows), self.shape.n_hidden), np.float32)
         hidden = self._hidden[: len(rows)]
         binding.bind_cpu_input("token_ids", np.array([token_ids], np.int64))
-        if self._is_quantised:
-            binding.bind_cpu_input("middles", np.full(len(token_ids), MIDDLE, np.uint8))
-            binding.bind_cpu_input("watched middles", np.full(len(rows), MIDDLE, np.uint8))
         binding.bind_cpu_input("watched", np.array(rows, np.int64))
         binding.bind_cpu_input("last_position", np.array([n_positions - 1], np.int32))
         binding.bind_cpu_input("n_positions", np.array(n_positions, np.int32))

@@ -7,9 +7,8 @@ In int8 a matrix is stored as integers with a scale for each output channel. The
 VNNI, a processor adds two products of an unsigned and a signed byte in 16 bits, which holds 2 x 255 x 63 but
 not 2 x 255 x 127. So every processor computes the same integers, and none saturates.
 
-What comes out of attention and out of the gate stays in float32, with its matrices: a few numbers of a row
-are ten times as large as the rest, and one scale for the row would round that coarsely. It costs 5 % of the
-speed and takes away a third of the noise in the logits (measured on sentences of train).
+What comes out of attention stays in float32, with its matrix: a small one, which integers make no faster.
+Of 1,000 sentences of labels, articles and questions, 982 have the same mentions as in float32.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from ..gguf_file import GgufFile
 from .model_files import Precision
 
 LARGEST_INTEGER = 63
-_IN_FLOAT32 = (".attended", ".down")
+_IN_FLOAT32 = (".attended",)
 _FREQUENCY_BASE = 10_000.0
 _PARTS = (
     *("attn_norm", "attn_q", "attn_k", "attn_v", "attn_output"),
