@@ -9,17 +9,22 @@ from typing import Annotated
 import typer
 
 from ..annotation.settings import Settings
+from ..errors import UserError
+from ..runs.cluster import Cluster, annotate_on_cluster
 from ..runs.job import annotate_file
 from ..runs.progress import ProgressDisplay
 from ..runs.source import Input
 from ..runs.team import worker_processes
 from .options import (
     ColumnsOption,
+    CpusPerModelOption,
     FromOption,
     IdFieldOption,
     LimitOption,
+    GpusPerModelOption,
     OverwriteOption,
     QuietOption,
+    RayOption,
     SkipBadOption,
     SplitOption,
     TextFieldOption,
@@ -63,6 +68,9 @@ def annotate(
     split: SplitOption = None,
     limit: LimitOption = None,
     workers: WorkersOption = "1",
+    ray: RayOption = None,
+    cpus_per_model: CpusPerModelOption = 1.0,
+    gpus_per_model: GpusPerModelOption = 0.0,
     skip_bad: SkipBadOption = False,
     overwrite: OverwriteOption = False,
     quiet: QuietOption = False,
@@ -78,6 +86,7 @@ def annotate(
       bin/llm-NERC leaflet.txt leaflet.jsonl
       echo "Ketoconazole raises midazolam levels." | bin/llm-NERC -
       bin/llm-NERC devel.xml out --model folder --shots 5 --examples train.xml --select similar
+      bin/llm-NERC corpus.parquet folder --ray auto --to parquet
     """
     with from_standard_input(input) as path, worker_processes(asked_workers(workers), settings.model) as pool:
         source = Input(
@@ -91,7 +100,22 @@ def annotate(
             skip_damaged=skip_bad,
         )
         progress = ProgressDisplay(quiet=quiet)
-        if output is None or str(output) == "-":
+        if ray is not None:
+            if output is None or str(output) == "-" or workers != "1":
+                raise UserError(
+                    "--ray writes a folder of partitions: name it (OUTPUT), and leave --workers out"
+                )
+            record = annotate_on_cluster(
+                source,
+                output,
+                settings,
+                Cluster(ray, cpus_per_model, gpus_per_model),
+                to=to or "jsonl",
+                overwrite=overwrite,
+                progress=progress,
+            )
+            failed = bool(record.failures or record.skipped_files)
+        elif output is None or str(output) == "-":
             failed = to_standard_output(source, settings, to, workers=pool, progress=progress)
         else:
             record = annotate_file(

@@ -61,6 +61,34 @@ WorkersOption = Annotated[
         rich_help_panel="Run",
     ),
 ]
+RayOption = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="auto|ADDRESS",
+        help="Annotate on a Ray cluster, into a folder of partitions (needs the extra ray). auto: the cluster of "
+        "this machine, or this machine alone.",
+        rich_help_panel="Run",
+    ),
+]
+CpusPerModelOption = Annotated[
+    float,
+    typer.Option(
+        "--cpus-per-model",
+        metavar="N",
+        help="With --ray: processors for each copy of the model.",
+        rich_help_panel="Run",
+    ),
+]
+GpusPerModelOption = Annotated[
+    float,
+    typer.Option(
+        "--gpus-per-model",
+        metavar="N",
+        help="With --ray: GPUs for each copy; 0.5 lets two share one.",
+        rich_help_panel="Run",
+    ),
+]
 FromOption = Annotated[
     str | None,
     typer.Option(

@@ -21,6 +21,7 @@ from .inline import read_inline, write_inline
 from .jsonl import read_json, recognises_json, write_jsonl
 from .label_studio import write_label_studio
 from .mentions import read_mentions, write_mentions
+from .parquet import read_parquet, write_parquet
 from .protocol import Format
 from .pubtator import read_pubtator, recognises_pubtator, write_pubtator
 from .tables import read_mention_table, read_table, write_mention_table
@@ -107,6 +108,12 @@ FORMATS: dict[str, Format] = {
         suffixes=(".spacy",),
         read=read_docbin,
         write_bytes=write_docbin,
+    ),
+    "parquet": Format(
+        summary="Parquet: a text with its mentions a row, as in JSON lines (needs the extra parquet)",
+        suffixes=(".parquet",),
+        read=read_parquet,
+        write_bytes=write_parquet,
     ),
     "conll": Format(
         summary="CoNLL: a token a line with its tag",

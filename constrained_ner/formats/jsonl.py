@@ -21,7 +21,7 @@ from typing import Any
 
 from ..data import Document, Mention
 from .json_items import half_character
-from .json_records import BrokenRecord, json_records
+from .json_records import BrokenRecord, JsonRecord, json_records
 from .json_shapes import shape_of
 from .json_shapes.protocol import ShapeError, keys_of
 from .protocol import Losses, Reading
@@ -33,11 +33,12 @@ from .records import Record, documents_of
 def write_jsonl(documents: Iterable[Document], losses: Losses) -> Iterator[str]:
     """The lines of a file. Nothing is lost but where sentences end in a text, and decisions (`margins`)."""
     for document in documents:
-        for record in _records_of(document):
+        for record in records_of_document(document):
             yield json.dumps(record, ensure_ascii=False) + "\n"
 
 
-def _records_of(document: Document) -> Iterator[dict[str, Any]]:
+def records_of_document(document: Document) -> Iterator[dict[str, Any]]:
+    """The lines of a document, as plain data."""
     if document.text is None:
         for sentence in document:
             mentions = [_mention_record(m) for m in sentence.with_mentions(sentence.mentions).mentions]
@@ -75,11 +76,12 @@ def recognises_json(path: Path, head: str) -> bool:
 
 def read_json(path: Path, reading: Reading) -> Iterator[Document]:
     """The documents of a file, each record being one (see `records`). Raises InputError."""
-    yield from documents_of(path, reading, lambda: _records(path, reading))
+    yield from documents_of(path, reading, lambda: records_of_values(json_records(path), reading))
 
 
-def _records(path: Path, reading: Reading) -> Iterator[Record]:
-    for record in json_records(path):
+def records_of_values(values: Iterable[JsonRecord | BrokenRecord], reading: Reading) -> Iterator[Record]:
+    """What values of a file hold, each of a shape of its own."""
+    for record in values:
         if isinstance(record, BrokenRecord):
             yield Record(record.number, "", why=record.why)
             continue

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
+from collections.abc import Sequence
 from importlib import metadata
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +204,37 @@ class Totals:
             "failures": tuple(self._failures),
             "problems": tuple(self._problems),
         }
+
+
+def added_up(records: Sequence[RunRecord], **others: Any) -> RunRecord:
+    """The record of a run that was done in parts, from the records of these, one at least.
+
+    others: fields that are not sums, such as the input. What the parts agree on is taken from the first.
+    """
+    first = records[0]
+    counts = (
+        *("n_sentences", "n_texts", "n_resumed", "n_mentions", "n_mentions_by_type"),
+        *("n_mentions_by_provenance", "n_passes", "n_tokens", "effort", "failures", "problems"),
+    )
+    n_decisions = [(record.effort.get("n_decisions", 0), record.legal_share) for record in records]
+    shares = [(n, share) for n, share in n_decisions if n]
+    measured = bool(shares) and all(share is not None for _, share in shares)
+    n_all = sum(n for n, _ in shares)
+    sums = {name: _sum([getattr(record, name) for record in records]) for name in counts}
+    sums["legal_share"] = sum(n * (share or 0.0) for n, share in shares) / n_all if measured else None
+    return first.model_copy(update={**sums, **others})
+
+
+def _sum(values: Sequence[Any]) -> Any:
+    """Numbers added, sequences joined, mappings added name by name; None if one is not known."""
+    if any(value is None for value in values):
+        return None
+    if isinstance(values[0], dict):
+        names = sorted({name for value in values for name in value})
+        return {name: sum(value.get(name, 0) for value in values) for name in names}
+    if isinstance(values[0], tuple):
+        return tuple(chain.from_iterable(values))
+    return sum(values)
 
 
 def record_path(out: str | Path) -> Path:
