@@ -66,8 +66,8 @@ RayOption = Annotated[
     typer.Option(
         "--ray",
         metavar="auto|ADDRESS",
-        help="Annotate on a Ray cluster, into a folder of partitions (needs the extra ray). auto: the cluster of "
-        "this machine, or this machine alone.",
+        help="Annotate on a Ray cluster, into a folder of partitions (extra ray). auto: the cluster of this "
+        "machine, or this machine alone.",
         rich_help_panel="Run",
     ),
 ]

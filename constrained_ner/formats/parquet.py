@@ -1,8 +1,8 @@
 """Parquet: the records of JSON lines (see `jsonl`) as rows. Through pyarrow.
 
 Columns that are read: as in JSON lines, so `text` and `id`, or those that --text-field and --id-field name.
-Columns that are written: id, document (null for running text), start (of a part of a long text, else 0), text,
-mentions (a list, with null for what a mention does not have).
+Columns that are written: id, document (null for running text), start (of a part of a long text, else 0),
+text, mentions (a list, with null for what a mention does not have).
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 """A corpus annotated on the machines of a Ray cluster, partition by partition.
 
-    corpus -> partitions (here) -> Ray Data: an actor for each copy of the model -> a result for each partition
+    corpus -> partitions (here) -> Ray Data, an actor for each copy of the model -> a file for each partition
 
 Ray starts the actors, gives them partitions, and replaces those that die with their machine. A partition is
-annotated like any other file (`job.annotate_file`): it is written once and whole, or not at all, with a record
-of its own. So one that is asked for again, after a death or in a job that is started again, is done already,
-goes on from its journal, or is done anew; nothing is lost or doubled. All machines must see the folder.
+annotated like any other file (`job.annotate_file`): it is written once and whole, or not at all, with a
+record of its own. So one that is asked for again, after a death or in a job that is started again, is done
+already, goes on from its journal, or is done anew; nothing is lost or doubled. All machines must see the
+folder.
 """
 
 from __future__ import annotations
@@ -170,8 +171,8 @@ def _rows(ray: Any, cluster: Cluster, partitions: list[Partition], copy: _Copy) 
         room = min(room, available.get("GPU", 0) / cluster.gpus_per_model)
     if room < 1:
         raise UserError(
-            f"the cluster has {available.get('CPU', 0):g} processors and {available.get('GPU', 0):g} GPUs: not "
-            f"enough for one model with {cluster.cpus_per_model:g} and {cluster.gpus_per_model:g}"
+            f"the cluster has {available.get('CPU', 0):g} processors and {available.get('GPU', 0):g} GPUs: "
+            f"not enough for one model with {cluster.cpus_per_model:g} and {cluster.gpus_per_model:g}"
         )
     n_copies = max(1, min(int(room), len(rows)))
     try:

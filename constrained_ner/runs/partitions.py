@@ -1,4 +1,4 @@
-"""A corpus in partitions: files of whole documents, each of which is annotated by itself, anywhere, and again.
+"""A corpus in partitions: files of whole documents, each of which may be annotated by itself, and again.
 
     corpus -> FOLDER/input/part-00000.jsonl, ...      what a machine is given
            -> FOLDER/part-00000.jsonl, ...            what it writes, each with its mentions and its record
@@ -69,8 +69,8 @@ def _cut(documents: Iterable[Document], n_characters: int) -> Iterator[Sequence[
     for document in documents:
         if document.text is not None and len(document.sentences) > 1:
             raise InputError(
-                f"document {document.id!r:.80} consists of passages: partitions hold plain texts and sentences; "
-                "convert the input to JSON lines first (bin/convert)"
+                f"document {document.id!r:.80} consists of passages: partitions hold plain texts and "
+                "sentences; convert the input to JSON lines first (bin/convert)"
             )
         some.append(replace(document, sentences=tuple(s.with_mentions(()) for s in document)))
         n += sum(len(sentence.text) for sentence in document)
