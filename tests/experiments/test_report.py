@@ -475,7 +475,7 @@ def contrast(one: np.ndarray, other: np.ndarray) -> float:
 
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
 def test_text_stands_out_from_what_is_behind_it(scheme: int) -> None:
-    css = (PACKAGE / "templates" / "report" / "page.css").read_text(encoding="utf-8")
+    css = (PACKAGE / "templates" / "pages" / "base.css").read_text(encoding="utf-8")
     blocks = re.findall(r":root \{(.*?)\}", css, re.DOTALL)
     colours = {
         name: np.array([int(value[at : at + 2], 16) for at in (0, 2, 4)]) / 255
