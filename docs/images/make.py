@@ -1,6 +1,6 @@
-"""Make highlighted.png, the picture in the README: the page of the bundled model's output for a document of the sample.
+"""Make highlighted.png, the picture in the README, from the page that llm-NERC writes for a document of the sample.
 
-python docs/images/make.py      # needs chromium, and the extra dev
+    python docs/images/make.py      # needs chromium, and the extra dev
 """
 
 import subprocess
