@@ -1,6 +1,6 @@
 """A text with its mentions as HTML: each name is a `<mark>` that carries its type in words.
 
-    Effect of <mark class="t0 s5" title="drug&#10;confidence 97.1 %&#10;...">aspirin<small>drug</small></mark>.
+    Effect of <mark class="t0 s5" title="aspirin: drug ...">aspirin<small>drug</small></mark>.
 
 Nothing of a text is interpreted: markup is escaped, and characters that would be obeyed or not be seen stand
 there as escapes (see `visible`). Text and types are all that a mark is made of, so a page and a notebook may
@@ -22,8 +22,8 @@ VERDICTS: dict[str, tuple[str, str]] = {
     "right": ("✓", "right"),
     "same": ("=", "in both"),
     "type": ("≠", "another type"),
-    "boundary": ("↔", "begins or ends elsewhere"),
-    "boundary+type": ("⇹", "begins or ends elsewhere, another type"),
+    "boundary": ("↔", "other borders"),
+    "boundary+type": ("⇹", "other borders and type"),
     "offset": ("⇄", "at another place"),
     "name": ("≈", "spelt otherwise"),
     "missed": ("−", "missed"),
@@ -59,13 +59,14 @@ class Mark:
     """A mention as it is shown.
 
     verdict: what became of it, a key of `VERDICTS`; None if it was compared with nothing.
-    partner: the mention that it was compared with. number: unique in a page; None outside of one.
-    name: number of its row in the page's table of names.
+    partner: the mention that it was compared with, which is of `against` (such as "gold").
+    number: unique in a page; None outside of one. name: number of its row in the page's table of names.
     """
 
     mention: Mention
     verdict: str | None = None
     partner: Mention | None = None
+    against: str = ""
     number: int | None = None
     name: int | None = None
 
@@ -176,13 +177,15 @@ def _closing(part: _Part, *, done: bool) -> str:
 
 
 def label(mark: Mark) -> str:
-    """What stands beside a name. Example: "≠ brand (drug)" for a brand that is a drug in gold."""
+    """What stands beside a name. Example: "≠ brand (gold drug)" for what is a drug in gold."""
     said = visible(mark.mention.type)
     if mark.verdict is None:
         return said
     sign = VERDICTS[mark.verdict][0]
     other = mark.partner.type if mark.partner else mark.mention.type
-    return f"{sign} {said}" + (f" ({visible(other)})" if other != mark.mention.type else "")
+    if other == mark.mention.type:
+        return f"{sign} {said}"
+    return f"{sign} {said} ({f'{mark.against} {visible(other)}'.lstrip()})"
 
 
 def details(mark: Mark) -> str:
@@ -192,7 +195,9 @@ def details(mark: Mark) -> str:
     if mark.verdict is not None:
         lines.append(VERDICTS[mark.verdict][1])
     if mark.partner is not None and mark.verdict not in ("right", "same"):
-        lines.append(f"the other: {visible(mark.partner.text)} ({visible(mark.partner.type)})")
+        lines.append(
+            f"{mark.against or 'the other'}: {visible(mark.partner.text)} ({visible(mark.partner.type)})"
+        )
     if mention.confidence is not None:
         lines.append(f"confidence {percent(mention.confidence)}")
     if mark.verdict != "missed":

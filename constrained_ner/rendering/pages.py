@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 
-@cache
 def environment(*, autoescape: bool = True) -> Environment:
     """Jinja over the templates. autoescape: off for Markdown. Raises MissingExtraError."""
     try:

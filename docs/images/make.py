@@ -1,6 +1,6 @@
 """Make highlighted.png, the picture in the README, from the page that llm-NERC writes for a document of the sample.
 
-    python docs/images/make.py      # needs chromium, and the extra dev
+python docs/images/make.py      # needs chromium, and the extra dev
 """
 
 import subprocess
