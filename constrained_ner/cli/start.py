@@ -49,3 +49,7 @@ def report() -> None:
 
 def train_bundled() -> None:
     _start("train_bundled")
+
+
+def view() -> None:
+    _start("view")
