@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -82,6 +82,7 @@ def annotate_on_cluster(
         source = Source.check(input, progress.note)
         shown = with_examples(settings, source.every_document, input.path, progress.note, input.example_types)
         partitions = write_partitions(_documents(input), output, suffix)
+    _remove_others(output, partitions, overwrite=overwrite)
     began_s, started = time.perf_counter(), datetime.now(timezone.utc).isoformat(timespec="seconds")
     with _connected(ray, cluster), progress.start(source.n_sentences):
         for done in _rows(ray, cluster, partitions, _Copy(shown, to, overwrite)):
@@ -111,6 +112,16 @@ def annotate_on_cluster(
         f"{len(partitions)} partitions, {record.elapsed_s:.1f} s"
     )
     return record
+
+
+def _remove_others(folder: Path, partitions: Sequence[Partition], *, overwrite: bool) -> None:
+    """Remove results that would be taken for this job's; raise OutputError unless they may be overwritten."""
+    ours = {partition.output.name for partition in partitions}
+    for path in sorted(folder.glob("part-*")):
+        if not any(path.name.startswith(name) for name in ours):
+            if not overwrite:
+                raise OutputError(f"{path}: is of another run; choose another folder, or pass --overwrite")
+            path.unlink()
 
 
 @dataclass
@@ -217,6 +228,7 @@ def _connected(ray: Any, cluster: Cluster) -> Iterator[None]:
         return
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # a warning of versions to come
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what goes wrong comes as an exception
     try:
         ray.init(address=cluster.address, **quiet)
     except ConnectionError as error:
