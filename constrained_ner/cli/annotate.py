@@ -1,4 +1,4 @@
-"""`bin/llm-NERC`: annotate texts."""
+"""`constrained-ner annotate`: annotate texts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from .options import (
     asked_workers,
     takes_settings,
 )
-from .run import RESUMES, run
+from .run import RESUMES, CommandLine
 from .streams import STANDARD_INPUT, from_standard_input, to_standard_output
 
 
@@ -74,10 +74,10 @@ def annotate(
 
     \b
     Examples:
-      bin/llm-NERC devel.xml out
-      bin/llm-NERC leaflet.txt leaflet.jsonl
-      echo "Ketoconazole raises midazolam levels." | bin/llm-NERC -
-      bin/llm-NERC devel.xml out --model folder --shots 5 --examples train.xml --select similar
+      constrained-ner annotate devel.xml out
+      constrained-ner annotate leaflet.txt leaflet.jsonl
+      echo "Ketoconazole raises midazolam levels." | constrained-ner annotate -
+      constrained-ner annotate devel.xml out --model folder --shots 5 --examples train.xml --select similar
     """
     with from_standard_input(input) as path, worker_processes(asked_workers(workers), settings.model) as pool:
         source = Input(
@@ -110,6 +110,4 @@ def annotate(
         raise typer.Exit(1)
 
 
-def main() -> None:
-    """Entry point."""
-    run(annotate, stopped=RESUMES)
+main = CommandLine(annotate, stopped=RESUMES)
