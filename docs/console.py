@@ -1,6 +1,7 @@
-"""What the documentation shows is what the commands print: cog calls `show`, `source` and `note_absent` here.
+"""What the documentation shows is what the commands print: cog calls the functions of this module.
 
-    cog -P -p "import sys; sys.path.insert(0, 'docs'); from console import show, source" -r README.md docs/*.md
+    python -m cogapp -I docs -p "from console import *" -P -r README.md docs/*.md         # write it again
+    python -m cogapp -I docs -p "from console import *" -P --check --diff README.md docs/*.md
 
 Commands run as they are written, in a folder of their own that looks like a checkout. Only standard output is
 shown: times and progress go to standard error.
@@ -15,13 +16,15 @@ import sys
 import tempfile
 from pathlib import Path
 
-import cog
+from constrained_ner.annotation.settings import Settings, options_by_name
+
+__all__ = ["options", "show", "source"]
 
 ROOT = Path(__file__).resolve().parents[1]
 _FOLDER = tempfile.TemporaryDirectory()
 atexit.register(_FOLDER.cleanup)
-for _entry in ROOT.iterdir():
-    Path(_FOLDER.name, _entry.name).symlink_to(_entry)
+for _entry in ("examples", "prompts"):
+    Path(_FOLDER.name, _entry).symlink_to(ROOT / _entry)
 
 _ENVIRONMENT = {
     **os.environ,
@@ -33,18 +36,30 @@ _ENVIRONMENT = {
 
 
 def show(*commands: str) -> None:
-    """Print the commands and what each of them prints."""
-    cog.outl("```console")
+    """Print the commands and what each of them prints. What installs the package is run by .ci/run instead."""
+    print("```console")
     for command in commands:
-        cog.outl(f"$ {command}")
-        cog.out(_output(["bash", "-c", command], command))
-    cog.outl("```")
+        print(f"$ {command}")
+        print(_output(["bash", "-c", command.removeprefix("pip install . && ")], command), end="")
+    print("```")
 
 
 def source(path: str) -> None:
     """Print a Python program and, below it, what it prints."""
-    cog.outl(f"```python\n{(ROOT / path).read_text(encoding='utf-8').rstrip()}\n```\n")
-    cog.outl(f"```text\n{_output([sys.executable, path], path).rstrip()}\n```")
+    print(f"```python\n{(ROOT / path).read_text(encoding='utf-8').rstrip()}\n```\n")
+    print(f"```text\n{_output([sys.executable, path], path).rstrip()}\n```")
+
+
+def options() -> None:
+    """Print a table of the options of annotation."""
+    print("| option | default | what it does |\n|---|---|---|")
+    defaults = Settings()
+    for name, option in options_by_name().items():
+        default = getattr(defaults, name)
+        if isinstance(default, bool):
+            default = "on" if default else "off"
+        shown = f"`{default}`" if default else ""
+        print(f"| `--{name.replace('_', '-')}` | {shown} | {option.help.replace('|', chr(92) + '|')} |")
 
 
 def _output(arguments: list[str], called: str) -> str:

@@ -1,0 +1,6 @@
+from constrained_ner import Annotator
+
+ner = Annotator.load()
+sentence = ner.annotate("Ketoconazole raises the levels of midazolam and other benzodiazepines.")
+for m in sentence.mentions:
+    print(m.start, m.end, m.text, m.type, round(m.confidence, 2))
