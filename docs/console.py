@@ -1,7 +1,7 @@
 """What the documentation shows is what the commands print: cog calls the functions of this module.
 
-    python -m cogapp -I docs -p "from console import *" -P -r README.md docs/*.md         # write it again
-    python -m cogapp -I docs -p "from console import *" -P --check --diff README.md docs/*.md
+    python docs/console.py             # write the outputs in README.md and docs/ again
+    python docs/console.py --check     # say which are out of date
 
 Commands run as they are written, in a folder of their own that looks like a checkout. Only standard output is
 shown: times and progress go to standard error.
@@ -15,6 +15,8 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from cogapp import Cog
 
 from constrained_ner.annotation.settings import Settings, options_by_name
 
@@ -36,7 +38,7 @@ _ENVIRONMENT = {
 
 
 def show(*commands: str) -> None:
-    """Print the commands and what each of them prints. What installs the package is run by .ci/run instead."""
+    """Print the commands and what each of them prints. What installs the package is left to .ci/run."""
     print("```console")
     for command in commands:
         print(f"$ {command}")
@@ -69,3 +71,10 @@ def _output(arguments: list[str], called: str) -> str:
     if process.returncode:
         raise SystemExit(f"{called}: exit code {process.returncode}\n{process.stderr}")
     return process.stdout
+
+
+if __name__ == "__main__":
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    how = ["--check", "--diff"] if "--check" in sys.argv else ["-r"]
+    prologue = ["-P", "-I", str(ROOT / "docs"), "-p", "from console import *"]
+    sys.exit(Cog().main(["cog", "--verbosity=1", *prologue, *how, *map(str, pages)]))
