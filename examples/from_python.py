@@ -1,6 +1,5 @@
-from constrained_ner import Annotator
+import constrained_ner
 
-ner = Annotator.load()
-sentence = ner.annotate("Ketoconazole raises the levels of midazolam and other benzodiazepines.")
+sentence = constrained_ner.annotate("Ketoconazole raises the levels of midazolam and other benzodiazepines.")
 for m in sentence.mentions:
     print(m.start, m.end, m.text, m.type, round(m.confidence, 2))

@@ -42,6 +42,7 @@ class Command:
 
 
 annotate = Command("annotate", "Find and classify the names in texts.")
+view = Command("view", "Look at results on a page.")
 evaluate = Command("evaluate", "Score results against gold.")
 convert = Command("convert", "Write annotated texts in another format.")
 calibrate = Command("calibrate", "Make a model's confidences true.")

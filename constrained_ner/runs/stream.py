@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from ..annotation.about import About
+from ..annotation.documents import settled
 from ..annotation.result import Annotated
 from ..annotation.settings import Settings
 from ..data import Document, Sentence
@@ -62,13 +63,4 @@ class _UnderWay:
     done: dict[str, Annotated] = field(default_factory=dict)
 
     def settled(self, about: About) -> Document:
-        return _settled(self.document, [self.done[sentence.id] for sentence in self.document], about)
-
-
-def _settled(document: Document, found: list[Annotated], about: About) -> Document:
-    succeeded = [annotated.sentence for annotated in found if annotated.failure is None]
-    if about.consistency:
-        succeeded = about.judge.agreed(succeeded)
-    agreed = iter(succeeded)
-    sentences = (next(agreed) if a.failure is None else replace(a.sentence, failure=a.failure) for a in found)
-    return replace(document, sentences=tuple(sentences))
+        return settled(self.document, [self.done[sentence.id] for sentence in self.document], about)
