@@ -17,9 +17,12 @@ from .errors import MissingExtraError
 Provenance = Literal["gold", "constrained", "exact", "normalised", "fuzzy", "repeated"]
 """How the offsets of a mention were obtained.
 
-gold: read from a file. constrained: by construction. exact: the free answer was a legal one, or the text
-contains the name as quoted. normalised: equal up to case and white space. fuzzy: similar.
-repeated: the model marked the same name elsewhere in the document (see `consistency`).
+- gold: read from a file
+- constrained: by construction
+- exact: the free answer was a legal one, or the text contains the name as quoted
+- normalised: equal up to case and white space
+- fuzzy: similar
+- repeated: the model marked the same name elsewhere in the document (see `consistency`)
 """
 
 INEXACT: tuple[Provenance, ...] = ("normalised", "fuzzy")
@@ -42,10 +45,14 @@ class Span:
 class Mention:
     """A typed name in a sentence: one span, or several when the name is discontinuous.
 
-    text: the name as the sentence spells it (gold may differ, as it does in some corpora).
-    confidence: probability in [0, 1]; None if not computed.
-    score: similarity in [0, 1] of a fuzzy alignment; None for all others.
-    margins: the decisions that wrote it, from which the confidence is computed (see `decoding.confidence`).
+    Attributes:
+        spans: where it stands, in order.
+        type: the name of its entity type.
+        text: the name as the sentence spells it (gold may differ, as it does in some corpora).
+        confidence: probability in [0, 1]; None if not computed.
+        provenance: how its offsets were obtained.
+        score: similarity in [0, 1] of a fuzzy alignment; None for all others.
+        margins: the decisions that wrote it, which give the confidence (see `decoding.confidence`).
     """
 
     spans: tuple[Span, ...]
@@ -159,9 +166,12 @@ class _Exported:
 class Sentence(_Exported):
     """A sentence, verbatim: never stripped, never normalised.
 
-    Offsets of its mentions count from its own first character.
-    failure: why it could not be annotated; None if it was, or if nobody tried.
-    start: where it begins in the text of its document; 0 if the document has no text of its own.
+    Attributes:
+        id: unique in its input.
+        text: what stands there.
+        mentions: sorted by offset; offsets count from the sentence's own first character.
+        failure: why it could not be annotated; None if it was, or if nobody tried.
+        start: where it begins in the text of its document; 0 if the document has no text of its own.
     """
 
     id: str
@@ -235,13 +245,16 @@ def misplaced(sentence: Sentence) -> Iterator[Mention]:
 class Document(_Exported):
     """The sentences of one source text, in order.
 
-    text: the running text that the sentences are parts of, blanks between them included. None if there is
-        none, as in the DDI corpus: then the offsets of each sentence are its own.
-    in_sentences: whether its parts are sentences. If not they are passages of running text (a whole file, a
-        title, an abstract), which are still to be cut into sentences.
-    start: characters of the source before `text`. More than 0 only for the later parts of a text that is too
-        long to be held in memory at once; the parts follow one another and have the same id.
-    continues: whether it is a later part of the document before it. So it may be without a text, too.
+    Attributes:
+        id: unique in its input.
+        sentences: in order.
+        text: the running text that the sentences are parts of, blanks between them included. None if there
+            is none, as in the DDI corpus: then the offsets of each sentence are its own.
+        in_sentences: whether its parts are sentences. If not they are passages of running text (a whole
+            file, a title, an abstract), which are still to be cut into sentences.
+        start: characters of the source before `text`. More than 0 only for the later parts of a text that is
+            too long to be held in memory at once; the parts follow one another and have the same id.
+        continues: whether it is a later part of the document before it. So it may be without a text, too.
     """
 
     id: str

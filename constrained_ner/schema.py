@@ -38,10 +38,14 @@ _SHAPE = (
 class EntityType(BaseModel):
     """A class of names.
 
-    name: what the corpus calls it and what mentions carry; any text in one line without `|`, which separates
-        the columns of the output. tag: what the model writes for it: letters, digits, `_`, `-`. By default it
-        is made from the name.
-    Example: EntityType(name="Adverse Drug Event").tag -> "Adverse_Drug_Event"
+    Example: `EntityType(name="Adverse Drug Event").tag -> "Adverse_Drug_Event"`
+
+    Attributes:
+        name: what the corpus calls it and what mentions carry; any text in one line without `|`, which
+            separates the columns of the output.
+        tag: what the model writes for it: letters, digits, `_`, `-`. By default it is made from the name.
+        description: what it is, in words for the model.
+        examples: names of this type, for the model.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -78,7 +82,10 @@ class EntityType(BaseModel):
 class Schema(BaseModel):
     """A named list of entity types with distinct names and distinct tags.
 
-    guide: rules for telling the types apart and for what not to mark, for prompts that show them.
+    Attributes:
+        name: what the schema is called.
+        types: in the order in which prompts list them.
+        guide: rules for telling the types apart and for what not to mark, for prompts that show them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

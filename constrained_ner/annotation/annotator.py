@@ -101,8 +101,14 @@ class Annotator:
     ) -> Annotator:
         """Load a model: None for the bundled one, a GGUF file, a folder, a hub id, a name on a server.
 
-        options: fields of `Settings`, for example min_confidence=0.9; they change `settings`.
-        loaded: the model, if another annotator has loaded it with the same options. Raises UserError.
+        Raises UserError.
+
+        Args:
+            model: what to load.
+            settings: how to annotate.
+            loaded: the model, if another annotator has loaded it with the same options.
+            notify: called with each warning.
+            options: fields of `Settings`, for example `min_confidence=0.9`; they change `settings`.
         """
         if model is not None:
             options["model"] = model
@@ -183,9 +189,12 @@ class Annotator:
     ) -> Iterator[Annotated]:
         """Annotate sentences, in order, whatever mentions they have. Failures are reported, not raised.
 
-        doubtful: keep mentions below the least confidence, for `agreed` to judge. finished: what an
-        interrupted run has done, None for what failed. proven: the model has answered before, even if that
-        is not in `finished`. on_window: called within long sentences.
+        Args:
+            sentences: what to annotate.
+            doubtful: keep mentions below the least confidence, for `agreed` to judge.
+            finished: what an interrupted run has done, None for what failed.
+            proven: the model has answered before, even if that is not in `finished`.
+            on_window: called within long sentences.
         """
         self._require_own_process()
         least = 0.0 if doubtful else self.settings.min_confidence or 0.0

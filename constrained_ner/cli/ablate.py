@@ -1,4 +1,4 @@
-"""`bin/ablate`: a grid of runs that differ in one thing at a time, and its table."""
+"""`constrained-ner ablate`: a grid of runs that differ in one thing at a time, and its table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..experiments.grid import grid, run_grid
 from ..prompting.examples.request import SELECTIONS
 from ..runs.progress import ProgressDisplay
 from .options import LimitOption, QuietOption, SplitOption, WorkersOption, asked_workers, takes_settings
-from .run import RESUMES, complain, run
+from .run import RESUMES, CommandLine, complain
 
 _ARMS = {"constrained": True, "unconstrained": False}
 _DECODERS = ("copy-draft", "stepwise")
@@ -80,8 +80,8 @@ def ablate(
 
     \b
     Examples:
-      bin/ablate devel.xml --out grid
-      bin/ablate devel.xml --model tiny --shots 0,5 --examples train.xml --out grid
+      constrained-ner ablate devel.xml --out grid
+      constrained-ner ablate devel.xml --model tiny --shots 0,5 --examples train.xml --out grid
     """
     chosen = grid(
         settings,
@@ -136,6 +136,4 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def main() -> None:
-    """Entry point."""
-    run(ablate, stopped=RESUMES)
+main = CommandLine(ablate, stopped=RESUMES)

@@ -1,4 +1,4 @@
-"""`bin/llm-NERC`: annotate texts."""
+"""`constrained-ner annotate`: annotate texts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from .options import (
     asked_workers,
     takes_settings,
 )
-from .run import RESUMES, run
+from .run import RESUMES, CommandLine
 from .streams import STANDARD_INPUT, from_standard_input, to_standard_output
 
 
@@ -82,11 +82,11 @@ def annotate(
 
     \b
     Examples:
-      bin/llm-NERC devel.xml out
-      bin/llm-NERC leaflet.txt leaflet.jsonl
-      echo "Ketoconazole raises midazolam levels." | bin/llm-NERC -
-      bin/llm-NERC devel.xml out --model folder --shots 5 --examples train.xml --select similar
-      bin/llm-NERC corpus.parquet folder --ray auto --to parquet
+      constrained-ner annotate devel.xml out
+      constrained-ner annotate leaflet.txt leaflet.jsonl
+      echo "Ketoconazole raises midazolam levels." | constrained-ner annotate -
+      constrained-ner annotate devel.xml out --model folder --shots 5 --examples train.xml --select similar
+      constrained-ner annotate corpus.parquet folder --ray auto --to parquet
     """
     with from_standard_input(input) as path, worker_processes(asked_workers(workers), settings.model) as pool:
         source = Input(
@@ -134,6 +134,4 @@ def annotate(
         raise typer.Exit(1)
 
 
-def main() -> None:
-    """Entry point."""
-    run(annotate, stopped=RESUMES)
+main = CommandLine(annotate, stopped=RESUMES)

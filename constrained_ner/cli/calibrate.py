@@ -1,4 +1,4 @@
-"""`bin/calibrate`: fit the temperature that calibrates a model's confidences, and store it with the model."""
+"""`constrained-ner calibrate`: fit the temperature that calibrates confidences, and store it with a model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..formats.documents import read_documents
 from ..runs.coverage import record_beside
 from ..runs.record import RunRecord, record_path
 from .evaluate import read_confidences
-from .run import note, run
+from .run import CommandLine, note
 
 
 def calibrate(
@@ -45,8 +45,8 @@ def calibrate(
 
     \b
     Examples:
-      bin/calibrate devel.xml devel.out
-      bin/calibrate devel.xml devel.out --store model.gguf
+      constrained-ner calibrate devel.xml devel.out
+      constrained-ner calibrate devel.xml devel.out --store model.gguf
     """
     if store and not force:
         _require_same_model(store, predicted)
@@ -108,6 +108,4 @@ def _require_same_model(store: Path, predicted: Path) -> None:
         )
 
 
-def main() -> None:
-    """Entry point."""
-    run(calibrate)
+main = CommandLine(calibrate)

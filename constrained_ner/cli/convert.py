@@ -1,4 +1,4 @@
-"""`bin/convert`: from one annotation format to another, without a model."""
+"""`constrained-ner convert`: from one annotation format to another, without a model."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .options import (
     asked_reading,
     asked_types,
 )
-from .run import note, run
+from .run import CommandLine, note
 from .streams import from_standard_input
 
 
@@ -57,9 +57,9 @@ def convert(
 
     \b
     Examples:
-      bin/convert corpus/ corpus.jsonl
-      bin/convert devel.xml devel --to brat
-      bin/convert pubtator.txt gold.conll --types Chemical=drug
+      constrained-ner convert corpus/ corpus.jsonl
+      constrained-ner convert devel.xml devel --to brat
+      constrained-ner convert pubtator.txt gold.conll --types Chemical=drug
     """
     to = to or format_by_name(output)
     form = writable(to)
@@ -103,6 +103,4 @@ def convert(
         raise typer.Exit(1)
 
 
-def main() -> None:
-    """Entry point."""
-    run(convert)
+main = CommandLine(convert)

@@ -1,4 +1,4 @@
-"""`bin/evaluate`: score predictions against gold."""
+"""`constrained-ner evaluate`: score predictions against gold."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from ..formats.documents import read_documents, read_found
 from ..formats.mentions import mentions_path, read_mentions
 from ..runs.coverage import n_covered, record_beside
 from .options import NOTED, TypesOption, asked_types
-from .run import note, run
+from .run import CommandLine, note
 
 Mentions = list[tuple[str, Mention]]
 
@@ -109,8 +109,8 @@ def score(
 
     \b
     Examples:
-      bin/evaluate devel.xml devel.out
-      bin/evaluate devel.xml devel.out --intervals --against other.out
+      constrained-ner evaluate devel.xml devel.out
+      constrained-ner evaluate devel.xml devel.out --intervals --against other.out
     """
     _check_outputs(json_file, plot, (gold, predicted, against), drawn=calibration or curve)
     all_sentences = _read_gold(gold, predicted, asked_types(types))
@@ -234,6 +234,4 @@ def _warn(gold: Path, sentences: list[Sentence], predicted: Path, found: Mention
         )
 
 
-def main() -> None:
-    """Entry point."""
-    run(score)
+main = CommandLine(score)

@@ -1,4 +1,4 @@
-"""`bin/export-gguf`: export a transformers model or an adapter to a GGUF file."""
+"""`constrained-ner export-gguf`: export a transformers model or an adapter to a GGUF file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.progress import Progress
 
 from ..errors import ModelError
 from .options import ForceOption, QuietOption
-from .run import run
+from .run import CommandLine
 
 _MODEL, _OUTPUT, _RUN = "Model", "Output", "Run"
 
@@ -55,8 +55,8 @@ def export(
 
     \b
     Examples:
-      bin/export-gguf --model MODEL --adapter adapter --out model.gguf --type q8_0
-      bin/export-gguf --model MODEL --adapter adapter --lora-only --out adapter.gguf
+      constrained-ner export-gguf --model MODEL --adapter adapter --out model.gguf --type q8_0
+      constrained-ner export-gguf --model MODEL --adapter adapter --lora-only --out adapter.gguf
     """
     if lora_only and adapter is None:
         raise ModelError("--lora-only writes an adapter; name it with --adapter")
@@ -93,6 +93,4 @@ def export(
         print(f"{out}: {written.architecture}, {size:.1f} MB, tensors: {kinds}", file=sys.stderr)
 
 
-def main() -> None:
-    """Entry point."""
-    run(export)
+main = CommandLine(export)

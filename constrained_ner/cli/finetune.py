@@ -1,4 +1,4 @@
-"""`bin/finetune`: train a LoRA adapter on annotated sentences."""
+"""`constrained-ner finetune`: train a LoRA adapter on annotated sentences."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .options import (
     TypesOption,
     asked_types,
 )
-from .run import RESUMES_IF_ASKED, run
+from .run import RESUMES_IF_ASKED, CommandLine
 
 _DATA, _ADAPTER, _TRAINING, _RUN = "Data", "Adapter", "Training", "Run"
 
@@ -135,9 +135,9 @@ def finetune(
 
     \b
     Examples:
-      bin/finetune --model MODEL --train train.xml --val val.xml --out adapter
-      bin/finetune --model MODEL --train train.xml --val val.xml --out adapter --quantize 4bit --resume
-      bin/finetune --model model.gguf --train train.xml --val val.xml --out adapter --prompt bare
+      constrained-ner finetune --model MODEL --train train.xml --val val.xml --out adapter
+      constrained-ner finetune --model MODEL --train train.xml --val val.xml --out a --quantize 4bit --resume
+      constrained-ner finetune --model model.gguf --train train.xml --val val.xml --out adapter --prompt bare
     """
     from ..training.finetune.folder import FinetuneSettings, is_first_process
     from ..training.finetune.run import finetune as train_adapter
@@ -183,6 +183,4 @@ def finetune(
     log(f"{out}: the adapter of epoch {best['epoch']:g}, {figures}")
 
 
-def main() -> None:
-    """Entry point."""
-    run(finetune, stopped=RESUMES_IF_ASKED)
+main = CommandLine(finetune, stopped=RESUMES_IF_ASKED)

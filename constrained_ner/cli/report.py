@@ -1,4 +1,4 @@
-"""`bin/report`: a page that compares runs."""
+"""`constrained-ner report`: a page that compares runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 from ..errors import OutputError
 from ..experiments.scored_run import find_records, score_runs
 from ..files import require_apart, require_writable, write_atomically
-from .run import run
+from .run import CommandLine
 
 
 class Track(str, Enum):
@@ -44,8 +44,8 @@ def report(
 
     \b
     Examples:
-      bin/report results/ --out comparison.html
-      bin/report a.out b.out --gold devel.xml --out comparison.html --track mlflow
+      constrained-ner report results/ --out comparison.html
+      constrained-ner report a.out b.out --gold devel.xml --out comparison.html --track mlflow
     """
     if out.suffix.lower() not in {".html", ".htm"}:
         raise OutputError(f"{out}: not an HTML file name; end --out in .html")
@@ -74,6 +74,4 @@ def report(
         log_to_mlflow(scored)
 
 
-def main() -> None:
-    """Entry point."""
-    run(report)
+main = CommandLine(report)

@@ -1,4 +1,4 @@
-"""Runs a function as a command: options in, one clear line out if something is wrong, no traceback."""
+"""A function as a command: options in, one clear line out if something is wrong, no traceback."""
 
 from __future__ import annotations
 
@@ -29,17 +29,48 @@ RESUMES = "stopped; run the same command to resume"
 RESUMES_IF_ASKED = "stopped; the same command with --resume continues from the last checkpoint"
 
 
-def run(command: Callable[..., None], *, stopped: str = "stopped") -> None:
-    """Run a function as a command line; its parameters are the options.
+class CommandLine:
+    """A function as a command: its parameters are the options. Calling it runs it on the command line."""
 
-    stopped: what Ctrl-C prints.
-    """
+    def __init__(self, function: Callable[..., None], *, stopped: str = "stopped") -> None:
+        """stopped: what Ctrl-C prints."""
+        functools.update_wrapper(self, function)
+        self._function = function
+        self._stopped = stopped
 
-    @functools.wraps(command)
-    def guarded(version: bool = False, **arguments: Any) -> None:
+    def __call__(self) -> None:
+        _replace_what_the_output_lacks()
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            try:
+                sys.exit(self.app()(prog_name=Path(sys.argv[0]).name, standalone_mode=False) or 0)
+            except UsageError as error:
+                complain(complaint(error, self._parameters()))
+                sys.exit(2)
+            except typer.Abort:  # Ctrl-C before the command began
+                print("stopped", file=sys.stderr)
+                sys.exit(130)
+
+    def app(self) -> typer.Typer:
+        """The command with its options, for typer."""
+
+        @functools.wraps(self._function)
+        def guarded(version: bool = False, **arguments: Any) -> None:
+            self._run(arguments)
+
+        parameters = self._parameters()
+        guarded.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
+        )
+        guarded.__annotations__ = {p.name: p.annotation for p in parameters}
+        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+        app.command()(guarded)
+        return app
+
+    def _run(self, arguments: dict[str, Any]) -> None:
         _silence_libraries(also_notes=bool(arguments.get("quiet")))
         try:
-            command(**arguments)
+            self._function(**arguments)
             sys.stdout.flush()
         except BrokenPipeError:  # `... | head -1` has read enough
             _discard_the_rest()
@@ -48,31 +79,17 @@ def run(command: Callable[..., None], *, stopped: str = "stopped") -> None:
             complain(str(error))
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
-            print(stopped, file=sys.stderr)
+            print(self._stopped, file=sys.stderr)
             raise typer.Exit(130) from None
 
-    hints = get_type_hints(command, include_extras=True)
-    parameters = [
-        *(p.replace(annotation=hints[p.name]) for p in inspect.signature(command).parameters.values()),
-        inspect.Parameter("version", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_Version),
-    ]
-    guarded.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
-    )
-    guarded.__annotations__ = {p.name: p.annotation for p in parameters}
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
-    app.command()(guarded)
-    _replace_what_the_output_lacks()
-    with warnings.catch_warnings():
-        warnings.showwarning = _show_warning
-        try:
-            sys.exit(app(standalone_mode=False) or 0)
-        except UsageError as error:
-            complain(complaint(error, parameters))
-            sys.exit(2)
-        except typer.Abort:  # Ctrl-C before the command began
-            print("stopped", file=sys.stderr)
-            sys.exit(130)
+    def _parameters(self) -> list[inspect.Parameter]:
+        """Those of the function, and --version."""
+        hints = get_type_hints(self._function, include_extras=True)
+        own = inspect.signature(self._function).parameters.values()
+        return [
+            *(p.replace(annotation=hints[p.name]) for p in own),
+            inspect.Parameter("version", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=_Version),
+        ]
 
 
 def note(message: str) -> None:

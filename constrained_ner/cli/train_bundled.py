@@ -1,4 +1,4 @@
-"""`bin/train-bundled`: train the bundled model, from data to GGUF."""
+"""`constrained-ner train-bundled`: train the bundled model, from data to GGUF."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from ..constraint.bias import parse_bias
 from ..errors import MissingExtraError
-from .run import RESUMES_IF_ASKED, run
+from .run import RESUMES_IF_ASKED, CommandLine
 
 _BUDGET, _DATA, _MEASURE, _RUN = "Budget", "Data", "Measurement", "Run"
 
@@ -90,8 +90,8 @@ def train_bundled(
 
     \b
     Examples:
-      bin/train-bundled --data data --out model --devel data/ddi/devel.xml
-      bin/train-bundled --data data --out better --start-from model --minutes 0 45 35 --seed 3
+      constrained-ner train-bundled --data data --out model --devel data/ddi/devel.xml
+      constrained-ner train-bundled --data data --out better --start-from model --minutes 0 45 35 --seed 3
     """
     try:
         from ..training.bundled_model.recipe import train
@@ -117,6 +117,4 @@ def train_bundled(
     )
 
 
-def main() -> None:
-    """Entry point."""
-    run(train_bundled, stopped=RESUMES_IF_ASKED)
+main = CommandLine(train_bundled, stopped=RESUMES_IF_ASKED)

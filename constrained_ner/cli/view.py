@@ -1,4 +1,4 @@
-"""`bin/view`: a page to look through an output, against gold or beside another."""
+"""`constrained-ner view`: a page to look through an output, against gold or beside another."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..experiments.outputs_viewed import view_of_outputs
 from ..files import require_apart, require_writable, write_atomically
 from ..formats.documents import READ_IN_FOLDERS
 from .options import TypesOption, asked_types
-from .run import note, run
+from .run import CommandLine, note
 
 _PAGES = (".html", ".htm")
 
@@ -47,14 +47,16 @@ def view(
 
     \b
     Examples:
-      bin/view out -o page.html
-      bin/view devel.out --gold devel.xml -o errors.html
-      bin/view constrained.out free.out -o difference.html
+      constrained-ner view out -o page.html
+      constrained-ner view devel.out --gold devel.xml -o errors.html
+      constrained-ner view constrained.out free.out -o difference.html
     """
     if page.suffix.lower() not in _PAGES:
         raise OutputError(f"{page}: not an HTML file name; end --out in .html")
     if len(outputs) > 2:
-        raise UserError(f"view shows one output or two, not {len(outputs)}; bin/report compares many")
+        raise UserError(
+            f"view shows one output or two, not {len(outputs)}; constrained-ner report compares many"
+        )
     require_writable(page)
     for read in (*outputs, gold, text):
         if read is not None:
@@ -64,6 +66,4 @@ def view(
     print(f"{page}: {shown.counted}, {sum(name.n for name in shown.names):,} names", file=sys.stderr)
 
 
-def main() -> None:
-    """Entry point."""
-    run(view)
+main = CommandLine(view)

@@ -44,10 +44,16 @@ def read_documents(
 ) -> Iterator[Document]:
     """The documents of a file, or of the files of one format below a folder, sorted by path.
 
-    format: a name in `FORMATS`; None to recognise it. types: what the file calls a type -> what we call it;
-        mentions of other types are left out, which is said. on_damaged: called for each file of a folder that
-        cannot be read, with the reason; the others are read. Without it, DamagedFilesError names them all.
     Raises InputError naming file, place and value.
+
+    Args:
+        path: of the file or folder.
+        format: a name in `FORMATS`; None to recognise it.
+        reading: how to read, and whom to tell what had to be decided.
+        types: what the file calls a type -> what we call it; mentions of other types are left out, which is
+            said.
+        on_damaged: called for each file of a folder that cannot be read, with the reason; the others are
+            read. Without it, DamagedFilesError names them all.
     """
     path = Path(path)
     reading = reading or Reading()

@@ -50,6 +50,12 @@ def in_sentences(
 
     Sentences have the ids `{id}.s0`, `{id}.s1`, ...; offsets of their mentions count from their `start`. The
     offsets of what is left over count from the start of the text.
+
+    Args:
+        id: of the document.
+        text: of the document.
+        mentions: with offsets in the text.
+        uncut: names inside which no sentence may end.
     """
     spans = sentence_spans(text, uncut)
     starts = [span.start for span in spans]

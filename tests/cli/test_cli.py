@@ -269,12 +269,12 @@ def test_a_command_prints_its_own_output_alone(tmp_path: Path) -> None:
     """Warnings and log lines of libraries do not reach a user, unless Python is told to show them."""
     script = (
         "import logging, warnings\n"
-        "from constrained_ner.cli.run import run\n"
+        "from constrained_ner.cli.run import CommandLine\n"
         "def command() -> None:\n"
         "    warnings.warn('a library was deprecated', FutureWarning)\n"
         "    logging.getLogger('bitsandbytes.backends').warning('Failed to load gemm_4bit_forward')\n"
         "    print('done')\n"
-        "run(command)\n"
+        "CommandLine(command)()\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     environment.pop("PYTHONWARNINGS", None)
