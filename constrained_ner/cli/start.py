@@ -47,5 +47,9 @@ def report() -> None:
     _start("report")
 
 
+def serve() -> None:
+    _start("serve")
+
+
 def train_bundled() -> None:
     _start("train_bundled")

@@ -33,11 +33,12 @@ from .records import Record, documents_of
 def write_jsonl(documents: Iterable[Document], losses: Losses) -> Iterator[str]:
     """The lines of a file. Nothing is lost but where sentences end in a text, and decisions (`margins`)."""
     for document in documents:
-        for record in _records_of(document):
+        for record in records_of(document):
             yield json.dumps(record, ensure_ascii=False) + "\n"
 
 
-def _records_of(document: Document) -> Iterator[dict[str, Any]]:
+def records_of(document: Document) -> Iterator[dict[str, Any]]:
+    """What the lines of a document hold."""
     if document.text is None:
         for sentence in document:
             mentions = [_mention_record(m) for m in sentence.with_mentions(sentence.mentions).mentions]

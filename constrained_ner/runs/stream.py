@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..annotation.about import About
@@ -62,10 +62,11 @@ class _UnderWay:
     done: dict[str, Annotated] = field(default_factory=dict)
 
     def settled(self, about: About) -> Document:
-        return _settled(self.document, [self.done[sentence.id] for sentence in self.document], about)
+        return settled(self.document, [self.done[sentence.id] for sentence in self.document], about)
 
 
-def _settled(document: Document, found: list[Annotated], about: About) -> Document:
+def settled(document: Document, found: Sequence[Annotated], about: About) -> Document:
+    """The document with what was found in its sentences, which agree on each name; failures say why."""
     succeeded = [annotated.sentence for annotated in found if annotated.failure is None]
     if about.consistency:
         succeeded = about.judge.agreed(succeeded)
