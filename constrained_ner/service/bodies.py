@@ -101,8 +101,8 @@ def options_model(schema: Schema, knows_confidence: bool) -> type[BaseModel]:
 
     knows_confidence: whether the model reports confidence; without it some options mean nothing.
     """
-    types = Literal[schema.type_names]  # type: ignore[valid-type]
-    bias = dict[types, Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]]
+    types: Any = Literal[schema.type_names]
+    bias: Any = dict[types, Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]]
     fields: dict[str, Any] = {}
     for name, option in options_by_name().items():
         if option.per_request and (knows_confidence or name not in _NEED_LOGITS):
@@ -111,7 +111,7 @@ def options_model(schema: Schema, knows_confidence: bool) -> type[BaseModel]:
     return create_model("Options", __config__=ConfigDict(extra="forbid"), **fields)
 
 
-def request_model(options: type[BaseModel]) -> type[BaseModel]:
+def request_model(options: Any) -> type[BaseModel]:
     """The body of a request with these options."""
     return create_model(
         "AnnotateRequest",

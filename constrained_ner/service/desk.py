@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -44,7 +44,7 @@ class Desk:
 
 async def in_order(
     sources: AsyncIterator[Source], work: Callable[[Source], Awaitable[Made]], n_at_once: int
-) -> AsyncIterator[Made]:
+) -> AsyncGenerator[Made, None]:
     """What `work` makes of each source, in order, with at most so many under way, done ones included.
 
     A source is asked for only when there is room for it. If the caller stops, all work is cancelled.

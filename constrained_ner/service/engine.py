@@ -10,7 +10,6 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -94,10 +93,9 @@ class ThisProcess:
         variant = self.variant(options)
         cut = cut_document(document, known_names())
         found = list[Annotated]()
-        with closing(annotate_all(variant.annotator, whole(cut), stop.check)) as results:
-            for annotated in results:
-                stop.check()
-                found.append(annotated)
+        for annotated in annotate_all(variant.annotator, whole(cut), stop.check):
+            stop.check()
+            found.append(annotated)
         if not self._tells_failures:  # they name the server
             found = [replace(a, failure=a.failure and _HIDDEN_FAILURE) for a in found]
         return settled(cut, found, variant.about)

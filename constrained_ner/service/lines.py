@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any, NamedTuple
 
@@ -68,12 +68,13 @@ class LinesResponse(Response):
             work = self._desk.annotate(document, self._options)
             done = await asyncio.wait_for(work, self._limits.time_s)
         except asyncio.TimeoutError:
-            error = f"not done within {self._limits.time_s:g} s"
-            return as_json({"id": document.id, "line": line.number, "error": error})
+            why_not = f"not done within {self._limits.time_s:g} s"
         except UserError:
-            return as_json({"id": document.id, "line": line.number, "error": "the model cannot answer"})
-        self._on_done(done)
-        return as_json(record_of(done))
+            why_not = "the model cannot answer"
+        else:
+            self._on_done(done)
+            return as_json(record_of(done))
+        return as_json({"id": document.id, "line": line.number, "error": why_not})
 
 
 def text_of(line: Line, limits: Limits) -> Any:
@@ -91,7 +92,7 @@ def text_of(line: Line, limits: Limits) -> Any:
     return text
 
 
-async def read_lines(receive: Receive, limits: Limits) -> AsyncIterator[Line]:
+async def read_lines(receive: Receive, limits: Limits) -> AsyncGenerator[Line, None]:
     """The lines of a request that are not blank. Raises ClientLeftError."""
     held, number, too_long, more = bytearray(), 0, False, True
     while more:

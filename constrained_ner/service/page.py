@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader
 from starlette.responses import HTMLResponse
 
 from .desk import Desk
@@ -19,11 +19,7 @@ _POLICY = (
 def pages(app: FastAPI, desk: Desk) -> APIRouter:
     """The routes of the pages."""
     router = APIRouter(include_in_schema=False)
-    templates = Environment(
-        loader=PackageLoader("constrained_ner", "templates/service"),
-        autoescape=True,
-        undefined=StrictUndefined,
-    )
+    templates = Environment(loader=PackageLoader("constrained_ner", "templates/service"), autoescape=True)
 
     def page(name: str, **values: Any) -> HTMLResponse:
         html = templates.get_template(name).render(**values)

@@ -11,7 +11,7 @@ from .answers import as_json
 
 
 class ProblemError(Exception):
-    """A request that is not answered. detail: for its sender, so nothing about others or about this machine."""
+    """A request that is not answered. detail: for its sender; nothing about others or this machine."""
 
     def __init__(self, status: int, detail: str = "", headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)

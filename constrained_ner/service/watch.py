@@ -22,18 +22,23 @@ class Metrics:
     content_type = CONTENT_TYPE_LATEST
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
-        own = {"registry": self._registry}
-        self.requests = Counter("ner_requests", "Requests, by route and status.", ["route", "status"], **own)
-        self.seconds = Histogram(
-            "ner_request_seconds", "Duration of requests.", ["route"], buckets=_SECONDS, **own
+        self._registry = own = CollectorRegistry()
+        self.requests = Counter(
+            "ner_requests", "Requests, by route and status.", ["route", "status"], registry=own
         )
-        self.texts = Counter("ner_texts", "Texts annotated.", **own)
-        self.characters = Counter("ner_characters", "Characters of the texts annotated.", **own)
-        self.mentions = Counter("ner_mentions", "Mentions found, by type.", ["type"], **own)
-        self.failures = Counter("ner_failed_sentences", "Sentences that could not be annotated.", **own)
-        self.in_house = Gauge("ner_requests_in_house", "Requests running or waiting.", **own)
-        self.vanished = Counter("ner_vanished_clients", "Clients that left before their answer.", **own)
+        self.seconds = Histogram(
+            "ner_request_seconds", "Duration of requests.", ["route"], buckets=_SECONDS, registry=own
+        )
+        self.texts = Counter("ner_texts", "Texts annotated.", registry=own)
+        self.characters = Counter("ner_characters", "Characters of the texts annotated.", registry=own)
+        self.mentions = Counter("ner_mentions", "Mentions found, by type.", ["type"], registry=own)
+        self.failures = Counter(
+            "ner_failed_sentences", "Sentences that could not be annotated.", registry=own
+        )
+        self.in_house = Gauge("ner_requests_in_house", "Requests running or waiting.", registry=own)
+        self.vanished = Counter(
+            "ner_vanished_clients", "Clients that left before their answer.", registry=own
+        )
 
     def page(self) -> bytes:
         """The metrics as Prometheus reads them."""
@@ -54,7 +59,7 @@ class Log:
         )
 
     def error(self, error: BaseException, **fields: Any) -> None:
-        """An unexpected error: its type and where it was raised. Its message may hold a text, so it may not."""
+        """An unexpected error: its type and where it was raised, without its message: that may hold a text."""
         frames = traceback.extract_tb(error.__traceback__)
         where = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
         said = {"message": str(error)} if self.texts else {}

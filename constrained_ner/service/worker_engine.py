@@ -39,10 +39,11 @@ class WorkerEngine:
             settings.model is None or model_kind(settings.model) != "server"
         )
         try:
-            self.about = [seat.crew(settings) for seat in self._seats][0].about
+            crews = [seat.crew(settings) for seat in self._seats]
         except BaseException:
             self.close()
             raise
+        self.about = crews[0].about
         self.ready = True
 
     def annotate(self, document: Document, options: Mapping[str, Any], stop: Stop) -> Document:
