@@ -22,23 +22,18 @@ class Metrics:
     content_type = CONTENT_TYPE_LATEST
 
     def __init__(self) -> None:
-        self._registry = own = CollectorRegistry()
-        self.requests = Counter(
-            "ner_requests", "Requests, by route and status.", ["route", "status"], registry=own
-        )
+        self._registry = registry = CollectorRegistry()
+        routes = "Requests, by route and status."
+        self.requests = Counter("ner_requests", routes, ["route", "status"], registry=registry)
         self.seconds = Histogram(
-            "ner_request_seconds", "Duration of requests.", ["route"], buckets=_SECONDS, registry=own
+            "ner_request_seconds", "Duration of requests.", ["route"], buckets=_SECONDS, registry=registry
         )
-        self.texts = Counter("ner_texts", "Texts annotated.", registry=own)
-        self.characters = Counter("ner_characters", "Characters of the texts annotated.", registry=own)
-        self.mentions = Counter("ner_mentions", "Mentions found, by type.", ["type"], registry=own)
-        self.failures = Counter(
-            "ner_failed_sentences", "Sentences that could not be annotated.", registry=own
-        )
-        self.in_house = Gauge("ner_requests_in_house", "Requests running or waiting.", registry=own)
-        self.vanished = Counter(
-            "ner_vanished_clients", "Clients that left before their answer.", registry=own
-        )
+        self.texts = Counter("ner_texts", "Texts annotated.", registry=registry)
+        self.characters = Counter("ner_characters", "Characters of sentences annotated.", registry=registry)
+        self.mentions = Counter("ner_mentions", "Mentions found, by type.", ["type"], registry=registry)
+        self.failures = Counter("ner_failed_sentences", "Sentences that failed.", registry=registry)
+        self.in_house = Gauge("ner_requests_in_house", "Requests running or waiting.", registry=registry)
+        self.vanished = Counter("ner_vanished_clients", "Clients that left unanswered.", registry=registry)
 
     def page(self) -> bytes:
         """The metrics as Prometheus reads them."""
@@ -59,7 +54,7 @@ class Log:
         )
 
     def error(self, error: BaseException, **fields: Any) -> None:
-        """An unexpected error: its type and where it was raised, without its message: that may hold a text."""
+        """An unexpected error: its type and where it was raised. Not its message, which may hold a text."""
         frames = traceback.extract_tb(error.__traceback__)
         where = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
         said = {"message": str(error)} if self.texts else {}
