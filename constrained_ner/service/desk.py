@@ -22,6 +22,11 @@ class Desk:
         self.engine = engine
         self._threads = ThreadPoolExecutor(engine.n_at_once, thread_name_prefix="annotate")
 
+    @property
+    def n_at_once(self) -> int:
+        """How many texts of one request are handed in at a time, so that others are not far behind it."""
+        return self.engine.n_at_once
+
     async def annotate(self, document: Document, options: Mapping[str, Any]) -> Document:
         """The document with its mentions (see `Engine.annotate`). Stops soon after it is cancelled."""
         return await self.run(self.engine.annotate, document, options)

@@ -11,8 +11,7 @@ class Limits:
 
     queue: requests in the house at once, running or waiting. body_bytes: of a request, or of a line of a
     stream. texts: of a request. characters: of a text. time_s: for a request; for a stream, for each text,
-    and for each wait for its client. at_once: texts of one request that are worked on at the same time, so
-    that a long request leaves room for others. shutdown_s: to finish what is running.
+    and for each wait for its client. shutdown_s: to finish what is running.
     """
 
     queue: int = 256
@@ -20,5 +19,4 @@ class Limits:
     texts: int = 256
     characters: int = 200_000
     time_s: float = 60.0
-    at_once: int = 8
     shutdown_s: float = 30.0

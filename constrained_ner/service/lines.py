@@ -49,7 +49,7 @@ class LinesResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         lines = read_lines(receive, self._limits)
-        async with aclosing(in_order(lines, self._answer, self._limits.at_once)) as answers:
+        async with aclosing(in_order(lines, self._answer, self._desk.n_at_once)) as answers:
             async for answer in answers:
                 message = {"type": "http.response.body", "body": answer + b"\n", "more_body": True}
                 try:

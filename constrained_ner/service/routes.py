@@ -71,7 +71,7 @@ def api(desk: Desk, limits: Limits, log: Log, metrics: Metrics) -> APIRouter:
                 yield document_of(text, number)
 
         records = []
-        work = in_order(documents(), lambda d: desk.annotate(d, options), limits.at_once)
+        work = in_order(documents(), lambda d: desk.annotate(d, options), desk.n_at_once)
         async with aclosing(work) as done:
             async for document in done:
                 count(document)
