@@ -18,7 +18,7 @@ import typer
 
 from .. import __version__
 from ..errors import UserError
-from ..rendering.terminal import visible_lines
+from ..rendering.visible import visible_lines
 from .usage import UsageError, complaint
 
 _PACKAGE = Path(__file__).parents[1]

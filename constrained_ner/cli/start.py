@@ -53,3 +53,7 @@ def serve() -> None:
 
 def train_bundled() -> None:
     _start("train_bundled")
+
+
+def view() -> None:
+    _start("view")

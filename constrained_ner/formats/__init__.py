@@ -16,7 +16,7 @@ from .docbin import read_docbin, write_docbin
 from .doccano import write_doccano
 from .evaluator_lines import read_predictions, write_evaluator_lines
 from .genetag import read_genetag, recognises_genetag
-from .html_page import read_html
+from .html_page import read_html, write_html
 from .inline import read_inline, write_inline
 from .jsonl import read_json, recognises_json, write_jsonl
 from .label_studio import write_label_studio
@@ -76,7 +76,13 @@ FORMATS: dict[str, Format] = {
         recognises=recognises_genetag,
         read=read_genetag,
     ),
-    "html": Format(summary="pages in HTML (refused)", suffixes=(".html", ".htm"), read=read_html),
+    "html": Format(
+        summary="a page to look through (write only)",
+        suffixes=(".html", ".htm"),
+        in_sentences=True,
+        read=read_html,
+        write=write_html,
+    ),
     "lines": Format(
         summary="lines of the DDI evaluator: id|start-end|name|type",
         suffixes=(".out",),

@@ -8,8 +8,6 @@ obeyed.
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,16 +20,8 @@ from rich.style import Style
 
 from ..data import Mention
 from .palette import LETTERS
+from .visible import visible
 
-_LINE_BREAK_OR_TAB = re.compile(r"\r\n|[\n\t]")
-_UNSEEN_CATEGORIES = (
-    "Cc",
-    "Cf",
-    "Cs",
-    "Zl",
-    "Zp",
-)  # control, format, surrogate, line and paragraph separator
-_JOINERS = "\u200c\u200d"  # part of the spelling in some scripts, and of emoji
 _MARK = Style(dim=True)
 _PLAIN = Style()
 
@@ -53,28 +43,6 @@ def _parts(mentions: Iterable[Mention]) -> Iterator[_Part]:
             opening = "[…" if n else "["
             closing = "…]" if n + 1 < len(mention.spans) else "]"
             yield _Part(span.start, span.end, mention.type, opening, f"|{visible(mention.type)}{closing}")
-
-
-def visible(text: str) -> str:
-    """The text in one line, with each character that would be obeyed or not be seen written as its escape.
-
-    A line break or a tab becomes a blank.
-    Example: "a\\x1b[31m" -> "a\\\\x1b[31m"
-    """
-    return "".join(_escaped(character) for character in _LINE_BREAK_OR_TAB.sub(" ", text))
-
-
-def visible_lines(text: str) -> str:
-    """The text with `visible` lines; its line breaks stay."""
-    return "\n".join(map(visible, text.split("\n")))
-
-
-def _escaped(character: str) -> str:
-    if character.isprintable() or character in _JOINERS:
-        return character
-    if unicodedata.category(character) in _UNSEEN_CATEGORIES:
-        return character.encode("unicode_escape").decode("ascii")
-    return character
 
 
 def colour_depth(stream: TextIO) -> ColorSystem | None:

@@ -23,7 +23,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from ..rendering.terminal import visible_lines
+from ..rendering.visible import visible_lines
 
 _PLAIN_EVERY_S = 10.0
 _PATIENCE_S = 1.0

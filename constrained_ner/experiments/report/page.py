@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import TYPE_CHECKING
 
-from ...errors import MissingExtraError
+from ...rendering.pages import environment
 from ..comparison import EXPLANATION, Comparison, shared_options
 from ..measures import NO_VALUE
 from ..scored_run import ScoredRun
@@ -19,10 +18,6 @@ from .drawing import Figure
 from .figures import comparison_figures
 from .quotes import ErrorKind, error_kinds
 from .tables import Group, confusion_table, groups, kinds_table, scores_table
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
-
 
 _MOST_NOTES = 20
 _EXAMPLES_OF_A_KIND = 3
@@ -149,13 +144,13 @@ class ReportPage:
 
     def html(self) -> str:
         """The self-contained page. Raises MissingExtraError without matplotlib or Jinja."""
-        return str(_environment(autoescape=True).get_template("page.html").render(report=self))
+        return str(environment().get_template("report.html").render(report=self))
 
     def markdown(self) -> str:
         """The same tables as Markdown, without pictures. Raises MissingExtraError without Jinja."""
-        environment = _environment(autoescape=False)
-        environment.filters["md"] = lambda value: markdown_text(str(value))
-        return str(environment.get_template("page.md").render(report=self))
+        plain = environment(autoescape=False)
+        plain.filters["md"] = lambda value: markdown_text(str(value))
+        return str(plain.get_template("report.md").render(report=self))
 
 
 def _options(runs: Sequence[ScoredRun]) -> dict[str, str]:
@@ -163,18 +158,3 @@ def _options(runs: Sequence[ScoredRun]) -> dict[str, str]:
     versions = [run.record.versions for run in runs]
     same = {name: v for name, v in versions[0].items() if all(other.get(name) == v for other in versions)}
     return {**shared_options([run.record for run in runs]), **same}
-
-
-def _environment(*, autoescape: bool) -> Environment:
-    try:
-        import jinja2
-    except ImportError:
-        raise MissingExtraError("jinja2", "report") from None
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("constrained_ner", "templates/report"),
-        autoescape=autoescape,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
