@@ -143,7 +143,7 @@ async def ask_all(
 
 
 async def trouble(url: str, texts: Sequence[str], wanted: Sequence[Any]) -> int:
-    """Overload, with clients that vanish and clients that do not read; returns the number of wrong answers."""
+    """Overload, with clients that vanish, and that do not read; returns the number of wrong answers."""
     statuses: Counter[int] = Counter()
     wrong = 0
     done = asyncio.Event()

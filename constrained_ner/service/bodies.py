@@ -121,6 +121,16 @@ def request_model(options: Any) -> type[BaseModel]:
     )
 
 
+def one_text_model(options: Any) -> type[BaseModel]:
+    """The body of a request for one text with these options."""
+    return create_model(
+        "OneText",
+        __config__=ConfigDict(extra="forbid"),
+        text=str,
+        options=(options | None, Field(default=None, description="For this request alone.")),
+    )
+
+
 def chosen(options: BaseModel | None) -> dict[str, Any]:
     """The options that were given, by name."""
     return options.model_dump(exclude_none=True) if options is not None else {}

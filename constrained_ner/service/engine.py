@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from ..annotation.about import About
 from ..annotation.annotator import Annotator
 from ..annotation.result import Annotated
+from ..annotation.xray import XRay
 from ..data import Document, Sentence
 from ..runs.source import known_names
 from ..runs.stream import settled
@@ -67,6 +68,9 @@ class Engine(Protocol):
         StoppedError soon after `stop` is set; UserError if the model cannot go on.
         """
 
+    def xray(self, text: str, options: Mapping[str, Any], stop: Stop) -> XRay:
+        """A sentence decision by decision. Raises SentenceError for one that is too long."""
+
     def close(self) -> None: ...
 
 
@@ -99,6 +103,9 @@ class ThisProcess:
         if not self._tells_failures:  # they name the server
             found = [replace(a, failure=a.failure and _HIDDEN_FAILURE) for a in found]
         return settled(cut, found, variant.about)
+
+    def xray(self, text: str, options: Mapping[str, Any], stop: Stop) -> XRay:
+        return self.variant(options).annotator.xray(text)
 
     def variant(self, options: Mapping[str, Any]) -> _Variant:
         """The annotator with these options."""

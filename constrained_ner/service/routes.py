@@ -7,22 +7,35 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from pydantic import ValidationError
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from .. import __version__
 from ..data import Document
+from ..errors import SentenceError
 from ..misfits import first_misfit
 from ..rendering.palette import colours_of
 from .answers import as_json, record_of
-from .bodies import Answers, Problem, Text, chosen, document_of, n_characters, options_model, request_model
+from .bodies import (
+    Answers,
+    Problem,
+    Text,
+    chosen,
+    document_of,
+    n_characters,
+    one_text_model,
+    options_model,
+    request_model,
+)
 from .desk import Desk, in_order
 from .gate import STREAM
 from .limits import Limits
 from .lines import LinesResponse
+from .page import page_of, rows_of
 from .problems import ProblemError
 from .watch import Log, Metrics
 
@@ -46,6 +59,7 @@ def api(desk: Desk, limits: Limits, log: Log, metrics: Metrics) -> APIRouter:
     schema = about.judge.schema
     options_type: Any = options_model(schema, desk.engine.knows_confidence)
     body_type: Any = request_model(options_type)
+    one_type: Any = one_text_model(options_type)
 
     def count(document: Document) -> None:
         metrics.texts.inc()
@@ -105,6 +119,31 @@ def api(desk: Desk, limits: Limits, log: Log, metrics: Metrics) -> APIRouter:
             count(document)
 
         return LinesResponse(desk, asked, limits, done)
+
+    @router.post("/view", response_class=HTMLResponse, responses=_PROBLEMS)
+    async def view(
+        request: Request,
+        body: one_type,
+        whole: Annotated[bool, Query(description="The whole page, which works from a file.")] = False,
+    ) -> Response:
+        """The names in a text as HTML: the rows of a view, or the whole page."""
+        _check_sizes([body.text], limits)
+        document = await desk.annotate(Document.of_text("text", body.text), chosen(body.options))
+        count(document)
+        return HTMLResponse(page_of(document) if whole else rows_of(document, schema.type_names))
+
+    @router.post("/xray", responses={200: {"description": "The sentence, looked through."}, **_PROBLEMS})
+    async def xray(request: Request, body: one_type) -> Response:
+        """A sentence decision by decision: what was legal, what the model wanted, and how sure it was.
+
+        Beside it stands what the model writes without the constraint.
+        """
+        _check_sizes([body.text], limits)
+        try:
+            seen = await desk.run(desk.engine.xray, body.text, chosen(body.options))
+        except SentenceError as error:
+            raise ProblemError(422, str(error)) from None
+        return Response(as_json(asdict(seen)), media_type="application/json")
 
     @router.get("/schema", responses=_some(401))
     async def entity_types() -> dict[str, Any]:

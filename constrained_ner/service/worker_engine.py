@@ -11,16 +11,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..annotation.annotator import Notify
+from ..annotation.annotator import Annotator, Notify
 from ..annotation.result import Annotated
 from ..annotation.settings import Settings
+from ..annotation.xray import XRay
 from ..backends import model_kind
 from ..data import Document
 from ..runs.source import known_names
 from ..runs.stream import settled
 from ..runs.workers import Crew, WorkerProcesses
 from ..text.sentences import cut_document
-from .engine import Stop, StoppedError, whole
+from .engine import Stop, StoppedError, ThisProcess, whole
 
 _SENTENCES = 4
 """Sentences that are handed to a process at once: a request that nobody waits for ends after them."""
@@ -32,6 +33,8 @@ class WorkerEngine:
     def __init__(self, n: int, settings: Settings, notify: Notify) -> None:
         self.n_at_once = n
         self._settings = settings
+        self._notify = notify
+        self._own: ThisProcess | None = None
         self._seats = [_Seat(n, notify) for _ in range(n)]
         self._free = list(self._seats)
         self._changed = threading.Condition()
@@ -55,8 +58,17 @@ class WorkerEngine:
         finally:
             self._give_back(seat)
 
+    def xray(self, text: str, options: Mapping[str, Any], stop: Stop) -> XRay:
+        """Done here, by an annotator that is loaded when it is first needed."""
+        with self._changed:
+            if self._own is None:
+                self._own = ThisProcess(Annotator.load(settings=self._settings, notify=self._notify))
+        return self._own.xray(text, options, stop)
+
     def close(self) -> None:
         self.ready = False
+        if self._own is not None:
+            self._own.close()
         for seat in self._seats:
             seat.close()
 

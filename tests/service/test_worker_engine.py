@@ -55,11 +55,12 @@ def test_a_worker_that_dies_costs_its_requests_a_retry_not_an_answer(
 
         answers = [clients.submit(ask, number) for number in range(24)]
         wait_for(lambda: any(answer.done() for answer in answers), 60)
-        victims = multiprocessing.active_children()
-        os.kill(victims[0].pid, signal.SIGKILL)  # in the middle: others are waiting
+        victim = multiprocessing.active_children()[0].pid
+        assert victim is not None
+        os.kill(victim, signal.SIGKILL)  # in the middle: others are waiting
         assert [answer.result() for answer in answers] == expected * 4
         after = {child.pid for child in multiprocessing.active_children()}
-        assert victims[0].pid not in after
+        assert victim not in after
 
 
 def test_options_reach_the_workers(workers: WorkerEngine) -> None:
