@@ -65,15 +65,15 @@ class Decision:
 
 def traced(decoder: Decoder, passes: list[TracedPass]) -> Decoder:
     """The same decoder; its passes are added to `passes`."""
-    request = next(decoder)
+    scores: Sequence[Scores | None] | None = None  # as a generator is begun
     while True:
-        scores = yield request
-        passes.append(TracedPass(request, scores))
         try:
-            request = decoder.send(scores)
-        except StopIteration as stop:
+            request = next(decoder) if scores is None else decoder.send(scores)
+        except StopIteration as stop:  # at once, if there is nothing to decide
             answer: Answer = stop.value
             return answer
+        scores = yield request
+        passes.append(TracedPass(request, scores))
 
 
 def decisions(

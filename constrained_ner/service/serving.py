@@ -21,6 +21,8 @@ from .watch import Log
 from .worker_engine import WorkerEngine
 
 _HEADERS_BYTES = 32_768
+_KEEP_ALIVE_S = 75
+"""Longer than clients keep an idle connection: one that the service closes may have just been used again."""
 
 
 def serve_until_stopped(
@@ -69,6 +71,7 @@ def server(app: object, limits: Limits) -> uvicorn.Server:
         server_header=False,
         proxy_headers=False,
         ws="none",
+        timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=int(limits.shutdown_s),
         h11_max_incomplete_event_size=_HEADERS_BYTES,
     )
