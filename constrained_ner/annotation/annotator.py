@@ -27,6 +27,7 @@ from ..prompting.messages import Prompts
 from ..prompting.wording import PromptFile
 from ..schema import DDI
 from ..text.sentences import cut_document
+from ..text.view import view_of
 from .about import About, Judge
 from .by_logits import ByLogits
 from .by_text import ByText
@@ -37,6 +38,7 @@ from .resolve import as_trained, settled
 from .result import Annotated
 from .settings import Settings
 from .shipped import with_shipped_adapter
+from .xray import XRay
 
 Backend = LogitsBackend | TextBackend
 Notify = Callable[[str], None]
@@ -211,6 +213,16 @@ class Annotator:
     def agreed(self, sentences: Sequence[Sentence]) -> list[Sentence]:
         """The sentences of one document made consistent, as `run` leaves them with the doubtful mentions."""
         return self._judge.agreed(sentences)
+
+    def xray(self, text: str) -> XRay:
+        """A sentence decision by decision, and what the model writes without the constraint.
+
+        Raises UserError for a model that does not show its logits, SentenceError for a text that is too long.
+        """
+        self._require_own_process()
+        if not isinstance(self._transport, ByLogits):
+            raise UserError("an X-ray needs a local model")
+        return self._transport.xray(view_of(text, self.settings.view).text)
 
     def about(self) -> About:
         """What this annotator is, without its model."""

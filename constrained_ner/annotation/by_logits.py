@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 
 from ..backends.protocol import LogitsBackend
 from ..constraint.automaton import Constraint, TaggedSpan, TagMachine
@@ -23,7 +24,7 @@ from ..decoding.engines import GrammarEngine
 from ..decoding.scheduler import Ticket, scheduler_of
 from ..decoding.stepwise import stepwise
 from ..decoding.unconstrained import unconstrained
-from ..errors import SchemaError
+from ..errors import SchemaError, SentenceError
 from ..prompting.budget import FittedPrompt
 from ..prompting.messages import Prompts
 from ..text.windows import windows
@@ -31,6 +32,7 @@ from ..vocabulary import Vocabulary
 from .free_answer import read_answer
 from .result import Annotated, Effort
 from .settings import Settings
+from .xray import Setting, XRay
 
 _WINDOW = 128
 """Tokens of a window of a text that is too long: as many as a long sentence has.
@@ -107,6 +109,24 @@ class ByLogits:
         decoder = self._decode(constraint, prompt_ids, expected)
         ticket = self._scheduler.submit(decoder, self._prompt.prefix_ids)
         return _DecodedWindow(self, constraint, ticket, len(self._prompt.prefix_ids) + len(prompt_ids))
+
+    def xray(self, text: str) -> XRay:
+        """A text of one window, decision by decision. Raises SentenceError."""
+        if len(list(islice(self.windows(text), 2))) > 1:
+            raise SentenceError("too long to be looked through: it does not fit the context at once")
+        constraint = self._constraint(text)
+        return Setting(
+            constraint,
+            self._prompt.ids(text, text),
+            tuple(self._prompt.prefix_ids),
+            LegalTokens(constraint, self._tag_tokens, self.rule),
+            self._prompt.room,
+            self._bias,
+            self._horizon,
+            self._scheduler,
+            self._vocabulary,
+            frozenset(self._vocabulary.control_ids - self._tag_tokens.controls.keys()),
+        ).xray()
 
     def close(self) -> None:
         self._scheduler.close()

@@ -22,6 +22,8 @@ class Option:
     decides: a run with another value is another run, because its answers may differ. A path does not decide;
         what it leads to is hashed instead (see `Annotator.identity`).
     backend: back ends take it, under this name, when they load the model.
+    per_request: a service may let each request choose it: it names no file, loads nothing, and leaves the
+        prompt, which all requests share, as it is.
     typed: its type on the command line, if that is not the field's own. metavar: what its value is called
         there. off: the name that turns a switch off, if it is not --no-NAME.
     allowed: what its value may be in Python, if its type does not say that well.
@@ -31,6 +33,7 @@ class Option:
     panel: Panel
     decides: bool = False
     backend: bool = False
+    per_request: bool = False
     typed: Any = None
     metavar: str | None = None
     off: str | None = None

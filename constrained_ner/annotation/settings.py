@@ -195,9 +195,9 @@ class Settings:
             decides=True,
         ),
     ] = "native"
-    boundary: Annotated[Boundary, Option("Where mentions may start and end.", "Decoding", decides=True)] = (
-        "word"
-    )
+    boundary: Annotated[
+        Boundary, Option("Where mentions may start and end.", "Decoding", decides=True, per_request=True)
+    ] = "word"
     names: Annotated[
         tuple[tuple[str, str], ...] | Path | None,
         Option(
@@ -218,6 +218,7 @@ class Settings:
             "Find more of a type (drug_n=+0.5) or less (drug=-0.5). Repeatable.",
             "Decoding",
             decides=True,
+            per_request=True,
             typed=list[str],
             metavar="TYPE=NUMBER",
             allowed="a finite number for each type, such as {'drug_n': 0.5}",
@@ -231,6 +232,7 @@ class Settings:
             "Default: on if the model reports confidence.",
             "Output",
             decides=True,
+            per_request=True,
         ),
     ] = None
     min_confidence: Annotated[
@@ -240,10 +242,12 @@ class Settings:
             "Drop mentions below this confidence. Default: 0.4 for calibrated models, else 0.",
             "Output",
             decides=True,
+            per_request=True,
         ),
     ] = None
     strict: Annotated[
-        bool, Option("Leave out mentions whose offsets are not exact.", "Output", decides=True)
+        bool,
+        Option("Leave out mentions whose offsets are not exact.", "Output", decides=True, per_request=True),
     ] = False
 
     def changed(self, **options: Any) -> Settings:

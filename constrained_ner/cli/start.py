@@ -43,6 +43,7 @@ class Command:
 
 annotate = Command("annotate", "Find and classify the names in texts.")
 view = Command("view", "Look at results on a page.")
+serve = Command("serve", "Answer over HTTP, with a page to play in.")
 evaluate = Command("evaluate", "Score results against gold.")
 convert = Command("convert", "Write annotated texts in another format.")
 calibrate = Command("calibrate", "Make a model's confidences true.")

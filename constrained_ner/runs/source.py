@@ -127,7 +127,8 @@ class Source:
 
 
 @cache
-def _known_names() -> Callable[[str], Iterator[Span]]:
+def known_names() -> Callable[[str], Iterator[Span]]:
+    """Finds the public names in a text that look as if a sentence ended in them (see `text.sentences`)."""
     return names_with_stops(name for name, _ in read_names(PUBLIC_NAMES))
 
 
@@ -163,7 +164,7 @@ def _read(
         on_damaged=skip_file if input.skip_damaged else None,
     )
     noted = documents if data is None else _noted(documents, data)
-    for cut in cut_documents(noted, _known_names()):
+    for cut in cut_documents(noted, known_names()):
         if n_left is None or len(cut.sentences) <= n_left:
             yield cut, True
         else:

@@ -1,0 +1,128 @@
+"""The page to play in, in a real browser."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import sync_playwright
+from serving import HeldEngine, Served, served
+
+from constrained_ner import Annotator
+from constrained_ner.service.engine import ThisProcess
+from constrained_ner.service.limits import Limits
+
+PATIENCE_MS = 60_000
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[ThisProcess]:
+    with Annotator.load() as annotator:
+        yield ThisProcess(annotator)
+
+
+@pytest.fixture(scope="module")
+def running(engine: ThisProcess) -> Iterator[Served]:
+    with served(engine) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("chromium is not installed: apt-get install chromium")
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Any, running: Served) -> Iterator[Any]:
+    page = browser.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(running.url)
+    page.wait_for_selector("#texts mark")
+    yield page
+    page.close()
+    assert errors == []
+
+
+def test_names_appear_as_one_types(page: Any) -> None:
+    page.fill("#text", "")
+    page.type("#text", "Warfarin interacts with ibuprofen.")
+    page.wait_for_function("document.querySelectorAll('#texts mark[id]').length == 2")
+    texts = page.locator("#texts mark").evaluate_all("all => all.map(m => m.firstChild.data)")
+    assert texts == ["Warfarin", "ibuprofen"]
+    assert "2 names" in page.inner_text("#status")
+
+
+def test_the_slider_and_the_legend_hide_names(page: Any) -> None:
+    shown = "document.querySelectorAll('#texts mark[id]:not(.off)').length"
+    before = page.evaluate(shown)
+    page.locator("#least").fill("100")
+    page.wait_for_function(f"{shown} == 0")
+    page.locator("#least").fill("0")
+    page.wait_for_function(f"{shown} >= {before}")
+    page.uncheck("[data-type='0']")
+    page.wait_for_function(f"{shown} < {before}")
+
+
+def test_the_xray_opens_from_the_keyboard(page: Any) -> None:
+    page.locator("#texts .look").first.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#xray:not([hidden]) tbody tr")
+    assert page.evaluate("document.activeElement.id") == "xray"  # where a screen reader reads on
+    assert "<drug>Ketoconazole</drug>" in page.inner_text("#xray")
+    assert "overruled" in page.inner_text("#xray")
+    heads = page.locator("#xray th[scope=col]").all_inner_texts()
+    assert heads[:3] == ["pass", "written", "how sure"]
+
+
+def test_what_is_typed_is_never_markup(page: Any) -> None:
+    hostile = '<img src=x onerror="document.title=\'hit\'"></drug><|endoftext|>\u202e\x1b[31m & "aspirin"'
+    page.fill("#text", hostile)
+    page.wait_for_function("document.querySelector('#texts .row')?.dataset.text.includes('onerror')")
+    assert page.locator("#texts img").count() == 0
+    page.locator("#texts .look").first.click()
+    page.wait_for_selector("#xray:not([hidden]) tbody tr")
+    assert page.locator("#xray img").count() == 0
+    assert page.title() == "Names in a text"
+
+
+def test_the_text_can_be_saved_as_a_page(page: Any) -> None:
+    with page.expect_download() as saved:
+        page.click("#export")
+    html = saved.value.path().read_text(encoding="utf-8")
+    assert html.startswith("<!doctype html>")
+    assert "Ketoconazole" in html
+
+
+def test_every_control_has_a_name(page: Any) -> None:
+    nameless = page.evaluate(
+        """[...document.querySelectorAll('button, input, textarea')].filter((e) => !e.labels?.length
+        && !e.getAttribute('aria-label') && !e.textContent.trim() && !e.hidden).map((e) => e.outerHTML)"""
+    )
+    assert nameless == []
+
+
+def test_a_busy_service_says_so(browser: Any, engine: ThisProcess) -> None:
+    held = HeldEngine(engine.about)
+    with served(held, Limits(queue=1)) as service:
+        first, second = browser.new_page(), browser.new_page()
+        first.goto(service.url)
+        first.wait_for_function("document.readyState == 'complete'")
+        while held.n_begun == 0:
+            first.wait_for_timeout(20)
+        second.goto(service.url)
+        second.wait_for_selector("#status.problem")
+        assert "The service is busy" in second.inner_text("#status")
+        held.release.set()
+        second.wait_for_selector("#texts .row, #nothing:not([hidden])", timeout=PATIENCE_MS)
+        first.close()
+        second.close()
