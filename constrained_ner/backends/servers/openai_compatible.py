@@ -21,8 +21,9 @@ from outlines.inputs import Chat
 from ...errors import ModelError
 from ..protocol import GrammarDialect, TextAnswer, TextRequest
 from . import PRODUCTS
-from .connection import answer_of, listed
+from .connection import answer_of
 from .form import Form
+from .model_names import find_model, portable_name
 from .openai import OPENAI
 from .product import Product
 
@@ -89,19 +90,17 @@ class OpenAIServer:
 
     async def connect(self) -> dict[str, str]:
         try:
-            models = {model.id: model async for model in self._client.models.list()}
+            models = [model async for model in self._client.models.list()]
         except openai.NotFoundError:
             raise ModelError(f"{self.url}/models: not found; does --base-url end in /v1?") from None
         except (AttributeError, TypeError, ValueError):
             raise ModelError(f"{self.url}: not a server that speaks OpenAI's protocol") from None
-        if not self.name and len(models) == 1:
-            (self.name,) = models
-        model = models.get(self.name)
-        if model is None:
-            raise ModelError(f"{self.url}: the server has no model {self.name!r}; {listed(list(models))}")
+        model = find_model(self.name, models, self.url)
+        self.name = model.id
         self._product = self._product or _product_of(model)
         self.context_length = _context_length(model)
-        return {"backend": "server", "name": self.name, "server": self.product.title, "path": self.url}
+        name = portable_name(self.name)
+        return {"backend": "server", "name": name, "server": self.product.title, "path": self.url}
 
     async def ask(self, request: TextRequest) -> TextAnswer:
         while True:
@@ -171,6 +170,10 @@ def _product_of(model: Model) -> Product:
 
 
 def _context_length(model: Model) -> int | None:
-    """What vLLM and SGLang report; llama.cpp's servers report only the model's training length."""
-    said = getattr(model, "max_model_len", None)
+    """What the server can hold of one conversation: vLLM and SGLang say so, and llama-server since 2026.
+
+    Older ones report only the length that the model was trained with (`n_ctx_train`).
+    """
+    about = getattr(model, "meta", None)
+    said = about.get("n_ctx") if isinstance(about, dict) else getattr(model, "max_model_len", None)
     return said if isinstance(said, int) else None
