@@ -10,16 +10,18 @@ server.
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, cast
 
 import openai
 import outlines
 from openai.types import Model
-from openai.types.chat import ChatCompletion
+from openai.types.chat import ChatCompletion, ChatCompletionTokenLogprob
+from openai.types.chat.chat_completion import Choice
+from openai.types.chat.chat_completion_token_logprob import TopLogprob
 from outlines.inputs import Chat
 
 from ...errors import ModelError
-from ..protocol import GrammarDialect, TextAnswer, TextRequest
+from ..protocol import GrammarDialect, ReportedToken, TextAnswer, TextRequest
 from . import PRODUCTS
 from .connection import answer_of
 from .form import Form
@@ -28,6 +30,7 @@ from .openai import OPENAI
 from .product import Product
 
 _GREEDY = {"temperature": 0, "presence_penalty": 0, "frequency_penalty": 0}
+_REPORT = ("logprobs", "top_logprobs")
 _THOUGHTS = ("reasoning_content", "reasoning")
 """Where servers put thoughts, and with some parsers the whole answer."""
 
@@ -102,6 +105,21 @@ class OpenAIServer:
         name = portable_name(self.name)
         return {"backend": "server", "name": name, "server": self.product.title, "path": self.url}
 
+    @property
+    def reports_tokens(self) -> bool:
+        return self.product.reports_tokens
+
+    async def tokenize(self, text: str) -> list[tuple[int, bytes]]:
+        how = self.product.tokenize
+        if how is None:
+            raise ModelError(f"{self.url}: {self.title} does not say how it tokenizes a text")
+        address = f"{self.url.removesuffix('/v1')}/tokenize"
+        reply = await self._client.post(address, cast_to=object, body=how.request(self.name, text))
+        try:
+            return how.read(cast(dict[str, Any], reply))
+        except (KeyError, TypeError):
+            raise ValueError("no tokens") from None
+
     async def ask(self, request: TextRequest) -> TextAnswer:
         while True:
             form = self._form
@@ -115,7 +133,7 @@ class OpenAIServer:
                     self._form = other
 
     def _optional_fields(self) -> list[str]:
-        return [*_GREEDY, *self.product.greedy]
+        return [*_GREEDY, *self.product.greedy, *_REPORT]
 
     async def _create(self, request: TextRequest, form: Form) -> ChatCompletion:
         grammar = request.grammar
@@ -123,9 +141,12 @@ class OpenAIServer:
             grammar = form.schema(grammar)
         constraint = self.product.constrain(self._client, grammar) if grammar else {}
         extra_body = {**form.fields(self.product.greedy), **constraint.pop("extra_body", {})}
+        report = {"logprobs": True, "top_logprobs": request.n_likeliest} if request.n_likeliest else {}
+        bias = {str(token_id): number for token_id, number in request.bias.items()}
         options: dict[str, Any] = {
             form.limit: request.max_tokens,
-            **form.fields(_GREEDY),
+            **form.fields(_GREEDY | report),
+            **({"logit_bias": bias} if bias else {}),
             "extra_body": extra_body,
             **constraint,
         }
@@ -153,9 +174,27 @@ def read_completion(completion: ChatCompletion, form: Form) -> TextAnswer:
             finished=finished,
             n_prompt_tokens=usage.prompt_tokens if usage else 0,
             n_tokens=usage.completion_tokens if usage else 0,
+            tokens=_reported(choice),
         )
     except (AttributeError, IndexError, TypeError):  # the client does not check what it is sent
         raise ValueError("not a chat completion") from None
+
+
+def _reported(choice: Choice) -> tuple[ReportedToken, ...]:
+    """The tokens of the answer with their probabilities, if the server sent them."""
+    said = choice.logprobs.content if choice.logprobs else None
+    return tuple(
+        ReportedToken(
+            _token_bytes(token),
+            token.logprob,
+            tuple((_token_bytes(other), other.logprob) for other in token.top_logprobs or ()),
+        )
+        for token in said or ()
+    )
+
+
+def _token_bytes(token: ChatCompletionTokenLogprob | TopLogprob) -> bytes:
+    return token.token.encode() if token.bytes is None else bytes(token.bytes)
 
 
 def _refusal(error: openai.APIStatusError) -> str:
