@@ -1,5 +1,6 @@
 """Install a real server, start it with a model, and run every check against it.
 
+    export PYTHONPATH=.:tests/support
     python tests/servers/real_servers.py llama-server --work /tmp/servers
     python tests/servers/real_servers.py vllm --work /tmp/servers --model FOLDER --here FOLDER
 
@@ -13,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -22,8 +22,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-sys.path[:0] = [str(Path(__file__).parents[1] / "support"), str(Path(__file__).parent)]
 
 import checks
 from checks import Target
