@@ -33,7 +33,8 @@ class RealServer:
             given = [part for name, value in options.items() for part in (f"--{name}", str(value))]
             return [str(python), str(HERE / "serve_llama.py"), str(model), str(port), *given]
         return [
-            *(str(python.parent / "vllm"), "serve", str(model), "--host", "127.0.0.1", "--port", str(port)),
+            *(str(python), "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)),
+            *("--host", "127.0.0.1", "--port", str(port)),
             *("--dtype", "float32", "--max-model-len", "2048", "--max-num-seqs", "8", "--enforce-eager"),
         ]
 
