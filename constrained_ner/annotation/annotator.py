@@ -34,7 +34,7 @@ from .by_text import ByText
 from .documents import annotated_documents
 from .given import expected_names, given_examples, numbered
 from .pipeline import OnWindow, Pipeline, Transport
-from .resolve import as_trained, settled
+from .resolve import as_trained, reports_confidence, settled
 from .result import Annotated
 from .settings import Settings
 from .shipped import with_shipped_adapter
@@ -64,7 +64,7 @@ class Annotator:
         self.backend = backend
         self.schema = settings.read_schema() or DDI
         self.prompt = settings.read_prompt() or PromptFile.built_in()
-        self.knows_confidence = backend.shows_logits and settings.constrained
+        self.knows_confidence = reports_confidence(backend, settings)
         self.settings = settled(settings, backend, self.knows_confidence)
         self._notify = notify
         self._process = os.getpid()

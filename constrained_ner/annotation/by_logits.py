@@ -29,6 +29,7 @@ from ..prompting.budget import FittedPrompt
 from ..prompting.messages import Prompts
 from ..text.windows import windows
 from ..vocabulary import Vocabulary
+from .decisions import decisions_by_span
 from .free_answer import read_answer
 from .result import Annotated, Effort
 from .settings import Settings
@@ -166,22 +167,14 @@ class ByLogits:
         return len(self._vocabulary.encode(text))
 
     def _mentions(self, text: str, tagged: Sequence[TaggedSpan], answer: Answer) -> Iterator[Mention]:
-        """The mentions of a constrained answer, each with the decisions from its opening to its closing tag.
+        """The mentions of a constrained answer.
 
-        They are that a tag opens here, of this type, that it does not close before, and that it closes there:
-        the confidence is the probability that the model writes just this mention, given what came before.
+        The confidence of one is the probability that the model writes just it, given what came before.
         """
-        margins: list[list[tuple[float, ...]]] = [[] for _ in tagged]
-        at, end = 0, 0
-        for token_id, choice in zip(answer.token_ids, answer.choices, strict=True):
-            start, end = end, end + len(self._vocabulary.token_bytes[token_id])
-            while at < len(tagged) and tagged[at].closes_at_byte <= start:
-                at += 1
-            for number in range(at, len(tagged)):
-                if end <= tagged[number].opens_at_byte:
-                    break
-                if choice is not None:
-                    margins[number].append(choice.margins)
+        n_bytes = (len(self._vocabulary.token_bytes[token_id]) for token_id in answer.token_ids)
+        margins = decisions_by_span(
+            tagged, zip(n_bytes, (choice and choice.margins for choice in answer.choices), strict=True)
+        )
         for span, decisions in zip(tagged, margins, strict=True):
             sure = confidence(decisions, self._temperature)
             yield replace(span.mention(text), confidence=sure, margins=tuple(decisions))

@@ -4,7 +4,8 @@
 
 An answer that passes the check is `constrained`, as if it had been decoded here. One that fails, because the
 server ignored the grammar or its dialect is looser, is aligned with the sentence and marked so. Mentions have
-no confidence: servers do not show the probabilities of the legal tokens.
+confidence where the server reports enough of the probabilities (see `reported`), and the bias of opening a
+type is sent along if the server says how it tokenizes (see `server_bias`).
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from ..prompting.budget import shortened_types
 from ..prompting.messages import Message, Prompts
 from ..text.windows import windows
 from .free_answer import read_answer, unwrapped
+from .reported import N_LIKELIEST, with_confidence
 from .result import Annotated, Effort
+from .server_bias import bias_by_token
 from .settings import Settings
 
 _AS_PIECES = (
@@ -67,6 +70,9 @@ class ByText:
         self.constrained = settings.constrained
         self.in_pieces = self.constrained and backend.dialect == "json-schema"
         self._backend = backend
+        # In pieces the answer is JSON: its tokens are not those of the sentence.
+        self.reports = self.constrained and backend.reports_tokens and not self.in_pieces
+        self._bias = bias_by_token(settings.bias, machine, backend.tokenize) if settings.bias else {}
         self._context_length = backend.context_length or _USUAL_CONTEXT
         self._prompts = shortened_types(prompts, _n_tokens, self._context_length, notify)
         self._machine = machine
@@ -89,6 +95,8 @@ class ByText:
             messages=self._messages(shown),
             max_tokens=64 + 2 * constraint.n_bytes,  # a copy takes a quarter of that; the rest is for tags
             grammar=render(constraint, self._backend.dialect) if self.constrained else None,
+            bias=self._bias,
+            n_likeliest=N_LIKELIEST if self.reports else 0,
         )
         return _AskedWindow(self, window, constraint, self._backend.submit(request))
 
@@ -117,7 +125,10 @@ class ByText:
             self._warn()
         if not annotated.verbatim and not annotated.sentence.mentions and answer.finished:
             _require_copy(constraint.text, written.decode(errors="replace"))
-        mentions = [replace(m, text=window[m.start : m.end]) for m in annotated.sentence.mentions]
+        found: Sequence[Mention] = annotated.sentence.mentions
+        if answer.tokens and self.reports:
+            found = with_confidence(found, constraint, answer.tokens)
+        mentions = [replace(m, text=window[m.start : m.end]) for m in found]
         return replace(annotated, sentence=Sentence("", window).with_mentions(mentions))
 
     # ---- asking

@@ -12,10 +12,20 @@ from ..errors import UserError
 from .settings import Settings
 
 
+def reports_confidence(backend: LogitsBackend | TextBackend, settings: Settings) -> bool:
+    """Whether mentions come with confidence; from a server only where it reports enough."""
+    return settings.constrained and (backend.shows_logits or backend.reports_tokens)
+
+
 def settled(settings: Settings, backend: LogitsBackend | TextBackend, knows_confidence: bool) -> Settings:
     """The settings with what depends on the model filled in. Raises UserError for what it cannot do."""
-    if (settings.min_confidence or settings.bias) and not knows_confidence:
-        raise UserError("--min-confidence and --bias need a local model and a constrained decoder")
+    if settings.min_confidence and not knows_confidence:
+        raise UserError(
+            "--min-confidence needs a constrained decoder, and a local model or a server that reports the "
+            "probabilities of its tokens (llama-server, vLLM)"
+        )
+    if settings.bias and not settings.constrained:
+        raise UserError("--bias needs a constrained decoder")
     least = least_confidence(backend.temperature) if knows_confidence else 0.0
     return dataclasses.replace(
         settings,

@@ -98,7 +98,7 @@ class Settings:
     threads: Annotated[
         int | None,
         Field(ge=1),
-        model_option("Processor threads (GGUF). Default: 1 for small models, what is free for others."),
+        model_option("Processor threads. Default: 1 for small GGUF models, what is free for others."),
     ] = None
     extra_buffers: Annotated[
         bool | None,

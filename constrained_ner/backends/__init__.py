@@ -31,7 +31,10 @@ _TAKEN: Mapping[str, frozenset[str]] = {
     ),
     "a model on bundled-cpu": frozenset({"threads", "context", "batch", "precision"}),
     "a transformers model": frozenset(
-        {"adapter", "quantize", "device", "dtype", "batch", "context", "trust_remote_code", "merge"}
+        {
+            *("adapter", "quantize", "device", "dtype", "batch", "context", "trust_remote_code", "merge"),
+            "threads",
+        }
     ),
     "a model on a server": frozenset({"base_url", "server", "context", "batch", "timeout"}),
 }

@@ -10,9 +10,9 @@ nor schemas nor tags.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import numpy as np
@@ -150,15 +150,33 @@ class TextRequest:
     messages: pairs of role (system, user, assistant) and content, the question last.
     max_tokens: limit for the answer.
     grammar: the language of legal answers, in the back end's dialect; None for no constraint.
+    bias: number to add to the logit of a token, wherever it may come; by the server's token id.
+    n_likeliest: how many tokens to report at each place, if the server can.
     """
 
     messages: tuple[tuple[str, str], ...]
     max_tokens: int
     grammar: str | None = None
+    bias: Mapping[int, float] = field(default_factory=dict)
+    n_likeliest: int = 0
 
     @property
     def n_bytes(self) -> int:
         return sum(len(content.encode(errors="replace")) for _, content in self.messages)
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedToken:
+    """A token of a server's answer as the server reports it.
+
+    log_probability: natural, over the whole vocabulary, before grammar and bias.
+    likeliest: the same of the tokens that were likeliest here, by their bytes, perhaps without this one.
+    A token that ends the answer has no bytes.
+    """
+
+    token: bytes
+    log_probability: float
+    likeliest: tuple[tuple[bytes, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,12 +185,14 @@ class TextAnswer:
 
     finished: False if the answer was cut off, by `max_tokens` or by the end of the context.
     n_prompt_tokens, n_tokens: length of the prompt and of the answer; 0 if the server does not say.
+    tokens: empty if the server does not report them.
     """
 
     text: str
     finished: bool
     n_prompt_tokens: int
     n_tokens: int
+    tokens: tuple[ReportedToken, ...] = ()
 
 
 class TextBackend(Backend, Protocol):
@@ -192,6 +212,13 @@ class TextBackend(Backend, Protocol):
     @property
     def grammar_advice(self) -> str:
         """What the user can do if the server ignores the grammar."""
+
+    @property
+    def reports_tokens(self) -> bool:
+        """Whether answers have their tokens with probabilities, as far as the product is known to."""
+
+    def tokenize(self, text: str) -> list[tuple[int, bytes]]:
+        """The server's tokens of a text, control tokens off. Raises ModelError if it does not tell."""
 
     def submit(self, request: TextRequest) -> Future[TextAnswer]:
         """Send a request; the answer is decoded greedily. Cancelling the future cancels the request.

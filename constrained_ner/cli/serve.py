@@ -121,6 +121,4 @@ def _is_private(host: str) -> bool:
         return host == "localhost"
 
 
-def main() -> None:
-    """Entry point."""
-    run(serve)
+main = CommandLine(serve)

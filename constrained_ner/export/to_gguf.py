@@ -95,10 +95,9 @@ def export_model(
             _write_small(writer, tensors, partial, type, threads, on_tensor)
         else:
             write_tensors(writer, tensors, partial, precision, on_tensor)
-        check_model(
-            partial, vocabulary, template_of(tokenizer), known_texts(tokenizer, vocabulary.control_ids)
-        )
-    return Exported(out, family.name, _kinds(out), tuple(_notes(family, config)))
+        texts = known_texts(tokenizer, vocabulary.control_ids)
+        notes = [*_notes(family, config), *check_model(partial, vocabulary, template_of(tokenizer), texts)]
+    return Exported(out, family.name, _kinds(out), tuple(notes))
 
 
 def export_lora(

@@ -41,7 +41,7 @@ _PRE_TOKENIZERS: dict[tuple[tuple[str, ...], bool], str] = {
 }
 """(splits in order, whether words that are tokens are taken without merging) -> llama.cpp's name."""
 
-_ENDS_KNOWN_BY_NAME = {
+ENDS_BY_NAME = {
     "<|eot_id|>",
     "<|eom_id|>",
     "<|im_end|>",
@@ -137,7 +137,7 @@ def _add_special_ids(writer: GGUFWriter, tokenizer: Any, vocabulary: Vocabulary,
     ):
         if token_id is not None and token_id < len(vocabulary):
             add(token_id)
-    unnamed = [i for i in ends if i != eos and tokenizer.convert_ids_to_tokens(i) not in _ENDS_KNOWN_BY_NAME]
+    unnamed = [i for i in ends if i != eos and tokenizer.convert_ids_to_tokens(i) not in ENDS_BY_NAME]
     for add, token_id in zip((writer.add_eot_token_id, writer.add_eom_token_id), unnamed, strict=False):
         add(token_id)
     writer.add_add_bos_token(vocabulary.bos_id is not None)

@@ -13,6 +13,7 @@ from ..backends.llamacpp.vocabulary import vocabulary_of_llama
 from ..errors import ModelError
 from ..prompting.chat_template import ChatTemplate
 from ..vocabulary import Vocabulary
+from .tokenizer import ENDS_BY_NAME
 
 TEXTS = (
     "Effect of aspirin (500 mg/day) on beta-blockers, e.g. propranolol; it's 1,234.5 times 67890.",
@@ -30,8 +31,11 @@ TEXTS = (
 
 def check_model(
     path: Path, tokenizer: Vocabulary, chat_template: str | None, more_texts: Iterable[str]
-) -> None:
-    """Raise ModelError unless llama.cpp tokenises as `tokenizer` does and finds all tensors of the model."""
+) -> list[str]:
+    """What is worth knowing: tokens that llama.cpp takes for ends of answers (see `taken_for_ends`).
+
+    Raises ModelError unless llama.cpp tokenises as `tokenizer` does and finds all tensors of the model.
+    """
     LlamaModel(path, map_only=True)
     written = vocabulary_of_llama(LlamaModel(path, vocab_only=True))
     difference = next(_differences(written, tokenizer, chat_template, more_texts), None)
@@ -39,6 +43,27 @@ def check_model(
         raise ModelError(
             f"llama.cpp does not tokenise as the model's tokenizer, so the file is not kept: {difference}"
         )
+    spellings = [_spelling(token_id, tokenizer) for token_id in sorted(taken_for_ends(written, tokenizer))]
+    return [
+        f"llama.cpp takes the token {spelling} for the end of an answer, whatever the file says: in a text "
+        f"it reads and writes {spelling} in several tokens"
+        for spelling in spellings
+    ]
+
+
+def taken_for_ends(written: Vocabulary, tokenizer: Vocabulary) -> set[int]:
+    """Ids that are text to the model, and end an answer in llama.cpp because of their spelling.
+
+    Gemma's vocabulary has a token for HTML's `</s>`. llama.cpp makes every `</s>` a control token that ends
+    an answer. So it never finds it in a text (but spells it `</`, `s`, `>`), and no answer may contain it:
+    what is true of the file is what `written` says.
+    """
+    added = written.stop_ids - tokenizer.control_ids
+    return {i for i in added if _spelling(i, tokenizer) in ENDS_BY_NAME}
+
+
+def _spelling(token_id: int, vocabulary: Vocabulary) -> str:
+    return vocabulary.token_bytes[token_id].decode(errors="replace")
 
 
 def _differences(
@@ -48,7 +73,9 @@ def _differences(
     if len(written) != len(tokenizer):
         yield f"{len(written)} tokens instead of {len(tokenizer)}"
         return
-    for token_id in sorted(written.control_ids ^ tokenizer.control_ids):
+    taken = taken_for_ends(written, tokenizer)
+    spelt = [_spelling(token_id, tokenizer) for token_id in taken]
+    for token_id in sorted((written.control_ids ^ tokenizer.control_ids) - taken):
         side = "text" if token_id in tokenizer.control_ids else "a control token"
         yield f"token {token_id} ({tokenizer.token_bytes[token_id]!r}) is {side} in llama.cpp"
     for token_id, pieces in enumerate(zip(written.token_bytes, tokenizer.token_bytes, strict=True)):
@@ -60,7 +87,10 @@ def _differences(
         yield f"texts begin with token {written.bos_id} instead of {tokenizer.bos_id}"
     if written.eos_id != tokenizer.eos_id and tokenizer.eos_id is not None:
         yield f"texts end with token {written.eos_id} instead of {tokenizer.eos_id}"
-    for text in (*TEXTS, *more_texts):
+    for whole in (*TEXTS, *more_texts):
+        text = whole
+        for spelling in spelt:
+            text = text.replace(spelling, "")
         one, other = written.encode(text), tokenizer.encode(text)
         if one != other:
             yield f"{text!r} is {_unlike(one, other, tokenizer)}"

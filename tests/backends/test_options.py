@@ -47,8 +47,8 @@ def test_the_options_of_a_kind_are_those_of_what_loads_it(kind: str) -> None:
         ),
         (
             "some/hub-id",
-            {"threads": 2},
-            "a transformers model does not take the option 'threads'; it is for a",
+            {"extra_buffers": True},
+            "a transformers model does not take the option 'extra_buffers'; it is for a",
         ),
         (
             "openai:m",

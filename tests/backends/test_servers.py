@@ -19,6 +19,7 @@ import pytest
 from commands import run_command
 from hypothesis import given
 from hypothesis import strategies as st
+from openai.types import Model
 from servers import (
     Behaviour,
     Reply,
@@ -42,6 +43,7 @@ from constrained_ner.annotation.settings import Settings
 from constrained_ner.backends.protocol import TextRequest
 from constrained_ner.backends.servers import PRODUCTS
 from constrained_ner.backends.servers.connection import Patience, RemoteBackend
+from constrained_ner.backends.servers.model_names import find_model
 from constrained_ner.backends.servers.ollama import OllamaServer
 from constrained_ner.backends.servers.openai_compatible import OpenAIServer
 from constrained_ner.backends.servers.product import Product
@@ -921,3 +923,29 @@ def test_a_server_with_one_model_needs_no_name() -> None:
         stand_in.behaviour = lambda path, body: (200, two)
         with pytest.raises(ModelError, match=r"no model is named after the colon: .* it has: a, b"):
             Annotator.load("openai:", base_url=f"{stand_in.url}/v1")
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny.gguf", "small", "/models/tiny.gguf", ""])
+def test_llama_servers_model_is_found_by_its_files_name_or_an_alias(name: str) -> None:
+    about = {"id": "/models/tiny.gguf", "aliases": ["/models/tiny.gguf", "small"], "meta": {"n_ctx": 4096}}
+    with openai_stand_in(tagging_aspirin) as stand_in:
+        answer = stand_in.behaviour
+        listing = {"object": "list", "data": [{**openai_models()[1]["data"][0], **about}]}
+        stand_in.behaviour = lambda p, body: (200, listing) if p.endswith("/models") else answer(p, body)
+        with Annotator.load(f"openai:{name}", base_url=f"{stand_in.url}/v1") as ner:
+            assert len(ner.annotate(ASPIRIN).mentions) == 1
+            assert ner.backend.description["name"] == "tiny.gguf"  # wherever it lies over there
+            assert ner.backend.context_length == 4096
+    assert {body["model"] for body in stand_in.questions} == {"/models/tiny.gguf"}
+
+
+def test_several_names_of_one_model_are_no_choice_and_several_models_are() -> None:
+    one = [Model(id=i, created=1, object="model", owned_by="vllm", root="/m/tiny") for i in ("a", "tiny")]
+    two = [Model(id=i, created=1, object="model", owned_by="vllm") for i in ("/m/1/tiny", "/m/2/tiny", "b")]
+    assert find_model("", one, "http://x").id == "a"
+    assert find_model("tiny", one, "http://x").id == "tiny"
+    assert find_model("/m/2/tiny", two, "http://x").id == "/m/2/tiny"
+    with pytest.raises(ModelError, match=r"several models fit 'tiny'; it has: /m/1/tiny, /m/2/tiny$"):
+        find_model("tiny", two, "http://x")
+    with pytest.raises(ModelError, match=r"no model ''; it has: /m/1/tiny, /m/2/tiny, b$"):
+        find_model("", two, "http://x")

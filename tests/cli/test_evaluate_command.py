@@ -165,7 +165,7 @@ def test_a_bias_changes_what_is_found_for_every_decoder_alike(
     [
         (("--bias", "disease=1"), "bias for 'disease': the schema's types are"),
         (("--bias", "drug"), "bias 'drug' is not of the form TYPE=NUMBER"),
-        (("--min-confidence", "0.5", "--unconstrained"), "need a local model and a constrained decoder"),
+        (("--min-confidence", "0.5", "--unconstrained"), "needs a constrained decoder"),
     ],
 )
 def test_options_that_cannot_be_are_one_line(

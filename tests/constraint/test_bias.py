@@ -183,7 +183,7 @@ def test_less_sure_mentions_are_left_out_and_counted() -> None:
 
 @pytest.mark.parametrize("options", [{"min_confidence": 0.5}, {"bias": {"drug": 1.0}}])
 def test_free_answers_have_no_probabilities_to_judge_by(options: dict[str, object]) -> None:
-    with pytest.raises(UserError, match="need a local model and a constrained decoder"):
+    with pytest.raises(UserError, match="needs a constrained decoder"):
         annotator(constrained=False, **options)
 
 

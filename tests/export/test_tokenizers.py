@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from exportable_models import (  # noqa: E402
     TEKKEN_WORDS,
     sentencepiece_tokenizer,
     word_tokenizer,
+    write_model,
 )
 from exporting import (  # noqa: E402
     ModelOf,
@@ -163,3 +165,34 @@ def sentencepiece_of(pieces: list[str], scores: list[float], controls: list[str]
     tokenizer.decoder = sentencepiece_tokenizer().decoder
     tokenizer.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in controls])
     return tokenizer
+
+
+def test_a_token_that_llama_cpp_takes_for_the_end_of_an_answer_is_text_in_pieces(tmp_path: Path) -> None:
+    """Gemma's vocabulary has HTML tags, among them `</s>`, which llama.cpp makes a control token."""
+    tokenizer = sentencepiece_tokenizer(prefix=False, controls=("<eos>", "<start_of_turn>", "<end_of_turn>"))
+    content = json.loads(tokenizer.to_str())
+    for token in content["added_tokens"]:
+        token["special"] = token["content"] != "</s>"
+    tokenizer = Tokenizer.from_str(json.dumps(content))
+    folder = write_model(tmp_path / "model", "gemma3_text", tokenizer=tokenizer)
+    wrapped = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="<unk>", bos_token="<s>", eos_token="<eos>"
+    )
+    wrapped.save_pretrained(folder)
+    for file in ("config.json", "generation_config.json"):
+        settings = json.loads((folder / file).read_text())
+        (folder / file).write_text(json.dumps(settings | {"eos_token_id": wrapped.eos_token_id}))
+    there = vocabulary_of_tokenizer(wrapped)
+    (html,) = there.encode("</s>")
+    assert html not in there.control_ids
+
+    exported = export_model(str(folder), tmp_path / "x.gguf")
+    assert any("takes the token </s> for the end of an answer" in note for note in exported.notes)
+    here = load_vocabulary(tmp_path / "x.gguf")
+    assert here.stop_ids == {html, wrapped.eos_token_id, wrapped.convert_tokens_to_ids("<end_of_turn>")}
+    for text in ("a </s> b", "</s>", "x</s></s>y"):
+        assert html not in here.encode(text)
+        assert here.decode(here.encode(text)) == text.encode()
+    assert here.encode("<s> a <b>") == there.encode("<s> a <b>")
+    with Annotator.load(tmp_path / "x.gguf", threads=1) as ner:  # legal, and written in pieces
+        assert ner.annotate("No </s> here.").text == "No </s> here."

@@ -10,17 +10,19 @@ import asyncio
 import random
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from outlines import exceptions as failures
 
 from ...errors import ContextOverflowError, ModelError, SentenceError
 from ..protocol import GrammarDialect, TextAnswer, TextRequest
 from .event_loop import EventLoop
+
+Reply = TypeVar("Reply")
 
 _TOO_LONG = re.compile(
     r"context.?(length|size|window)|exceeds? .{0,30}context|max_model_len|maximum.{0,20}length",
@@ -85,6 +87,12 @@ class Server(Protocol):
     async def connect(self) -> dict[str, str]:
         """Find out what the server is and has; returns the model's description. Raises ModelError."""
 
+    @property
+    def reports_tokens(self) -> bool: ...
+
+    async def tokenize(self, text: str) -> list[tuple[int, bytes]]:
+        """Raises ModelError if the product cannot be asked, ValueError for a malformed answer."""
+
     async def ask(self, request: TextRequest) -> TextAnswer:
         """One attempt. Raises the client's errors, SentenceError, or ValueError for a malformed answer."""
 
@@ -137,6 +145,13 @@ class RemoteBackend:
     def identity(self) -> dict[str, str]:
         return {key: value for key, value in self.description.items() if key != "path"}
 
+    @property
+    def reports_tokens(self) -> bool:
+        return self._server.reports_tokens
+
+    def tokenize(self, text: str) -> list[tuple[int, bytes]]:
+        return self._loop.submit(self._in_time(self._server.tokenize(text))).result()
+
     def submit(self, request: TextRequest) -> Future[TextAnswer]:
         if self._loop.closed:
             raise ModelError(f"{self._server.url}: the connection is closed")
@@ -151,11 +166,18 @@ class RemoteBackend:
             self._loop.close()
 
     async def _connect(self) -> dict[str, str]:
+        return await self._in_time(self._server.connect())
+
+    async def _in_time(self, asked: Coroutine[Any, Any, Reply]) -> Reply:
         """A single attempt: if the server is not there when the run begins, the user has to start it."""
         timeout_s = min(self._patience.timeout_s, 30.0)
         try:
             with failures.normalize_provider_errors(self._server.provider):
-                return await asyncio.wait_for(self._server.connect(), timeout_s)
+                return await asyncio.wait_for(asked, timeout_s)
+        except ValueError as error:
+            raise ModelError(
+                f"{self._server.url}: malformed server response: {shortened(str(error))}"
+            ) from None
         except asyncio.TimeoutError:
             raise ModelError(
                 f"{self._server.url}: the server did not answer within {timeout_s:g} s"

@@ -6,9 +6,20 @@ Outlines has no model for them, so the field is set here.
 
 from __future__ import annotations
 
-from .product import NO_THINKING, Product, extra_field
+from typing import Any
+
+from .product import NO_THINKING, Product, Tokenize, extra_field
 
 _FREE_COPYING = {"repeat_penalty": 1.0}  # the default of llama_cpp.server is 1.1
+
+
+def _read_pieces(reply: dict[str, Any]) -> list[tuple[int, bytes]]:
+    """A piece that is not UTF-8 by itself comes as a list of bytes."""
+    return [
+        (token["id"], piece.encode() if isinstance(piece := token["piece"], str) else bytes(piece))
+        for token in reply["tokens"]
+    ]
+
 
 LLAMA_SERVER = Product(
     title="llama-server",
@@ -18,6 +29,16 @@ LLAMA_SERVER = Product(
     grammar_advice="start it with --special if the model's tags are control tokens",
     constrain=extra_field("grammar"),
     greedy=_FREE_COPYING | NO_THINKING,
+    tokenize=Tokenize(
+        request=lambda model, text: {
+            "content": text,
+            "add_special": False,
+            "parse_special": False,
+            "with_pieces": True,
+        },
+        read=_read_pieces,
+    ),
+    reports_tokens=True,
 )
 
 LLAMA_CPP_PYTHON = Product(

@@ -68,6 +68,11 @@ class OllamaServer:
         description = {"backend": "server", "name": self.name, "server": self.title, "path": self.url}
         return {**description, "sha256": model.digest} if model.digest else description
 
+    reports_tokens = False
+
+    async def tokenize(self, text: str) -> list[tuple[int, bytes]]:
+        raise ModelError(f"{self.url}: {self.title} does not say how it tokenizes a text")
+
     async def ask(self, request: TextRequest) -> TextAnswer:
         self._check_length(request)
         adapter = self._outlines.type_adapter

@@ -10,23 +10,27 @@ server.
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, cast
 
 import openai
 import outlines
 from openai.types import Model
-from openai.types.chat import ChatCompletion
+from openai.types.chat import ChatCompletion, ChatCompletionTokenLogprob
+from openai.types.chat.chat_completion import Choice
+from openai.types.chat.chat_completion_token_logprob import TopLogprob
 from outlines.inputs import Chat
 
 from ...errors import ModelError
-from ..protocol import GrammarDialect, TextAnswer, TextRequest
+from ..protocol import GrammarDialect, ReportedToken, TextAnswer, TextRequest
 from . import PRODUCTS
-from .connection import answer_of, listed
+from .connection import answer_of
 from .form import Form
+from .model_names import find_model, portable_name
 from .openai import OPENAI
 from .product import Product
 
 _GREEDY = {"temperature": 0, "presence_penalty": 0, "frequency_penalty": 0}
+_REPORT = ("logprobs", "top_logprobs")
 _THOUGHTS = ("reasoning_content", "reasoning")
 """Where servers put thoughts, and with some parsers the whole answer."""
 
@@ -89,19 +93,32 @@ class OpenAIServer:
 
     async def connect(self) -> dict[str, str]:
         try:
-            models = {model.id: model async for model in self._client.models.list()}
+            models = [model async for model in self._client.models.list()]
         except openai.NotFoundError:
             raise ModelError(f"{self.url}/models: not found; does --base-url end in /v1?") from None
         except (AttributeError, TypeError, ValueError):
             raise ModelError(f"{self.url}: not a server that speaks OpenAI's protocol") from None
-        if not self.name and len(models) == 1:
-            (self.name,) = models
-        model = models.get(self.name)
-        if model is None:
-            raise ModelError(f"{self.url}: the server has no model {self.name!r}; {listed(list(models))}")
+        model = find_model(self.name, models, self.url)
+        self.name = model.id
         self._product = self._product or _product_of(model)
         self.context_length = _context_length(model)
-        return {"backend": "server", "name": self.name, "server": self.product.title, "path": self.url}
+        name = portable_name(self.name)
+        return {"backend": "server", "name": name, "server": self.product.title, "path": self.url}
+
+    @property
+    def reports_tokens(self) -> bool:
+        return self.product.reports_tokens
+
+    async def tokenize(self, text: str) -> list[tuple[int, bytes]]:
+        how = self.product.tokenize
+        if how is None:
+            raise ModelError(f"{self.url}: {self.title} does not say how it tokenizes a text")
+        address = f"{self.url.removesuffix('/v1')}/tokenize"
+        reply = await self._client.post(address, cast_to=object, body=how.request(self.name, text))
+        try:
+            return how.read(cast(dict[str, Any], reply))
+        except (KeyError, TypeError):
+            raise ValueError("no tokens") from None
 
     async def ask(self, request: TextRequest) -> TextAnswer:
         while True:
@@ -116,7 +133,7 @@ class OpenAIServer:
                     self._form = other
 
     def _optional_fields(self) -> list[str]:
-        return [*_GREEDY, *self.product.greedy]
+        return [*_GREEDY, *self.product.greedy, *_REPORT]
 
     async def _create(self, request: TextRequest, form: Form) -> ChatCompletion:
         grammar = request.grammar
@@ -124,9 +141,12 @@ class OpenAIServer:
             grammar = form.schema(grammar)
         constraint = self.product.constrain(self._client, grammar) if grammar else {}
         extra_body = {**form.fields(self.product.greedy), **constraint.pop("extra_body", {})}
+        report = {"logprobs": True, "top_logprobs": request.n_likeliest} if request.n_likeliest else {}
+        bias = {str(token_id): number for token_id, number in request.bias.items()}
         options: dict[str, Any] = {
             form.limit: request.max_tokens,
-            **form.fields(_GREEDY),
+            **form.fields(_GREEDY | report),
+            **({"logit_bias": bias} if bias else {}),
             "extra_body": extra_body,
             **constraint,
         }
@@ -154,9 +174,27 @@ def read_completion(completion: ChatCompletion, form: Form) -> TextAnswer:
             finished=finished,
             n_prompt_tokens=usage.prompt_tokens if usage else 0,
             n_tokens=usage.completion_tokens if usage else 0,
+            tokens=_reported(choice),
         )
     except (AttributeError, IndexError, TypeError):  # the client does not check what it is sent
         raise ValueError("not a chat completion") from None
+
+
+def _reported(choice: Choice) -> tuple[ReportedToken, ...]:
+    """The tokens of the answer with their probabilities, if the server sent them."""
+    said = choice.logprobs.content if choice.logprobs else None
+    return tuple(
+        ReportedToken(
+            _token_bytes(token),
+            token.logprob,
+            tuple((_token_bytes(other), other.logprob) for other in token.top_logprobs or ()),
+        )
+        for token in said or ()
+    )
+
+
+def _token_bytes(token: ChatCompletionTokenLogprob | TopLogprob) -> bytes:
+    return token.token.encode() if token.bytes is None else bytes(token.bytes)
 
 
 def _refusal(error: openai.APIStatusError) -> str:
@@ -171,6 +209,10 @@ def _product_of(model: Model) -> Product:
 
 
 def _context_length(model: Model) -> int | None:
-    """What vLLM and SGLang report; llama.cpp's servers report only the model's training length."""
-    said = getattr(model, "max_model_len", None)
+    """What the server can hold of one conversation: vLLM and SGLang say so, and llama-server since 2026.
+
+    Older ones report only the length that the model was trained with (`n_ctx_train`).
+    """
+    about = getattr(model, "meta", None)
+    said = about.get("n_ctx") if isinstance(about, dict) else getattr(model, "max_model_len", None)
     return said if isinstance(said, int) else None

