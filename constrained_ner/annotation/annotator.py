@@ -11,7 +11,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -21,15 +22,18 @@ from ..backends import load_backend
 from ..backends.protocol import LogitsBackend, TextBackend
 from ..constraint.automaton import TagMachine
 from ..data import Sentence
+from ..decoding.scheduler import Ticket
+from ..decoding.survey import Survey
 from ..errors import ModelError, SentenceError, UserError
 from ..prompting.examples.pool import examples_hash
 from ..prompting.messages import Prompts
 from ..prompting.wording import PromptFile
 from ..schema import DDI
+from ..text.view import shown_sentence
 from .about import About, Judge
 from .by_logits import ByLogits
 from .by_text import ByText
-from .given import expected_names, given_examples, numbered
+from .given import expected_names, given_examples, numbered, with_stored_point
 from .pipeline import OnWindow, Pipeline, Transport
 from .resolve import as_trained, settled
 from .result import Annotated
@@ -56,8 +60,9 @@ class Annotator:
         **options: Any,
     ) -> None:
         """Use an open back end. options: fields of `Settings`. notify: called with warnings."""
-        settings = (settings or Settings()).changed(**options)
+        settings = with_stored_point((settings or Settings()).changed(**options))
         self.backend = backend
+        self._given = settings
         self.schema = settings.read_schema() or DDI
         self.prompt = settings.read_prompt() or PromptFile.built_in()
         self.knows_confidence = backend.shows_logits and settings.constrained
@@ -171,6 +176,41 @@ class Annotator:
         yield from self._pipeline.run(
             sentences, keep, finished=finished, proven=proven, learns=learns, on_window=on_window
         )
+
+    def biased(self, bias: Mapping[str, float]) -> Annotator:
+        """An annotator with the same model and settings, and this bias. Closing either closes the model."""
+        return Annotator(self.backend, dataclasses.replace(self._given, bias=bias), notify=lambda _: None)
+
+    def surveys(
+        self, sentences: Iterable[Sentence], reach: float | None = None
+    ) -> Iterator[tuple[Sentence, Survey]]:
+        """What the model scores along the gold answers and around them, for fitting an operating point.
+
+        reach: how unlikely the answers may be that are followed (see `decoding.survey`).
+
+        Sentences come as the model is shown them, with the mentions that tags can express; those that fail
+        are left out. Raises UserError for a model whose logits are not seen.
+        """
+        if not (self.knows_confidence and isinstance(self._transport, ByLogits)):
+            raise UserError("an operating point needs a local model and a constrained decoder")
+        asked: deque[tuple[Sentence, Ticket[Survey]]] = deque()
+        for sentence in sentences:
+            shown = shown_sentence(sentence, self.settings.view)
+            gold = tuple(self._judge.expressible(shown))
+            try:
+                asked.append((shown, self._transport.survey(shown.text, [(), gold] if gold else [()], reach)))
+            except (SentenceError, ValueError) as error:
+                self._notify(f"sentence {sentence.id} is not used for fitting: {error}")
+            if len(asked) == 2 * self.backend.max_sequences:
+                yield from self._surveyed(*asked.popleft())
+        while asked:
+            yield from self._surveyed(*asked.popleft())
+
+    def _surveyed(self, shown: Sentence, ticket: Ticket[Survey]) -> Iterator[tuple[Sentence, Survey]]:
+        try:
+            yield shown, ticket.result()
+        except SentenceError as error:
+            self._notify(f"sentence {shown.id} is not used for fitting: {error}")
 
     def agreed(self, sentences: Sequence[Sentence]) -> list[Sentence]:
         """The sentences of one document made consistent, as `run` leaves them with the doubtful mentions."""
