@@ -15,8 +15,8 @@ from ..prompting.examples.request import ExampleRequest
 from ..prompting.messages import Chooser
 from ..schema import Schema
 from ..text.corpus import read_labelled
-from .operating_point import OperatingPoint, is_file
 from .lexicon import Lexicon, public_names
+from .operating_point import OperatingPoint, is_file
 from .settings import Settings
 
 

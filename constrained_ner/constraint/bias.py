@@ -26,7 +26,6 @@ from ..errors import SchemaError, UserError
 from ..vocabulary import Vocabulary
 from .automaton import State, TagMachine, is_single
 
-
 CLOSING = "/"
 """What the bias for closing a tag is called among those of the types, none of which can have this name."""
 

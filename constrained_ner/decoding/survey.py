@@ -21,8 +21,8 @@ from .answer import Extend, check_room, is_decision, only
 from .scheduler import Routine
 
 REACH = 6.0
-"""How much below the best token, in logits, another one may be for its turn to be followed off a given answer:
-the largest bias that a replay can try."""
+"""How far below the best token, in logits, another one may be to be followed off a given answer: the largest
+bias that a replay can try."""
 
 REACH_ON_TURNS = 2.5
 """The same within a turn: of what type a name is, and where it ends."""
@@ -35,7 +35,10 @@ AddedTo = Callable[[State, Mapping[int, State]], Sequence[float] | None]
 
 @dataclass(frozen=True)
 class Survey:
-    """logits: of the legal tokens of each state on record, in their order. n_passes, n_tokens: what it took."""
+    """logits: of the legal tokens of each state on record, in their order.
+
+    legal: the legal tokens of states that were asked about. effort: n_passes and n_tokens that it took.
+    """
 
     legal_tokens: LegalTokens
     logits: dict[State, tuple[float, ...]] = field(default_factory=dict)
@@ -121,7 +124,10 @@ class _Surveyor:
         self._turns: list[tuple[list[int], State]] = []
 
     def follow(self, path: Path, later: set[State]) -> Routine[None]:
-        """Record a path in one pass, then the turns off it, the last first. later: states to leave to others."""
+        """Record a path in one pass, then the turns off it, the last first.
+
+        later: states whose turns are left to other paths.
+        """
         answer = [token_id for token_id, _ in path[:-1]]
         states = [state for _, state in path]
         scored = yield from self._score([], answer, states)
@@ -151,7 +157,7 @@ class _Surveyor:
                     self._turns.append((written + ahead, self._after(states[-1], ahead[-1])))
 
     def _ahead(self, state: State) -> tuple[list[int], list[State]]:
-        """Tokens that are forced or copy on, and the states before each; at the end perhaps one more choice."""
+        """Tokens that are forced or copy on, and the states before each; perhaps one more state, a choice."""
         token_ids: list[int] = []
         states: list[State] = []
         while state != END and len(token_ids) < _AHEAD and not (token_ids and self._is_known(state)):

@@ -104,11 +104,13 @@ def with_point_request(
     fit: FitPoint | None,
     notify: Notify,
     types: Mapping[str, str] | None = None,
+    labelled: Path | None = None,
 ) -> tuple[Settings, PointRequest | None]:
     """The settings to open the annotator with, and the operating point that it is to get.
 
-    asked: as the user gave them. shown: with the examples themselves. What similar examples are chosen from
-    is left without the documents that are fitted on; fixed examples stay as they are.
+    asked: as the user gave them. shown: with the examples themselves. labelled: what is fitted on; None for
+    a part of the examples' file. What similar examples are chosen from is left without the documents that are
+    fitted on; fixed examples stay as they are.
     Raises InputError if the evaluated file is among what was or would be fitted on, UserError if there is
     nothing to fit on.
     """
@@ -116,37 +118,40 @@ def with_point_request(
     if method is None:
         return shown, None
     bare = replace(shown, operating_point=None)
-    labelled: list[Sentence] = []
+    chosen: list[Sentence] = []
     if is_file(method):
         _refuse_evaluated(OperatingPoint.load(Path(method)), evaluated(), method, evaluated_path)
     elif method != "content-free":
-        labelled, bare = _hold_out(asked, bare, evaluated(), evaluated_path, notify, types)
-    return bare, PointRequest(method, tuple(labelled), fit, notify)
+        path = labelled or asked.examples
+        if not isinstance(path, Path):
+            raise UserError(
+                f"--operating-point {method} needs labelled sentences: name a file with --examples"
+            )
+        chosen, bare = _hold_out(path, bare, evaluated(), evaluated_path, notify, types)
+    return bare, PointRequest(method, tuple(chosen), fit, notify)
 
 
 def _hold_out(
-    asked: Settings,
+    path: Path,
     shown: Settings,
     evaluated: Sequence[Document],
     evaluated_path: Path,
     notify: Notify,
     types: Mapping[str, str] | None,
 ) -> tuple[list[Sentence], Settings]:
-    if not isinstance(asked.examples, Path):
-        raise UserError(f"--operating-point {asked.operating_point} needs labelled sentences: name --examples")
-    documents = read_labelled(asked.examples, notify=lambda _: None, types=types)
+    documents = read_labelled(path, notify=lambda _: None, types=types)
     usable = keep_apart(
         [sentence for document in documents for sentence in document],
         (sentence for document in evaluated for sentence in document),
-        used_path=asked.examples,
+        used_path=path,
         evaluated_path=evaluated_path,
         purpose="fitting",
     )
     examples = shown.examples
     fixed = () if callable(examples) or examples is None or isinstance(examples, Path) else examples
-    chosen = held_out(documents, {sentence.id for sentence in usable}, fixed, asked.fit, asked.seed)
-    if len(chosen) < asked.fit:
-        notify(f"{asked.examples}: only {len(chosen)} of {asked.fit} sentences are left to fit on")
+    chosen = held_out(documents, {sentence.id for sentence in usable}, fixed, shown.fit, shown.seed)
+    if len(chosen) < shown.fit:
+        notify(f"{path}: only {len(chosen)} of {shown.fit} sentences are left to fit on")
     if isinstance(examples, SimilarExamples):
         ids = {sentence.id for sentence in chosen}
         taken = {document.id for document in documents if any(sentence.id in ids for sentence in document)}
@@ -158,7 +163,7 @@ def _hold_out(
 def _refuse_evaluated(
     point: OperatingPoint, evaluated: Sequence[Document], path: str, evaluated_path: Path
 ) -> None:
-    """Raise InputError if a sentence that the point was fitted on is evaluated: its id, or its longer text."""
+    """Raise InputError if a sentence that the point was fitted on is evaluated, by its id or longer text."""
     sentences = [sentence for document in evaluated for sentence in document]
     ids = {sentence.id for sentence in sentences}
     texts = {hash_of_text(s.text) for s in sentences if len(text_key(s.text)) >= TRIVIAL_LENGTH}

@@ -34,7 +34,7 @@ SHARED = tuple(round(-3 + 0.25 * n, 2) for n in range(37))  # -3 to +6
 LEAVING = tuple(round(-2 + 0.25 * n, 2) for n in range(17))  # of a type, from the shared one
 CLOSINGS = tuple(round(-2 + 0.5 * n, 2) for n in range(9))
 SHRINKAGE = 10.0
-"""The number of mentions at which a type goes half as far from the shared bias as its own mentions ask for."""
+"""The number of mentions at which a type goes half as far from the shared bias as these alone ask for."""
 
 SURE = 0.9
 """The share of resamples in which a bias for closing must score better than none."""
@@ -174,7 +174,7 @@ def content_free_bias(surveys: Sequence[Survey], types: Sequence[str]) -> dict[s
 
 
 def _opening(survey: Survey, start: State) -> dict[str, float]:
-    """For each type that may be opened: how much likelier that is than copying on, as a difference of logs."""
+    """For each type that may be opened: the log of how much likelier that is than copying on."""
     machine = survey.legal_tokens.constraint.machine
     legal = survey.legal_at(start)
     logit = dict(zip(legal, survey.logits[start], strict=True))

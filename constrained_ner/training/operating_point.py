@@ -30,7 +30,9 @@ def fit_operating_point(annotator: Annotator, method: str, labelled: Sequence[Se
         return OperatingPoint(bias=content_free_bias(surveys, types), method=method, fits=fits)
     replays = Replays(list(annotator.surveys(labelled)), annotator.backend.vocabulary)
     if not replays.n_mentions.total():
-        raise InputError(f"none of the {len(labelled)} sentences to fit on has an entity of the schema's types")
+        raise InputError(
+            f"none of the {len(labelled)} sentences to fit on has an entity of the schema's types"
+        )
     bias = fitted_bias(replays, types, wanted_precision(method))
     return OperatingPoint(
         bias=bias,
