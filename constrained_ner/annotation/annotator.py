@@ -182,11 +182,12 @@ class Annotator:
         return Annotator(self.backend, dataclasses.replace(self._given, bias=bias), notify=lambda _: None)
 
     def surveys(
-        self, sentences: Iterable[Sentence], reach: float | None = None
+        self, sentences: Iterable[Sentence], reach: float | None = None, *, copy: bool = True
     ) -> Iterator[tuple[Sentence, Survey]]:
         """What the model scores along the gold answers and around them, for fitting an operating point.
 
-        reach: how unlikely the answers may be that are followed (see `decoding.survey`).
+        reach: how unlikely the answers may be that are followed (see `decoding.survey`). copy: also survey the
+        answer that marks nothing.
 
         Sentences come as the model is shown them, with the mentions that tags can express; those that fail
         are left out. Raises UserError for a model whose logits are not seen.
@@ -197,8 +198,9 @@ class Annotator:
         for sentence in sentences:
             shown = shown_sentence(sentence, self.settings.view)
             gold = tuple(self._judge.expressible(shown))
+            answers = [(), gold] if gold and copy else [gold]
             try:
-                asked.append((shown, self._transport.survey(shown.text, [(), gold] if gold else [()], reach)))
+                asked.append((shown, self._transport.survey(shown.text, answers, reach)))
             except (SentenceError, ValueError) as error:
                 self._notify(f"sentence {sentence.id} is not used for fitting: {error}")
             if len(asked) == 2 * self.backend.max_sequences:
