@@ -130,9 +130,8 @@ def figures(surveyed: list[tuple[Sentence, Survey]]) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("examples", type=Path)
     parser.add_argument("--model", required=True)
     parser.add_argument("--n", type=int, default=40)
@@ -149,10 +148,8 @@ def main() -> None:
     measured = {s.id for s in labelled}
     pool = [d for d in documents if not any(s.id in measured for s in d)]
     usable = {s.id for document in pool for s in document}
-    print(
-        f"{asked.model}: {len(labelled)} sentences with {sum(len(s.mentions) for s in labelled)} names",
-        flush=True,
-    )
+    n_names = sum(len(s.mentions) for s in labelled)
+    print(f"{asked.model}: {len(labelled)} sentences with {n_names} names", flush=True)
     for name, template, changed in variants(has_own):
         if asked.only and name not in asked.only:
             continue
@@ -167,7 +164,7 @@ def main() -> None:
         began = time.process_time()
         try:
             ner = Annotator(backend, settings, notify=lambda _: None)
-            found = figures(list(ner.surveys(labelled, reach=-1.0)))
+            found = figures(list(ner.surveys(labelled, reach=-1.0, copy=False)))
         except UserError as error:
             print(f"{name:<28}{error}", flush=True)
             continue

@@ -116,6 +116,11 @@ class Annotator:
         settings.read_prompt()
         card = AdapterCard.load(settings.adapter) if settings.adapter else None
         opened = load_backend(name, **settings.model_options()) if loaded is None else loaded
+        if opened.shows_logits and opened.chat_template is None:
+            notify(
+                f"{name}: the model has no chat template, so it is asked in plain text: the instructions, then "
+                "sentences, each followed by its answer; examples (--shots) tell it what to write"
+            )
         try:
             if opened.adapter_card is not None:
                 card = AdapterCard.parse(opened.adapter_card, settings.lora or name)

@@ -46,13 +46,16 @@ def given_examples(settings: Settings, schema: Schema) -> Sequence[Sentence] | C
 
 
 def with_stored_point(settings: Settings) -> Settings:
-    """The settings with the bias of the operating point's file. Raises UserError for one that is to be fitted."""
+    """The settings with the bias of the operating point's file.
+
+    Raises UserError for a point that has to be fitted first.
+    """
     if settings.operating_point is None:
         return settings
     if not is_file(settings.operating_point):
         raise UserError(
-            f"operating_point={settings.operating_point!r}: an annotator takes one that is fitted: name a file "
-            "that bin/calibrate wrote with --point, or use bin/llm-NERC or annotate_file"
+            f"operating_point={settings.operating_point!r}: an annotator takes one that is fitted: name a "
+            "file that bin/calibrate wrote with --point, or use bin/llm-NERC or annotate_file"
         )
     point = OperatingPoint.load(Path(settings.operating_point))
     return replace(settings, bias=point.bias, operating_point=None)

@@ -1,4 +1,4 @@
-"""The operating point of a run: fitted once, on what is neither shown nor evaluated, and told in the record."""
+"""The operating point of a run: fitted once, on what is neither shown nor evaluated; told in the record."""
 
 from __future__ import annotations
 
