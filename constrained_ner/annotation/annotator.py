@@ -118,7 +118,7 @@ class Annotator:
         opened = load_backend(name, **settings.model_options()) if loaded is None else loaded
         if opened.shows_logits and opened.chat_template is None:
             notify(
-                f"{name}: the model has no chat template, so it is asked in plain text: the instructions, then "
+                f"{name}: no chat template, so the model is asked in plain text: the instructions, then "
                 "sentences, each followed by its answer; examples (--shots) tell it what to write"
             )
         try:
@@ -191,8 +191,8 @@ class Annotator:
     ) -> Iterator[tuple[Sentence, Survey]]:
         """What the model scores along the gold answers and around them, for fitting an operating point.
 
-        reach: how unlikely the answers may be that are followed (see `decoding.survey`). copy: also survey the
-        answer that marks nothing.
+        reach: how unlikely the answers may be that are followed (see `decoding.survey`).
+        copy: also survey the answer that marks nothing.
 
         Sentences come as the model is shown them, with the mentions that tags can express; those that fail
         are left out. Raises UserError for a model whose logits are not seen.
