@@ -3,8 +3,11 @@
 Greedy decoding with a bias takes other turns than without. To try many biases, the model is asked once: its
 logits are recorded along given answers (the gold one, the plain copy), and along every turn off them that it
 finds almost as likely, until that leads back to a state that is on record. `replay` then decodes with any
-bias from the record alone. A state is recorded once, with what was written before it in one of the answers:
-a replay that comes to it in another way takes these logits for its own, which is the one approximation.
+bias from the record alone.
+
+The first answer is the plain one, and its record is kept apart: as long as a replay has not left it, it is
+exact. After that a state is on record once, with what was written before it in one of the answers. A replay
+that comes to it in another way takes these logits for its own, which is the one approximation.
 
 Nothing here knows tags: an answer is a walk through states, each with its legal tokens.
 """
@@ -37,11 +40,15 @@ AddedTo = Callable[[State, Mapping[int, State]], Sequence[float] | None]
 class Survey:
     """logits: of the legal tokens of each state on record, in their order.
 
+    plain: the same for the states of the plain answer, with nothing but that answer before them. taken: the
+        tokens that it takes there.
     legal: the legal tokens of states that were asked about. effort: n_passes and n_tokens that it took.
     """
 
     legal_tokens: LegalTokens
     logits: dict[State, tuple[float, ...]] = field(default_factory=dict)
+    plain: dict[State, tuple[float, ...]] = field(default_factory=dict)
+    taken: dict[State, int] = field(default_factory=dict)
     legal: dict[State, dict[int, State]] = field(default_factory=dict)
     effort: dict[str, int] = field(default_factory=lambda: {"n_passes": 0, "n_tokens": 0})
 
@@ -56,17 +63,28 @@ class Survey:
 
         Where nothing is on record, it copies on.
         """
-        state, token_ids = self.legal_tokens.start, []
+        state = self.legal_tokens.start
+        token_ids: list[int] = []
+        on_record = self.plain
         while True:
             legal = self.legal_at(state)
-            token_id = self._best(state, legal, added) if is_decision(legal) else only(legal)
+            token_id = only(legal)
+            if is_decision(legal):
+                token_id = self._best(state, legal, on_record.get(state) or self.logits.get(state), added)
+                if token_id != self.taken.get(state):
+                    on_record = self.logits
             state = legal[token_id]
             if state == END:
                 return tuple(token_ids)
             token_ids.append(token_id)
 
-    def _best(self, state: State, legal: Mapping[int, State], added: AddedTo | None) -> int:
-        logits = self.logits.get(state)
+    def _best(
+        self,
+        state: State,
+        legal: Mapping[int, State],
+        logits: Sequence[float] | None,
+        added: AddedTo | None,
+    ) -> int:
         if logits is None:
             copying = self.legal_tokens.copying_token(state)
             return copying[0] if copying is not None and copying[0] in legal else only(legal)
@@ -82,7 +100,8 @@ Path = Sequence[tuple[int, State]]
 
 def path_of(survey: Survey, token_ids: Iterable[int]) -> Path:
     """The path of an answer, given with its stop token."""
-    state, path = survey.legal_tokens.start, []
+    state = survey.legal_tokens.start
+    path: list[tuple[int, State]] = []
     for token_id in token_ids:
         path.append((token_id, state))
         state = survey.legal_at(state)[token_id]
@@ -98,7 +117,9 @@ def survey_sentence(
     reach: float = REACH,
     reach_on_turns: float = REACH_ON_TURNS,
 ) -> Routine[Survey]:
-    """Record the answers and the turns off them. Where they pass the same state, the last answer counts.
+    """Record the answers, the plain one first, and the turns off them.
+
+    Where they pass the same state, the last answer counts.
 
     room: the most tokens that prompt and answer may have together; ContextOverflowError beyond it.
     reach, reach_on_turns: see REACH and REACH_ON_TURNS.
@@ -106,7 +127,7 @@ def survey_sentence(
     surveyor = _Surveyor(tuple(prompt_ids), survey, room, reach, reach_on_turns)
     for n, path in enumerate(paths):
         later = {state for other in paths[n + 1 :] for _, state in other}
-        yield from surveyor.follow(path, later)
+        yield from surveyor.follow(path, later, plain=n == 0)
     return survey
 
 
@@ -123,7 +144,7 @@ class _Surveyor:
         self._cached: list[int] = []
         self._turns: list[tuple[list[int], State]] = []
 
-    def follow(self, path: Path, later: set[State]) -> Routine[None]:
+    def follow(self, path: Path, later: set[State], *, plain: bool) -> Routine[None]:
         """Record a path in one pass, then the turns off it, the last first.
 
         later: states whose turns are left to other paths.
@@ -134,6 +155,8 @@ class _Surveyor:
         for at, (token_id, state) in enumerate(path):
             if state in scored:
                 self._survey.logits[state] = scored[state]
+                if plain:
+                    self._survey.plain[state], self._survey.taken[state] = scored[state], token_id
                 if state not in later:
                     self._turn_off(answer[:at], state, token_id, self._reach)
         yield from self._follow_turns()

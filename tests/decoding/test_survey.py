@@ -124,6 +124,22 @@ def test_the_last_answer_counts_where_answers_pass_the_same_state() -> None:
     assert surveyed(tokens, score, [(), gold], -1.0).logits[outside][at] == 1
 
 
+def test_as_long_as_nothing_is_marked_a_replay_takes_the_scores_of_the_plain_answer() -> None:
+    tokens = legal_tokens("iron on iron", "bytes")
+
+    def score(ids: tuple[int, ...]) -> NDArray[np.float32]:
+        """Shy, until the first tag: from then on it marks all it can."""
+        row = np.zeros(len(tokens.vocabulary), dtype=np.float32)
+        row[ord("<")] = 9.0 if ord(">") in ids else -1.0
+        return row
+
+    gold = (Mention((Span(0, 4),), "drug", "iron"),)
+    survey = surveyed(tokens, score, [(), gold], 3.0)
+    assert b"<" not in tokens.vocabulary.decode(survey.replay())
+    bias = TypeBias(dict.fromkeys(MACHINE.markup.types, 1.5), MACHINE, tokens.vocabulary)
+    assert tokens.vocabulary.decode(survey.replay(bias.of)).count(b"</") >= 2
+
+
 def test_a_sentence_that_does_not_fit_is_refused() -> None:
     tokens = legal_tokens("Effect of aspirin on iron.", "bytes")
     survey = Survey(tokens)
