@@ -11,7 +11,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, overload
@@ -21,18 +22,20 @@ from ..backends import load_backend
 from ..backends.protocol import LogitsBackend, TextBackend
 from ..constraint.automaton import TagMachine
 from ..data import Document, Sentence
+from ..decoding.scheduler import Ticket
+from ..decoding.survey import Survey
 from ..errors import ModelError, SentenceError, UserError
 from ..prompting.examples.pool import examples_hash
 from ..prompting.messages import Prompts
 from ..prompting.wording import PromptFile
 from ..schema import DDI
 from ..text.sentences import cut_document
-from ..text.view import view_of
+from ..text.view import shown_sentence, view_of
 from .about import About, Judge
 from .by_logits import ByLogits
 from .by_text import ByText
 from .documents import annotated_documents
-from .given import expected_names, given_examples, numbered
+from .given import expected_names, given_examples, numbered, with_stored_point
 from .pipeline import OnWindow, Pipeline, Transport
 from .resolve import as_trained, reports_confidence, settled
 from .result import Annotated
@@ -60,8 +63,9 @@ class Annotator:
         **options: Any,
     ) -> None:
         """Use an open back end. options: fields of `Settings`. notify: called with warnings."""
-        settings = (settings or Settings()).changed(**options)
+        settings = with_stored_point((settings or Settings()).changed(**options))
         self.backend = backend
+        self._given = settings
         self.schema = settings.read_schema() or DDI
         self.prompt = settings.read_prompt() or PromptFile.built_in()
         self.knows_confidence = reports_confidence(backend, settings)
@@ -121,6 +125,11 @@ class Annotator:
         settings.read_prompt()
         card = AdapterCard.load(settings.adapter) if settings.adapter else None
         opened = load_backend(name, **settings.model_options()) if loaded is None else loaded
+        if opened.shows_logits and opened.chat_template is None:
+            notify(
+                f"{name}: no chat template, so the model is asked in plain text: the instructions, then "
+                "sentences, each followed by its answer; examples (--shots) tell it what to write"
+            )
         try:
             if opened.adapter_card is not None:
                 card = AdapterCard.parse(opened.adapter_card, settings.lora or name)
@@ -209,6 +218,43 @@ class Annotator:
         yield from self._pipeline.run(
             sentences, keep, finished=finished, proven=proven, learns=learns, on_window=on_window
         )
+
+    def biased(self, bias: Mapping[str, float]) -> Annotator:
+        """An annotator with the same model and settings, and this bias. Closing either closes the model."""
+        return Annotator(self.backend, dataclasses.replace(self._given, bias=bias), notify=lambda _: None)
+
+    def surveys(
+        self, sentences: Iterable[Sentence], reach: float | None = None, *, copy: bool = True
+    ) -> Iterator[tuple[Sentence, Survey]]:
+        """What the model scores along the gold answers and around them, for fitting an operating point.
+
+        reach: how unlikely the answers may be that are followed (see `decoding.survey`).
+        copy: also survey the answer that marks nothing.
+
+        Sentences come as the model is shown them, with the mentions that tags can express; those that fail
+        are left out. Raises UserError for a model whose logits are not seen.
+        """
+        if not (self.knows_confidence and isinstance(self._transport, ByLogits)):
+            raise UserError("an operating point needs a local model and a constrained decoder")
+        asked: deque[tuple[Sentence, Ticket[Survey]]] = deque()
+        for sentence in sentences:
+            shown = shown_sentence(sentence, self.settings.view)
+            gold = tuple(self._judge.expressible(shown))
+            answers = [(), gold] if gold and copy else [gold]
+            try:
+                asked.append((shown, self._transport.survey(shown.text, answers, reach)))
+            except (SentenceError, ValueError) as error:
+                self._notify(f"sentence {sentence.id} is not used for fitting: {error}")
+            if len(asked) == 2 * self.backend.max_sequences:
+                yield from self._surveyed(*asked.popleft())
+        while asked:
+            yield from self._surveyed(*asked.popleft())
+
+    def _surveyed(self, shown: Sentence, ticket: Ticket[Survey]) -> Iterator[tuple[Sentence, Survey]]:
+        try:
+            yield shown, ticket.result()
+        except SentenceError as error:
+            self._notify(f"sentence {shown.id} is not used for fitting: {error}")
 
     def agreed(self, sentences: Sequence[Sentence]) -> list[Sentence]:
         """The sentences of one document made consistent, as `run` leaves them with the doubtful mentions."""

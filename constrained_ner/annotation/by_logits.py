@@ -23,6 +23,7 @@ from ..decoding.copy_draft import copy_draft
 from ..decoding.engines import GrammarEngine
 from ..decoding.scheduler import Ticket, scheduler_of
 from ..decoding.stepwise import stepwise
+from ..decoding.survey import Survey, path_of, survey_sentence
 from ..decoding.unconstrained import unconstrained
 from ..errors import SchemaError, SentenceError
 from ..prompting.budget import FittedPrompt
@@ -128,6 +129,17 @@ class ByLogits:
             self._vocabulary,
             frozenset(self._vocabulary.control_ids - self._tag_tokens.controls.keys()),
         ).xray()
+
+    def survey(
+        self, text: str, answers: Sequence[Sequence[Mention]], reach: float | None = None
+    ) -> Ticket[Survey]:
+        """Ask for the scores around these answers to a text (see `decoding.survey`). Raises SentenceError."""
+        legal_tokens = LegalTokens(self._constraint(text), self._tag_tokens, self.rule)
+        survey = Survey(legal_tokens)
+        paths = [path_of(survey, (i for i, _ in legal_tokens.encode(mentions))) for mentions in answers]
+        reaches = {} if reach is None else {"reach": reach, "reach_on_turns": reach}
+        routine = survey_sentence(self._prompt.ids(text), survey, paths, self._prompt.room, **reaches)
+        return self._scheduler.submit(routine, self._prompt.prefix_ids)
 
     def close(self) -> None:
         self._scheduler.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from ..prompting.messages import Chooser
 from ..schema import Schema
 from ..text.corpus import read_labelled
 from .lexicon import Lexicon, public_names
+from .operating_point import OperatingPoint, is_file
 from .settings import Settings
 
 
@@ -41,6 +43,22 @@ def given_examples(settings: Settings, schema: Schema) -> Sequence[Sentence] | C
     if not callable(examples):
         _require_placed(examples or ())
     return () if examples is None else examples
+
+
+def with_stored_point(settings: Settings) -> Settings:
+    """The settings with the bias of the operating point's file.
+
+    Raises UserError for a point that has to be fitted first.
+    """
+    if settings.operating_point is None:
+        return settings
+    if not is_file(settings.operating_point):
+        raise UserError(
+            f"operating_point={settings.operating_point!r}: an annotator takes one that is fitted: name a "
+            "file that bin/calibrate wrote with --point, or use bin/llm-NERC or annotate_file"
+        )
+    point = OperatingPoint.load(Path(settings.operating_point))
+    return replace(settings, bias=point.bias, operating_point=None)
 
 
 def _require_placed(examples: Sequence[Sentence]) -> None:

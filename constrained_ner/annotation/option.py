@@ -10,6 +10,7 @@ from typing import Any, Literal
 from ..backends.servers import PRODUCTS
 from ..constraint.bias import parse_bias
 from ..data import Sentence
+from .operating_point import checked_method
 
 Panel = Literal["Model", "Prompt", "Decoding", "Output"]
 
@@ -52,6 +53,10 @@ def known_server(name: str | None) -> str | None:
     if name is not None and name not in PRODUCTS:
         raise ValueError(f"must be one of {', '.join(PRODUCTS)}")
     return name
+
+
+def known_method(asked: str | None) -> str | None:
+    return asked if asked is None else checked_method(asked)
 
 
 def as_text(value: Any) -> Any:

@@ -41,7 +41,7 @@ from ..prompting.messages import Chooser, Instructions
 from ..prompting.wording import PromptFile
 from ..schema import Schema
 from ..text.view import ViewName
-from .option import Option, as_examples, as_text, bias_by_type, known_server, model_option
+from .option import Option, as_examples, as_text, bias_by_type, known_method, known_server, model_option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,7 +215,7 @@ class Settings:
         Mapping[str, Annotated[float, Field(allow_inf_nan=False)]],
         BeforeValidator(bias_by_type),
         Option(
-            "Find more of a type (drug_n=+0.5) or less (drug=-0.5). Repeatable.",
+            "Find more of a type (drug_n=+0.5) or less (drug=-0.5); /=+0.5 for shorter names. Repeatable.",
             "Decoding",
             decides=True,
             per_request=True,
@@ -224,6 +224,20 @@ class Settings:
             allowed="a finite number for each type, such as {'drug_n': 0.5}",
         ),
     ] = field(default_factory=dict)
+
+    operating_point: Annotated[
+        str | None,
+        BeforeValidator(as_text),
+        AfterValidator(known_method),
+        Option(
+            "Fit a bias for opening each type: auto (best F1) or precision=NUMBER on sentences of --examples "
+            "that are neither shown nor annotated, content-free without any; or a file that calibrate wrote.",
+            "Decoding",
+        ),
+    ] = None
+    fit: Annotated[
+        int, Field(ge=1), Option("Fit the operating point on N sentences.", "Decoding", metavar="N")
+    ] = 60
 
     consistency: Annotated[
         bool | None,
@@ -269,6 +283,8 @@ class Settings:
                 raise UserError(f"{name}: {message}") from None
         if self.engine != "native":
             self._check_engine()
+        if self.operating_point and self.bias:
+            raise UserError("--operating-point sets the bias; it cannot be combined with --bias")
 
     def _check_engine(self) -> None:
         engine = f"--engine {self.engine}"
@@ -277,7 +293,7 @@ class Settings:
             raise UserError(f"{engine} decodes stepwise; it cannot be combined with {other}")
         if self.rule == "canonical":
             raise UserError(f"{engine} has the rule any; it cannot be combined with canonical")
-        if self.bias:  # the states of other engines do not say which type a tag has
+        if self.bias or self.operating_point:  # the states of other engines do not say which type a tag has
             raise UserError(f"{engine} takes no bias; use --engine native")
 
     def read_schema(self) -> Schema | None:

@@ -16,6 +16,7 @@ from ..experiments.comparison import EXPLANATION
 from ..experiments.grid import grid, run_grid
 from ..prompting.examples.request import SELECTIONS
 from ..runs.progress import ProgressDisplay
+from ..training.operating_point import fit_operating_point
 from .options import LimitOption, QuietOption, SplitOption, WorkersOption, asked_workers, takes_settings
 from .run import RESUMES, CommandLine, complain
 
@@ -23,7 +24,7 @@ _ARMS = {"constrained": True, "unconstrained": False}
 _DECODERS = ("copy-draft", "stepwise")
 _ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 _OWN = "Grid"
-_VARIED = ("model", "prompt", "shots", "select", "constrained", "decoder", "engine")
+_VARIED = ("model", "prompt", "shots", "select", "constrained", "decoder", "engine", "operating_point")
 _FIXED = ("consistency", "min_confidence")  # arms differ in what is compared, and in nothing after it
 
 Value = TypeVar("Value", bound=str)
@@ -64,6 +65,13 @@ def ablate(
     engine: Annotated[
         str, typer.Option(help=f"Of constrained arms: {', '.join(_ENGINES)}.", rich_help_panel=_OWN)
     ] = "native",
+    operating_point: Annotated[
+        str,
+        typer.Option(
+            help="Of constrained arms: none, auto, precision=NUMBER, content-free, or files.",
+            rich_help_panel=_OWN,
+        ),
+    ] = "none",
     limit: LimitOption = None,
     split: SplitOption = None,
     workers: WorkersOption = "1",
@@ -92,6 +100,7 @@ def ablate(
         constrained=[_ARMS[name] for name in _known("--arms", arms, tuple(_ARMS))],
         decoder=_known("--decoder", decoder, _DECODERS),
         engine=_known("--engine", engine, _ENGINES),
+        operating_point=[None if v == "none" else v for v in _values("--operating-point", operating_point)],
     )
     progress = ProgressDisplay(quiet=quiet)
     outcome = run_grid(
@@ -103,6 +112,7 @@ def ablate(
         overwrite=overwrite,
         workers=asked_workers(workers),
         progress=progress,
+        fit=fit_operating_point,
     )
     outcome.save(out)
     sys.stdout.write(f"{outcome.comparison.table(options=False).text()}{EXPLANATION}\n")

@@ -15,6 +15,7 @@ from ..runs.job import annotate_file
 from ..runs.progress import ProgressDisplay
 from ..runs.source import Input
 from ..runs.team import worker_processes
+from ..training.operating_point import fit_operating_point
 from .options import (
     ColumnsOption,
     CpusPerModelOption,
@@ -116,7 +117,9 @@ def annotate(
             )
             failed = bool(record.failures or record.skipped_files)
         elif output is None or str(output) == "-":
-            failed = to_standard_output(source, settings, to, workers=pool, progress=progress)
+            failed = to_standard_output(
+                source, settings, to, workers=pool, progress=progress, fit=fit_operating_point
+            )
         else:
             record = annotate_file(
                 source,
@@ -127,6 +130,7 @@ def annotate(
                 overwrite=overwrite,
                 workers=pool,
                 progress=progress,
+                fit=fit_operating_point,
             )
             failed = bool(record.failures or record.skipped_files)
     if failed:

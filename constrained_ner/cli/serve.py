@@ -16,7 +16,7 @@ from ..errors import MissingExtraError, UserError
 from ..files import read_text
 from ..runs.progress import ProgressDisplay
 from .options import QuietOption, WorkersOption, asked_workers, takes_settings
-from .run import note, run
+from .run import CommandLine, note
 
 KEY_VARIABLE = "NER_API_KEY"
 

@@ -17,6 +17,7 @@ from ..formats import FORMATS, writable
 from ..formats.protocol import Losses
 from ..rendering.palette import colours_of
 from ..rendering.terminal import colour_depth, coloured
+from ..runs.operating_point import FitPoint
 from ..runs.progress import ProgressDisplay
 from ..runs.source import Input, Source
 from ..runs.stream import annotate_stream
@@ -52,6 +53,7 @@ def to_standard_output(
     *,
     workers: WorkerProcesses | None,
     progress: ProgressDisplay,
+    fit: FitPoint | None = None,
 ) -> bool:
     """Print each document as soon as it is annotated. Returns whether something failed.
 
@@ -65,7 +67,7 @@ def to_standard_output(
 
     def documents() -> Iterator[Document]:
         nonlocal failed
-        for document in annotate_stream(source, settings, workers=workers, progress=progress):
+        for document in annotate_stream(source, settings, workers=workers, progress=progress, fit=fit):
             failed |= any(sentence.failure is not None for sentence in document)
             yield document
 

@@ -10,6 +10,9 @@ the tag is spelt, its tokens together get the type's number.
     +0.5 for every type:            `<` +0.5, then 0
     drug_n +0.5 and all others 0.2: `<` +0.2, `drug` 0, `_n>` +0.3
 
+The type CLOSING stands for all closing tags: its number is added where one begins, so that names become
+shorter (above 0) or longer.
+
 If the sentence itself spells what may be a tag, nothing is added until it is certain whether it is one.
 A bias changes which token is chosen, not how sure the model is of it: confidences are computed without it.
 """
@@ -23,6 +26,9 @@ from ..errors import SchemaError, UserError
 from ..vocabulary import Vocabulary
 from .automaton import State, TagMachine, is_single
 
+CLOSING = "/"
+"""What the bias for closing a tag is called among those of the types, none of which can have this name."""
+
 
 class TypeBias:
     """Adds the types' numbers to the logits of tokens. Shared by all sentences.
@@ -33,7 +39,7 @@ class TypeBias:
     def __init__(self, by_type: Mapping[str, float], machine: TagMachine, vocabulary: Vocabulary) -> None:
         types = machine.markup.types
         for name in by_type:
-            if name not in types:
+            if name not in types and name != CLOSING:
                 raise SchemaError(f"bias for {name!r}: the schema's types are {', '.join(types)}")
         self._machine = machine
         self._token_bytes = vocabulary.token_bytes
@@ -92,16 +98,17 @@ def parse_bias(settings: Iterable[str]) -> dict[str, float]:
 
 
 def _due(by_type: Mapping[str, float], machine: TagMachine) -> dict[int, float]:
-    """For each context in or just after an opening tag, what is due by then; empty if every number is 0."""
+    """For each context in or just after a tag, what is due by then; empty if every number is 0."""
     possible: dict[int, list[float]] = {}
     for name in machine.markup.types:
         context = machine.OUTSIDE
         for byte in machine.markup.open_tag(name).encode():
             context, _ = machine.tags[context][byte]
             possible.setdefault(context, []).append(by_type.get(name, 0.0))
-    return (
-        {context: _common(numbers) for context, numbers in possible.items()} if any(by_type.values()) else {}
-    )
+    if not any(by_type.values()):
+        return {}
+    closing = dict.fromkeys(machine.closing - {machine.OUTSIDE}, by_type.get(CLOSING, 0.0))
+    return closing | {context: _common(numbers) for context, numbers in possible.items()}
 
 
 def _common(numbers: Sequence[float]) -> float:

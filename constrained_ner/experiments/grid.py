@@ -30,6 +30,7 @@ from ..formats.csv_cells import csv_text
 from ..formats.documents import read_documents
 from ..formats.protocol import Reading
 from ..runs.job import annotate_file
+from ..runs.operating_point import FitPoint
 from ..runs.progress import ProgressDisplay
 from ..runs.record import record_path
 from ..runs.source import Input
@@ -83,9 +84,11 @@ def _simplified(variant: dict[str, Any], settings: Settings) -> dict[str, Any]:
     if not variant.get("shots", settings.shots) and "select" in variant:
         variant["select"] = None
     if not variant.get("constrained", settings.constrained):
-        variant |= {name: None for name in ("engine", "decoder") if name in variant}
+        variant |= {name: None for name in ("engine", "decoder", "operating_point") if name in variant}
     elif variant.get("engine", settings.engine) != "native":
         variant["decoder"] = "stepwise"
+        if "operating_point" in variant:
+            variant["operating_point"] = None
     return variant
 
 
@@ -118,6 +121,8 @@ def _name_parts(variant: dict[str, Any], variants: Sequence[dict[str, Any]]) -> 
         yield _stem(variant["prompt"], "plain")
     if varies("shots"):
         yield f"{variant['shots']}-shots"
+    if variant.get("operating_point") and len({v.get("operating_point") for v in variants}) > 1:
+        yield f"point-{_stem(variant['operating_point'], '')}"
     for name in sorted(variant.keys() - _NAMED):
         if varies(name):
             yield "" if variant[name] is None else f"{name}-{variant[name]}"
@@ -125,7 +130,7 @@ def _name_parts(variant: dict[str, Any], variants: Sequence[dict[str, Any]]) -> 
         yield variant["select"] or ""
 
 
-_NAMED = {"model", "constrained", "decoder", "engine", "prompt", "shots", "select"}
+_NAMED = {"model", "constrained", "decoder", "engine", "prompt", "shots", "select", "operating_point"}
 
 
 def _stem(name: str | None, default: str) -> str:
@@ -180,13 +185,15 @@ def run_grid(
     open_annotator: Open = load,
     workers: int | Literal["auto"] = 1,
     progress: ProgressDisplay | None = None,
+    fit: FitPoint | None = None,
 ) -> Outcome:
     """Run what is not finished yet, and return where everything is.
 
     split: which split the input is, if it is not a known one. overwrite: replace results of other settings;
     finished arms are kept all the same. open_annotator: makes an arm's annotator, over the back end that
     another arm of the same model has opened, if any. workers: processes that annotate; they import
-    `open_annotator`, so it must be a function of a module then.
+    `open_annotator`, so it must be a function of a module then. fit: fits the arms' operating points
+    (`training.operating_point`).
     Raises UserError if no arm could run: input without gold, a folder that cannot be written.
     """
     progress = progress or ProgressDisplay(quiet=True)
@@ -216,6 +223,7 @@ def run_grid(
                         open_annotator=shared.open,
                         workers=pool,
                         progress=progress,
+                        fit=fit,
                     )
                 except UserError as error:
                     failed[arm] = str(error)

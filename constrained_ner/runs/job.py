@@ -24,6 +24,7 @@ from ..formats.protocol import Format, Losses
 from ..formats.writing import format_by_name, open_output
 from .examples import with_examples
 from .journal import Journal, SentenceResult, fingerprint
+from .operating_point import FitPoint, PointRequest, with_point_request
 from .outputs import check_outputs, finished_run, refuse_other_run
 from .progress import ProgressDisplay
 from .record import RunRecord, Totals, installed_versions, record_path
@@ -47,15 +48,31 @@ def open_team(
     open_annotator: OpenAnnotator,
     settings: Settings,
     progress: ProgressDisplay,
-) -> Iterator[Team]:
-    """The worker processes, or the annotator of this process, with the model loaded."""
+    request: PointRequest | None = None,
+) -> Iterator[tuple[Team, dict[str, Any]]]:
+    """The worker processes, or the annotator of this process, with the model loaded, at its operating point.
+
+    And what the record says about that point.
+    """
     with ExitStack() as stack:
+        told: dict[str, Any] = {}
         with progress.during(f"loading {settings.model or 'the bundled model'}"):
-            if workers is not None:
-                team: Team = stack.enter_context(workers.open(settings, progress.note))
-            else:
-                team = ThisProcess(stack.enter_context(open_annotator(settings, progress.note)))
-        yield team
+            if request is not None or workers is None:
+                opened = stack.enter_context(open_annotator(settings, progress.note))
+        if request is not None:
+            with progress.during("fitting the operating point"):
+                point, path = request.point(opened)
+            progress.say(f"operating point: {point.summary()}")
+            told = request.record(point, path)
+            settings, opened = replace(settings, bias=point.bias), opened.biased(point.bias)
+        if workers is None:
+            yield ThisProcess(opened), told
+        else:
+            if request is not None:
+                opened.close()
+            with progress.during(f"loading {settings.model or 'the bundled model'}"):
+                team = stack.enter_context(workers.open(settings, progress.note))
+            yield team, told
 
 
 def annotate_file(
@@ -69,6 +86,7 @@ def annotate_file(
     open_annotator: OpenAnnotator = load_annotator,
     workers: WorkerProcesses | None = None,
     progress: ProgressDisplay | None = None,
+    fit: FitPoint | None = None,
 ) -> RunRecord:
     """Annotate a file or folder of any format that can be read, and return the run's record.
 
@@ -77,6 +95,7 @@ def annotate_file(
     overwrite: replace files at `output` that this job has not written: other files, results of other runs.
     open_annotator: makes the annotator, once input and outputs are known to be usable. It is closed at the
         end. workers: processes that annotate instead, and write the same bytes.
+    fit: fits an operating point, if the settings ask for one (`training.operating_point`).
 
     A sentence that fails is reported and has no mentions. A run that is interrupted goes on when it is
     started again with the same input, model and settings. Raises UserError.
@@ -94,8 +113,11 @@ def annotate_file(
         progress.say(f"skipped {path}: {why}")
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     shown = with_examples(settings, source.every_document, input.path, progress.note, input.example_types)
+    shown, request = with_point_request(
+        settings, shown, source.every_document, input.path, fit, progress.note, input.example_types
+    )
     asked_s = time.perf_counter()
-    with open_team(workers, open_annotator, shown, progress) as team:
+    with open_team(workers, open_annotator, shown, progress, request) as (team, point):
         load_s = round(time.perf_counter() - asked_s, 3)
         about = team.about
         run_fingerprint = fingerprint({**about.identity, "output": to}, source.texts_hash)
@@ -116,7 +138,7 @@ def annotate_file(
                 "output": str(output),
                 "mentions": str(mentions_path(output)),
                 "fingerprint": run_fingerprint,
-                "options": {**about.choices, **_asked(settings), "limit": input.limit, "to": to},
+                "options": {**about.choices, **_asked(settings), **point, "limit": input.limit, "to": to},
                 "data_hash": source.data_hash,
                 "split": source.split,
                 "skipped_files": source.skipped,

@@ -78,7 +78,7 @@ def keep_apart(
     *,
     used_path: str | Path,
     evaluated_path: str | Path,
-    purpose: Literal["examples", "training"],
+    purpose: Literal["examples", "training", "fitting"],
 ) -> list[Sentence]:
     """The sentences that may be used: those whose text is not among the evaluated ones.
 
@@ -88,7 +88,7 @@ def keep_apart(
     evaluated = list(evaluated)
     ids = {sentence.id for sentence in evaluated}
     shared_ids = [sentence.id for sentence in used if sentence.id in ids]
-    use = "as examples" if purpose == "examples" else "for training"
+    use = {"examples": "as examples", "training": "for training", "fitting": "for fitting"}[purpose]
     where = f"also in {evaluated_path}: what is evaluated cannot be used {use}"
     if shared_ids:
         raise InputError(f"{used_path}: sentence {shared_ids[0]}{_and_others(shared_ids)} is {where}")

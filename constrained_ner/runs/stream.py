@@ -13,6 +13,7 @@ from ..annotation.settings import Settings
 from ..data import Document, Sentence
 from .examples import with_examples
 from .job import OpenAnnotator, load_annotator, open_team
+from .operating_point import FitPoint, with_point_request
 from .progress import ProgressDisplay
 from .source import Source
 from .stretches import stretches
@@ -26,14 +27,18 @@ def annotate_stream(
     open_annotator: OpenAnnotator = load_annotator,
     workers: WorkerProcesses | None = None,
     progress: ProgressDisplay,
+    fit: FitPoint | None = None,
 ) -> Iterator[Document]:
     """The documents of a source with their mentions, in order, each as soon as it is done.
 
-    A sentence that fails is named, and says why (`failure`). Raises UserError.
+    A sentence that fails is named, and says why (`failure`). fit: as for `annotate_file`. Raises UserError.
     """
     input = source.input
     shown = with_examples(settings, source.every_document, input.path, progress.note, input.example_types)
-    with open_team(workers, open_annotator, shown, progress) as team:
+    shown, request = with_point_request(
+        settings, shown, source.every_document, input.path, fit, progress.note, input.example_types
+    )
+    with open_team(workers, open_annotator, shown, progress, request) as (team, _):
         under_way: deque[_UnderWay] = deque()
         waiting: dict[str, _UnderWay] = {}  # id of a sentence -> its document
 

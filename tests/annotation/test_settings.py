@@ -215,6 +215,7 @@ EVERY: dict[str, Any] = {
     **{"examples": Path("e.xml"), "select": "first", "seed": 7, "max_prompt_tokens": 100},
     **{"constrained": False, "decoder": "stepwise", "rule": "any", "engine": "llguidance"},
     **{"boundary": "char", "names": Path("n.txt"), "legal_mass": True, "bias": {"drug": 0.5}},
+    **{"operating_point": "auto", "fit": 5},
     **{"consistency": True, "min_confidence": 0.25, "strict": True},
 }
 DECIDING = {

@@ -13,7 +13,7 @@ from constrained_ner.annotation.annotator import Annotator
 from constrained_ner.backends.fake import FakeBackend, seeded_score
 from constrained_ner.backends.protocol import Scores
 from constrained_ner.constraint.automaton import Constraint, State, TagMachine
-from constrained_ner.constraint.bias import TypeBias, parse_bias
+from constrained_ner.constraint.bias import CLOSING, TypeBias, parse_bias
 from constrained_ner.constraint.legal import END, LegalTokens, TokenRule
 from constrained_ner.constraint.markup import Markup
 from constrained_ner.constraint.tag_tokens import TagTokens
@@ -103,6 +103,25 @@ def test_what_all_types_have_in_common_is_added_at_once(sign: int) -> None:
     numbers_added = bias.of(tokens.constraint.start, legal)
     assert numbers_added is not None
     assert dict(zip(legal, numbers_added, strict=True)) == {ord("<"): pytest.approx(sign * 0.2), ord("i"): 0}
+
+
+@pytest.mark.parametrize("vocabulary", VOCABULARIES)
+@pytest.mark.parametrize("rule", ["canonical", "any"])
+def test_every_closing_tag_gets_the_number_for_closing_once(vocabulary: str, rule: TokenRule) -> None:
+    by_type = {"drug": 0.3, CLOSING: -0.7}
+    text, answer = "aspirin and iron", "<drug>aspirin</drug> and <drug_n>iron</drug_n>"
+    assert added(text, answer, by_type, vocabulary, rule) == pytest.approx(0.3 - 2 * 0.7)
+
+
+def test_a_bias_for_closing_is_added_where_the_tag_begins() -> None:
+    bias, tokens = bias_of({CLOSING: 1.0}, "bytes"), legal_tokens("iron", "bytes", "any")
+    state = tokens.constraint.advance(tokens.constraint.start, b"<drug>iron")
+    steps = []
+    for byte in b"</drug>":
+        legal = tokens.legal(state)
+        steps.append((bias.of(state, legal) or [0.0] * len(legal))[list(legal).index(byte)])
+        state = legal[byte]
+    assert steps == [1.0, 0, 0, 0, 0, 0, 0]
 
 
 def test_a_tag_that_the_sentence_spells_itself_gets_nothing() -> None:

@@ -46,6 +46,10 @@ class Pool:
         """The candidates whose sentences have these ids."""
         return Pool(candidate for candidate in self.candidates if candidate.sentence.id in ids)
 
+    def without_documents(self, documents: Collection[str]) -> Pool:
+        """The candidates of other documents than these."""
+        return Pool(candidate for candidate in self.candidates if candidate.document not in documents)
+
     def distinct(self) -> tuple[Pool, tuple[str, ...]]:
         """The pool with each text once, and the ids of those that were kept of contradicting ones.
 
