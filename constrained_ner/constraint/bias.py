@@ -100,11 +100,11 @@ def _due(by_type: Mapping[str, float], machine: TagMachine) -> dict[int, float]:
             context, _ = machine.tags[context][byte]
             possible.setdefault(context, []).append(by_type.get(name, 0.0))
     return (
-        {context: _common(numbers) for context, numbers in possible.items()} if any(by_type.values()) else {}
+        {context: common(numbers) for context, numbers in possible.items()} if any(by_type.values()) else {}
     )
 
 
-def _common(numbers: Sequence[float]) -> float:
+def common(numbers: Sequence[float]) -> float:
     """What the numbers have in common. Examples: (0.5, 0.2) -> 0.2; (0.5, -0.2) -> 0; (0.5, 0) -> 0."""
     lowest, highest = min(numbers), max(numbers)
     return lowest if lowest > 0 else highest if highest < 0 else 0.0

@@ -7,7 +7,7 @@ only be continued in one way is not a decision. any: every token whose bytes fit
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from ..data import Mention
@@ -98,7 +98,7 @@ class LegalListTokens:
             found = self._known[state] = self._find(state)
         return found
 
-    def encode(self, mentions: Iterable[Mention]) -> Iterator[tuple[int, Mapping[int, State]]]:
+    def encode(self, mentions: Iterable[Mention]) -> Iterator[tuple[int, dict[int, State]]]:
         """See `legal.LegalTokenSets.encode`."""
         constraint = self.constraint
         answer = constraint.machine.names.write(constraint.text, mentions, self._boundary).encode()
