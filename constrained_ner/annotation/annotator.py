@@ -19,12 +19,12 @@ from typing import Any
 from ..adapters import AdapterCard
 from ..backends import load_backend
 from ..backends.protocol import LogitsBackend, TextBackend
-from ..constraint.automaton import TagMachine
+from ..constraint.answer_form import answer_form
 from ..data import Sentence
 from ..errors import ModelError, SentenceError, UserError
 from ..prompting.examples.pool import examples_hash
 from ..prompting.messages import Prompts
-from ..prompting.wording import PromptFile
+from ..prompting.wording import USUAL_PROMPTS, PromptFile
 from ..schema import DDI
 from .about import About, Judge
 from .by_logits import ByLogits
@@ -59,13 +59,15 @@ class Annotator:
         settings = (settings or Settings()).changed(**options)
         self.backend = backend
         self.schema = settings.read_schema() or DDI
-        self.prompt = settings.read_prompt() or PromptFile.built_in()
+        form_name = settings.answer or "tags"
+        self.prompt = settings.read_prompt() or PromptFile.built_in(USUAL_PROMPTS[form_name])
         self.knows_confidence = backend.shows_logits and settings.constrained
         self.settings = settled(settings, backend, self.knows_confidence)
         self._notify = notify
         self._process = os.getpid()
         self._judge = Judge(self.schema, dataclasses.replace(self.settings, examples=None))
         markup = self._judge.markup
+        form = answer_form(form_name, markup, occurrences=bool(settings.occurrences))
         prompts = Prompts(
             self.prompt,
             markup,
@@ -73,12 +75,12 @@ class Annotator:
             instructions=settings.instructions,
             boundary=settings.boundary,
             view=settings.view,
+            form=form,
         )
-        machine = TagMachine(markup)
         self._transport: Transport = (
-            ByLogits(backend, prompts, machine, settings, notify)
+            ByLogits(backend, prompts, form, settings, notify)
             if backend.shows_logits
-            else ByText(backend, prompts, machine, settings, notify)
+            else ByText(backend, prompts, form, settings, notify)
         )
         self.examples = self._transport.examples
         drafts = self._transport.decoder == "copy-draft"

@@ -76,8 +76,18 @@ class AnswerForm(Protocol):
     def write(self, text: str, mentions: Iterable[Mention], boundary: Boundary = "word") -> str:
         """The answer with these mentions, which must be expressible (see `Markup.expressible`)."""
 
-    def spelt(self, vocabulary: Vocabulary, end_ids: Iterable[int] = ()) -> AnswerTokens:
-        """The form with a vocabulary. end_ids: tokens that end an answer besides the stop tokens."""
+    def spelt(
+        self,
+        vocabulary: Vocabulary,
+        *,
+        end_ids: Iterable[int] = (),
+        leading_space: bool | None = None,
+    ) -> AnswerTokens:
+        """The form with a vocabulary.
+
+        end_ids: tokens that end an answer besides the stop tokens. leading_space: whether answers begin with
+        a space; None for what the tokenizer does.
+        """
 
 
 def answer_form(name: AnswerName, markup: Markup, *, occurrences: bool = False) -> AnswerForm:
@@ -102,21 +112,27 @@ class Tags:
     def write(self, text: str, mentions: Iterable[Mention], boundary: Boundary = "word") -> str:
         return self.markup.write(text, mentions)
 
-    def spelt(self, vocabulary: Vocabulary, end_ids: Iterable[int] = ()) -> _SpeltTags:
-        """end_ids: not used, as an answer ends with the sentence, which may contain them."""
-        return _SpeltTags(self, vocabulary)
+    def spelt(
+        self,
+        vocabulary: Vocabulary,
+        *,
+        end_ids: Iterable[int] = (),
+        leading_space: bool | None = None,
+    ) -> _SpeltTags:
+        """end_ids: not used, because the sentence may contain them, and an answer ends with it anyway."""
+        return _SpeltTags(self, vocabulary, leading_space)
 
 
 class _SpeltTags:
-    def __init__(self, form: Tags, vocabulary: Vocabulary) -> None:
+    def __init__(self, form: Tags, vocabulary: Vocabulary, leading_space: bool | None) -> None:
         self._form = form
         self.vocabulary = vocabulary
+        self._leading_space = vocabulary.leading_space if leading_space is None else leading_space
         self.tag_tokens = TagTokens(form.machine, vocabulary)
         self.controls: Mapping[int, bytes] = self.tag_tokens.controls
 
     def of(self, text: str, rule: TokenRule = "canonical", boundary: Boundary = "word") -> LegalTokens:
-        leading_space = self.vocabulary.leading_space
-        constraint = self._form.constraint(text, boundary=boundary, leading_space=leading_space)
+        constraint = self._form.constraint(text, boundary=boundary, leading_space=self._leading_space)
         return LegalTokens(constraint, self.tag_tokens, rule)
 
     def bias(self, by_type: Mapping[str, float]) -> TypeBias:
@@ -141,21 +157,33 @@ class NamesWithTypes:
     def write(self, text: str, mentions: Iterable[Mention], boundary: Boundary = "word") -> str:
         return self.names.write(text, mentions, boundary)
 
-    def spelt(self, vocabulary: Vocabulary, end_ids: Iterable[int] = ()) -> _SpeltNames:
-        return _SpeltNames(self, vocabulary, end_ids)
+    def spelt(
+        self,
+        vocabulary: Vocabulary,
+        *,
+        end_ids: Iterable[int] = (),
+        leading_space: bool | None = None,
+    ) -> _SpeltNames:
+        return _SpeltNames(self, vocabulary, end_ids, leading_space)
 
 
 class _SpeltNames:
     controls: Mapping[int, bytes] = {}
 
-    def __init__(self, form: NamesWithTypes, vocabulary: Vocabulary, end_ids: Iterable[int]) -> None:
+    def __init__(
+        self,
+        form: NamesWithTypes,
+        vocabulary: Vocabulary,
+        end_ids: Iterable[int],
+        leading_space: bool | None,
+    ) -> None:
         self._form = form
         self.vocabulary = vocabulary
+        self._leading_space = vocabulary.leading_space if leading_space is None else leading_space
         self._tokens = ListTokens(form.machine, vocabulary, end_ids)
 
     def of(self, text: str, rule: TokenRule = "canonical", boundary: Boundary = "word") -> LegalListTokens:
-        leading_space = self.vocabulary.leading_space
-        constraint = self._form.constraint(text, boundary=boundary, leading_space=leading_space)
+        constraint = self._form.constraint(text, boundary=boundary, leading_space=self._leading_space)
         return LegalListTokens(constraint, self._tokens, rule, boundary)
 
     def bias(self, by_type: Mapping[str, float]) -> ListBias:

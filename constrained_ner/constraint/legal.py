@@ -21,7 +21,15 @@ from .edges import OPEN
 from .sentence_automaton import SentenceAutomaton
 from .tag_tokens import TagTokens
 
-__all__ = ["END", "LegalSets", "LegalTokenSets", "LegalTokens", "TokenRule", "encode_answer", "tokens_that_fit"]
+__all__ = [
+    "END",
+    "LegalSets",
+    "LegalTokenSets",
+    "LegalTokens",
+    "TokenRule",
+    "encode_answer",
+    "tokens_that_fit",
+]
 
 TokenRule = Literal["canonical", "any"]
 

@@ -44,7 +44,13 @@ class ListMachine:
         self.keeps_all = frozenset(range(self.INSIDE, self.NUMBER + _LONGEST_NUMBER + 1))
 
     def _spell(
-        self, context: int, text: str, entity_type: str = "", *, to: int | None = None, first: int | None = None
+        self,
+        context: int,
+        text: str,
+        entity_type: str = "",
+        *,
+        to: int | None = None,
+        first: int | None = None,
     ) -> int:
         """Add the contexts that lead from one context through a text; return the last one."""
         data = text.encode()

@@ -81,14 +81,21 @@ class NameList:
 
         Without `occurrences`, a name that has been listed with the same type is not listed again.
         """
+        entries = [name + IS + label for name, label in self.entries(text, mentions, boundary)]
+        return NEXT.join(entries) or NONE
+
+    def entries(
+        self, text: str, mentions: Iterable[Mention], boundary: Boundary = "word"
+    ) -> list[tuple[str, str]]:
+        """The same as pairs: a name, with its number if it has one, and what is written for its type."""
         numbers = word_numbers(text, edges(text, boundary)) if self.occurrences else {}
-        entries: list[str] = []
+        found: list[tuple[str, str]] = []
         for mention in mentions:
             name = text[mention.start : mention.end] + number(numbers.get(mention.end, 1))
-            entry = f"{name}{IS}{self.labels[mention.type]}"
-            if self.occurrences or entry not in entries:
-                entries.append(entry)
-        return NEXT.join(entries) or NONE
+            entry = (name, self.labels[mention.type])
+            if self.occurrences or entry not in found:
+                found.append(entry)
+        return found
 
     def parse(self, answer: str) -> Iterator[FreeEntry]:
         """The entries of a free answer, as leniently as possible without inventing anything.

@@ -55,6 +55,7 @@ class SentenceAutomaton(ABC):
         except UnicodeEncodeError as error:
             raise SentenceError(f"character {error.start} is a lone surrogate: not Unicode text") from None
         self.text = text
+        self.boundary: Boundary = boundary
         self.leading_space = leading_space
         self.n_bytes = len(self.data)
         self.edges = _at_bytes(edges(text, boundary), text)

@@ -79,8 +79,10 @@ class ListDrafter(Drafter):
             return name if name is not None else NONE.encode() if context != machine.SEPARATED else None
         if context == machine.INSIDE:
             end = self._name_end(position)
-            return data[position:end] if end > position else self._constraint.number_at(position) + self._type(
-                position, context
+            return (
+                data[position:end]
+                if end > position
+                else self._constraint.number_at(position) + self._type(position, context)
             )
         if context in machine.keeps_all:
             n_written = context - machine.NUMBER
