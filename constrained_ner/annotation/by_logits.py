@@ -169,7 +169,7 @@ class ByLogits:
             yield replace(span.mention(text), confidence=sure, margins=tuple(decisions))
 
     def _shown(self, answer: Answer) -> bytes:
-        """The text of a free answer: control tokens are left out, unless they are tags; so are those that end it."""
+        """The text of a free answer: control tokens are left out, unless they are tags."""
         hidden = self._vocabulary.control_ids - self._tokens.controls.keys()
         return self._vocabulary.decode(i for i in answer.token_ids if i not in hidden)
 
@@ -191,7 +191,7 @@ class _DecodedWindow:
 
 
 def _require_own_form(form: AnswerForm, vocabulary: Vocabulary) -> None:
-    """Raise SchemaError if a model with its own tags, which sees no instructions, cannot know what is asked."""
+    """Raise SchemaError if a model with its own tags, which sees no instructions, cannot know this form."""
     spelt = vocabulary.control_by_bytes
     own = [tag[2:-1].decode() for tag in spelt if tag[:2] == b"</" and b"<" + tag[2:] in spelt]
     if own and form.name != "tags":

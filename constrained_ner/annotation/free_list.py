@@ -1,8 +1,8 @@
 """From a free list of names to mentions: each name is looked for in the sentence, whatever order they are in.
 
-A name that the sentence contains between the edges of words is `exact`, at its first place that is still free.
-The others are aligned with the sentence all together, in their order (see `alignment`), which finds those that
-differ in case, white space or a letter. What has no place then is counted as invented.
+A name that the sentence contains between the edges of words is `exact`, at its first place that is still
+free. The others are aligned with the sentence all together, in their order (see `alignment`), which finds
+those that differ in case, white space or a letter. What has no place then is counted as invented.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ _START, _OUTSIDE = TagMachine.START, TagMachine.OUTSIDE
 
 
 def tokens_that_fit(automaton: SentenceAutomaton, trie: Trie, state: State) -> dict[int, State]:
-    """Every token whose bytes fit, each with the state that it leads to: trie and automaton walked together."""
+    """Every token whose bytes fit, with the state it leads to: trie and automaton walked together."""
     moves, child_of, tokens_of = automaton.moves, trie.edges.get, trie.tokens.get
     found: dict[int, State] = {}
     stack = [(ROOT, item) for item in state]

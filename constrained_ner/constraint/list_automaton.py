@@ -3,8 +3,8 @@
 An item is a position in the sentence and a context. Inside a name, the position is where the name has got to;
 everywhere else, where the next name may begin. A state has an item for each place of the sentence that still
 matches the name so far, so there are several as long as names begin alike, and if the sentence itself spells
-` = ` or `; `. Outside of names, the item that has used least of the sentence allows all that the others allow,
-so it is the only one that is kept. It follows that a name is read at its leftmost place.
+` = ` or `; `. Outside of names, the item that has used least of the sentence allows all that the others
+allow, so it is the only one that is kept. It follows that a name is read at its leftmost place.
 
     automaton = ListAutomaton("on aspirin", ListMachine(NameList(Markup(DDI))))
     automaton.accepts(automaton.advance(automaton.start, b"aspirin = drug"))  -> True

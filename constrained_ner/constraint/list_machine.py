@@ -13,9 +13,10 @@ _LONGEST_NUMBER = len(number(10**6 - 1))
 class ListMachine:
     """The contexts of a list of names. Shared by all sentences.
 
-    Contexts: START (at the very beginning, where a tokenizer's own leading space may come), FIRST (of the first
-    entry, or `none`), SEPARATED (before a later entry's name), INSIDE a name, and one for each proper prefix of
-    what is written between names. NUMBER, NUMBER + 1, ...: after so many bytes of an entry's number.
+    Contexts: START (at the very beginning, where a tokenizer's own leading space may come), FIRST (of the
+    first entry, or `none`), SEPARATED (before a later entry's name), INSIDE a name, and one for each proper
+    prefix of what is written between names. NUMBER, NUMBER + 1, ...: after so many bytes of an entry's
+    number.
 
     texts: context -> {byte that is not of the sentence: context after it}.
     typed: type -> the context at the end of an entry of this type. type_of: the inverse.

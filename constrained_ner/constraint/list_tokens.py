@@ -1,8 +1,8 @@
 """List x vocabulary: the tokens that may come next in a list of names, each with the state that it leads to.
 
 The rules are those of `legal`. canonical: names are tokenised as the model itself tokenises them (after the
-space that separates them from what is before), and so are ` = `, each type, `;` and `none`. So a name that can
-only be continued in one way is not a decision. any: every token whose bytes fit.
+space that separates them from what is before), and so are ` = `, each type, `;` and `none`. So a name that
+can only be continued in one way is not a decision. any: every token whose bytes fit.
 """
 
 from __future__ import annotations

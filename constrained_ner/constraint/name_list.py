@@ -4,8 +4,8 @@
     No interaction is known.              ->   none
 
 Names come in the order of the sentence, each from a place that is not before the end of the one listed before
-it. So a list cannot go on for ever, whatever engine writes it, and its grammar needs no memory: a few rules for
-each word.
+it. So a list cannot go on for ever, whatever engine writes it, and its grammar needs no memory: a few rules
+for each word.
 
 A name that is listed stands for all its places, so it is listed once. With `occurrences` it stands for one
 place, and if the last word of the name has been in the sentence before, its number says which one is meant:

@@ -1,8 +1,8 @@
 """What the automata of all forms of the answer share: a sentence as bytes, its edges, and how states step.
 
-A form of the answer (`automaton`: tags; `list_automaton`: a list of names) says which bytes may follow an item
-of a state (`moves`), where an answer begins and may end, and how one is read. Whatever needs no more than
-that, such as the walk of a vocabulary's trie, works with every form.
+A form of the answer (`automaton`: tags; `list_automaton`: a list of names) says which bytes may follow an
+item of a state (`moves`), where an answer begins and may end, and how one is read. Whatever needs no more
+than that, such as the walk of a vocabulary's trie, works with every form.
 """
 
 from __future__ import annotations

@@ -106,7 +106,7 @@ class ListDrafter(Drafter):
         return position
 
     def _type(self, position: int, context: int) -> bytes:
-        """The rest of an entry after its name, with the type that is expected there, or the schema's first."""
+        """The rest of an entry after its name, with the type that is expected there, or the first."""
         rest = self._constraint.machine.rest[context]
         ended = bisect_left(self._ends, position)
         expected = self._types[ended] if ended < len(self._ends) and self._ends[ended] == position else ""

@@ -2,9 +2,9 @@
 
     [{"name": "aspirin", "type": "drug"}, {"name": "beta-blockers", "type": "group"}]
 
-The schema is looser than the constraint: it does not keep names in the order of the sentence. And names of more
-than `LONGEST` words are not in it, which keeps it short. Names are always the sentence's. Check an answer, as
-`list_of` gives it, with `ListAutomaton.read`.
+The schema is looser than the constraint: it does not keep names in the order of the sentence. And names of
+more than `LONGEST` words are not in it, which keeps it short. Names are always the sentence's. Check an
+answer, as `list_of` gives it, with `ListAutomaton.read`.
 """
 
 from __future__ import annotations

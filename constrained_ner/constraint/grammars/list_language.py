@@ -1,7 +1,7 @@
 """The legal lists of names for one sentence as words and rules, before any dialect.
 
-Two rules a word: the next name begins at this word or at a later one; and this word is in a name, which goes on
-with the next word, or ends with its type. So rules refer to later ones only.
+Two rules a word: the next name begins at this word or at a later one; and this word is in a name, which goes
+on with the next word, or ends with its type. So rules refer to later ones only.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ def list_rules(constraint: ListAutomaton) -> tuple[tuple[Alternative[ListRule], 
         later = [Alternative("", ListRule("next", at + 1))] if at < last else []
         every[ListRule("next", at)] = (begun, *later)
         ends = [number + IS + label for label in constraint.machine.names.labels.values()]
-        ways = [Alternative[ListRule](end, None) for end in ends]
+        ways: list[Alternative[ListRule]] = [Alternative(end, None) for end in ends]
         if at < last:
             following = found[at + 1][0]
             ways += [Alternative(end + NEXT, ListRule("next", at + 1)) for end in ends]
             ways.append(Alternative(following.gap + following.core, ListRule("name", at + 1)))
         every[ListRule("name", at)] = tuple(ways)
-    none = Alternative[ListRule](NONE, None)
+    none: Alternative[ListRule] = Alternative(NONE, None)
     return ((none, Alternative("", ListRule("next", 0))) if found else (none,)), every

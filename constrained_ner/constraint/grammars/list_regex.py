@@ -1,4 +1,4 @@
-"""The legal lists of names as one regular expression, for short sentences (see `regex`, whose way this is)."""
+"""The legal lists of names as one regular expression, for short sentences, in the way of `regex`."""
 
 from __future__ import annotations
 
