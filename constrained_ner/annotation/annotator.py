@@ -30,6 +30,7 @@ from .about import About, Judge
 from .by_logits import ByLogits
 from .by_text import ByText
 from .given import expected_names, given_examples, numbered
+from .list_hint import with_hint
 from .pipeline import OnWindow, Pipeline, Transport
 from .resolve import as_trained, settled
 from .result import Annotated
@@ -82,6 +83,7 @@ class Annotator:
             if backend.shows_logits
             else ByText(backend, prompts, form, settings, notify)
         )
+        self._may_hint = form_name == "tags" and settings.constrained and self._transport.asks_untuned
         self.examples = self._transport.examples
         drafts = self._transport.decoder == "copy-draft"
         names = expected_names(settings, markup, drafts=drafts)
@@ -170,9 +172,10 @@ class Annotator:
             return surer.exact_only() if self.settings.strict else surer
 
         learns = self._transport.decoder != "unconstrained"
-        yield from self._pipeline.run(
+        results = self._pipeline.run(
             sentences, keep, finished=finished, proven=proven, learns=learns, on_window=on_window
         )
+        yield from with_hint(results, self._notify) if self._may_hint and not finished else results
 
     def agreed(self, sentences: Sequence[Sentence]) -> list[Sentence]:
         """The sentences of one document made consistent, as `run` leaves them with the doubtful mentions."""

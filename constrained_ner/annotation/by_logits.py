@@ -25,7 +25,7 @@ from ..decoding.unconstrained import unconstrained
 from ..errors import SchemaError
 from ..prompting.budget import FittedPrompt
 from ..prompting.messages import Prompts
-from ..prompting.records import Conversation
+from ..prompting.records import RECORD_TEMPLATE, Conversation
 from ..text.windows import windows
 from ..vocabulary import Vocabulary
 from .free_answer import read_answer
@@ -69,6 +69,8 @@ class ByLogits:
         _warn_of_missing_bytes(backend.vocabulary, notify)
         self._temperature = 1.0 if backend.temperature is None else backend.temperature
         conversation = Conversation.of(form.name, backend.chat_template, backend.vocabulary)
+        if conversation.template is RECORD_TEMPLATE:
+            notify("the model has no chat template: it is shown plain records, one sentence after another")
         self._tokens = form.spelt(
             backend.vocabulary, end_ids=conversation.end_ids, leading_space=conversation.leading_space
         )
@@ -87,7 +89,8 @@ class ByLogits:
             max_tokens=settings.max_prompt_tokens,
             notify=notify,
         )
-        trained_for_it = backend.adapter_card is not None or settings.adapter or settings.lora
+        trained_for_it = bool(backend.adapter_card is not None or settings.adapter or settings.lora)
+        self.asks_untuned = self._prompt.shows_instructions and not trained_for_it
         if not (self._prompt.shows_instructions or trained_for_it or settings.force):
             _require_own_form(form, backend.vocabulary)
         self.examples = prompts.examples if self._prompt.examples is None else self._prompt.examples

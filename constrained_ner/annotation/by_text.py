@@ -30,8 +30,8 @@ from .settings import Settings
 
 _AS_JSON: dict[AnswerName, str] = {
     "tags": (
-        "Write the answer as a JSON array of strings: the words of the sentence in order, each with the space
-        " "before it. Joined, they are the sentence with its tags."
+        "Write the answer as a JSON array of strings: the words of the sentence in order, each with the "
+        "space before it. Joined, they are the sentence with its tags."
     ),
     "list": (
         'Write the list as a JSON array of objects, each with "name" and "type"; an empty one if there is no '
@@ -57,6 +57,7 @@ class ByText:
 
     shortest_window = 40  # characters; if not even this fits, the prompt is too long
     n_failures_to_stop = 5
+    asks_untuned = True  # a server does not say what its model was tuned for
 
     def __init__(
         self,

@@ -111,7 +111,8 @@ def test_walks_end_and_read_back(
     flags = edges(text, boundary)
     done = 0
     for tagged in sorted(found, key=lambda t: t.span):
-        assert flags[tagged.span.start] & OPEN and flags[tagged.span.end] & CLOSE
+        assert flags[tagged.span.start] & OPEN
+        assert flags[tagged.span.end] & CLOSE
         assert tagged.span.start >= done
         done = tagged.span.end
         entry = answer[tagged.opens_at_byte : tagged.closes_at_byte].decode()
@@ -157,9 +158,7 @@ def test_with_occurrences_every_target_reads_back_exactly(
     answer = NUMBERED.names.write(text, mentions, boundary)
     found = ListAutomaton(text, NUMBERED, boundary=boundary).read(answer.encode())
     assert found is not None
-    assert [(t.type, t.span.start, t.span.end) for t in found] == [
-        (m.type, m.start, m.end) for m in mentions
-    ]
+    assert [(t.type, t.span.start, t.span.end) for t in found] == [(m.type, m.start, m.end) for m in mentions]
 
 
 def test_gold_reads_back(gold: dict[str, list[Sentence]]) -> None:
@@ -170,7 +169,8 @@ def test_gold_reads_back(gold: dict[str, list[Sentence]]) -> None:
         expected = [(m.type, m.start, m.end) for m in kept]
         assert read(sentence.text, NUMBERED.names.write(sentence.text, kept), NUMBERED) == expected
         found = read(sentence.text, LISTS.names.write(sentence.text, kept))
-        assert found is not None and set(found) >= set(expected)
+        assert found is not None
+        assert set(found) >= set(expected)
         n_exact += sorted(found) == sorted(expected)
         n_sentences += 1
     assert n_exact > 0.99 * n_sentences

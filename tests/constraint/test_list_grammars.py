@@ -75,7 +75,7 @@ def check_regex(automaton: ListAutomaton, chance: Random, n_answers: int) -> Non
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: ascii(case[0])[:30])
-def test_gbnf_in_llama_cpp(llama_model: Any, case: Case) -> None:  # noqa: F811
+def test_gbnf_in_llama_cpp(llama_model: Any, case: Case) -> None:
     check_gbnf(llama_model, automaton_of(case), Random(5), 8)
 
 
@@ -101,7 +101,7 @@ def test_random_texts() -> None:
             check_regex(automaton, chance, 3)
 
 
-def test_sentences_of_the_corpus(llama_model: Any, gold: dict[str, list[Sentence]]) -> None:  # noqa: F811
+def test_sentences_of_the_corpus(llama_model: Any, gold: dict[str, list[Sentence]]) -> None:
     chance = Random(8)
     for sentence in gold["train"][3::100]:
         automaton = ListAutomaton(sentence.text, chance.choice([LISTS, NUMBERED]))
@@ -116,7 +116,7 @@ def test_two_rules_a_word_that_refer_to_later_ones() -> None:
     for rule, ways in rules.items():
         for way in ways:
             later = way.then
-            assert later is None or (later.word, later.kind) > (rule.word, "") and later != rule
+            assert later is None or ((later.word, later.kind) > (rule.word, "") and later != rule)
             assert later is None or later.word > rule.word or (rule.kind, later.kind) == ("next", "name")
 
 
@@ -151,7 +151,9 @@ def test_mentions_as_json() -> None:
     automaton = ListAutomaton("iron iron", LISTS)
     mentions = [Mention((Span(0, 4),), "drug", "iron"), Mention((Span(5, 9),), "drug", "iron")]
     assert json.loads(write_entries(automaton, mentions)) == [{"name": "iron", "type": "drug"}]
-    assert list_of("[]") == "none" and list_of("{}") is None and list_of('[{"name": 1}]') is None
+    assert list_of("[]") == "none"
+    assert list_of("{}") is None
+    assert list_of('[{"name": 1}]') is None
 
 
 @pytest.mark.parametrize(("dialect", "suffix"), [("gbnf", "gbnf"), ("lark", "lark")])

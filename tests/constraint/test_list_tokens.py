@@ -53,9 +53,7 @@ def random_walk(chance: Random, legal_tokens: LegalTokenSets) -> tuple[bytes, li
     return answer, states
 
 
-def check_walks(
-    chance: Random, tokens: AnswerTokens, text: str, rule: TokenRule, boundary: Boundary
-) -> None:
+def check_walks(chance: Random, tokens: AnswerTokens, text: str, rule: TokenRule, boundary: Boundary) -> None:
     """Every walk reads back, and canonical tokens are among those that fit, leading to the same states."""
     legal_tokens = tokens.of(text, rule, boundary)
     answer, states = random_walk(chance, legal_tokens)

@@ -1,4 +1,4 @@
-"""Lists of names for tests: machines, answers made by random walks, and an independent judge of what is legal."""
+"""Lists of names for tests: machines, random answers, and an independent judge of what is legal."""
 
 from __future__ import annotations
 
