@@ -61,6 +61,7 @@ class Annotator:
         self.backend = backend
         self.schema = settings.read_schema() or DDI
         form_name = settings.answer or "tags"
+        settings = settings.changed(answer=form_name, occurrences=bool(settings.occurrences))
         self.prompt = settings.read_prompt() or PromptFile.built_in(USUAL_PROMPTS[form_name])
         self.knows_confidence = backend.shows_logits and settings.constrained
         self.settings = settled(settings, backend, self.knows_confidence)
