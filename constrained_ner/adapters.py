@@ -14,6 +14,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from .constraint.answer_form import AnswerName
 from .errors import InputError, ModelError
 from .files import reason, write_atomically
 from .misfits import first_misfit
@@ -48,6 +49,7 @@ class AdapterCard(BaseModel):
 
     entity_schema, prompt: in full, so that the adapter can be used without naming them again.
     loss: the loss that it was trained with; None if unknown.
+    answer, occurrences: the form of its answers (see `constraint.answer_form`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,6 +62,8 @@ class AdapterCard(BaseModel):
     prompt_sha256: str
     chat_template_sha256: str
     loss: str | None = None
+    answer: AnswerName = "tags"
+    occurrences: bool = False
 
     @classmethod
     def of(
@@ -70,6 +74,8 @@ class AdapterCard(BaseModel):
         chat_template: str | None,
         *,
         loss: str | None = None,
+        answer: AnswerName = "tags",
+        occurrences: bool = False,
     ) -> AdapterCard:
         """Make the card of a new adapter. model: a back end's description of the base model."""
         return cls(
@@ -82,6 +88,8 @@ class AdapterCard(BaseModel):
             prompt_sha256=prompt.hash(),
             chat_template_sha256=_hash(chat_template),
             loss=loss,
+            answer=answer,
+            occurrences=occurrences,
         )
 
     @property
@@ -125,6 +133,8 @@ class AdapterCard(BaseModel):
         prompt: PromptFile,
         chat_template: str | None,
         model: Mapping[str, str] | None,
+        answer: AnswerName = "tags",
+        occurrences: bool = False,
     ) -> None:
         """Raise ModelError, naming every difference, unless the adapter was trained for all this.
 
@@ -133,6 +143,7 @@ class AdapterCard(BaseModel):
         _refuse(
             adapter,
             *self._schema_differences(schema),
+            *self._form_differences(answer, occurrences),
             *_difference("prompt", (self.prompt.name, self.prompt_sha256), (prompt.name, prompt.hash())),
             *_difference("chat template", ("", self.chat_template_sha256), ("", _hash(chat_template))),
             *(self._base_differences(model) if model is not None else ()),
@@ -150,6 +161,11 @@ class AdapterCard(BaseModel):
             yield from _difference(
                 "schema", (self.entity_schema.name, self.schema_sha256), (schema.name, schema.hash())
             )
+
+    def _form_differences(self, answer: AnswerName, occurrences: bool) -> Iterator[str]:
+        trained, now = (self.answer, self.occurrences), (answer, occurrences)
+        if trained != now:
+            yield f"trained with {_shown_form(*trained)}, this run uses {_shown_form(*now)}"
 
     def _base_differences(self, model: Mapping[str, str]) -> Iterator[str]:
         base, name = self.base_model, model["name"]
@@ -171,6 +187,10 @@ def _difference(what: str, trained: tuple[str, str], now: tuple[str, str]) -> It
     """Yield a clause if two hashes differ. trained, now: a name, which may be empty, and the hash."""
     if trained[1] != now[1]:
         yield f"trained with {what} {_shown(*trained)}, this run uses {_shown(*now)}"
+
+
+def _shown_form(answer: AnswerName, occurrences: bool) -> str:
+    return f"--answer {answer}" + (" --occurrences" if occurrences else "")
 
 
 def _shown(name: str, digest: str) -> str:

@@ -20,14 +20,14 @@ from typing import Any, overload
 from ..adapters import AdapterCard
 from ..backends import load_backend
 from ..backends.protocol import LogitsBackend, TextBackend
-from ..constraint.automaton import TagMachine
+from ..constraint.answer_form import answer_form
 from ..data import Document, Sentence
 from ..decoding.scheduler import Ticket
 from ..decoding.survey import Survey
 from ..errors import ModelError, SentenceError, UserError
 from ..prompting.examples.pool import examples_hash
 from ..prompting.messages import Prompts
-from ..prompting.wording import PromptFile
+from ..prompting.wording import USUAL_PROMPTS, PromptFile
 from ..schema import DDI
 from ..text.sentences import cut_document
 from ..text.view import shown_sentence, view_of
@@ -36,6 +36,7 @@ from .by_logits import ByLogits
 from .by_text import ByText
 from .documents import annotated_documents
 from .given import expected_names, given_examples, numbered, with_stored_point
+from .list_hint import with_hint
 from .pipeline import OnWindow, Pipeline, Transport
 from .resolve import as_trained, reports_confidence, settled
 from .result import Annotated
@@ -67,13 +68,16 @@ class Annotator:
         self.backend = backend
         self._given = settings
         self.schema = settings.read_schema() or DDI
-        self.prompt = settings.read_prompt() or PromptFile.built_in()
+        form_name = settings.answer or "tags"
+        settings = settings.changed(answer=form_name, occurrences=bool(settings.occurrences))
+        self.prompt = settings.read_prompt() or PromptFile.built_in(USUAL_PROMPTS[form_name])
         self.knows_confidence = reports_confidence(backend, settings)
         self.settings = settled(settings, backend, self.knows_confidence)
         self._notify = notify
         self._process = os.getpid()
         self._judge = Judge(self.schema, dataclasses.replace(self.settings, examples=None))
         markup = self._judge.markup
+        form = answer_form(form_name, markup, occurrences=bool(settings.occurrences))
         prompts = Prompts(
             self.prompt,
             markup,
@@ -81,13 +85,14 @@ class Annotator:
             instructions=settings.instructions,
             boundary=settings.boundary,
             view=settings.view,
+            form=form,
         )
-        machine = TagMachine(markup)
         self._transport: Transport = (
-            ByLogits(backend, prompts, machine, settings, notify)
+            ByLogits(backend, prompts, form, settings, notify)
             if backend.shows_logits
-            else ByText(backend, prompts, machine, settings, notify)
+            else ByText(backend, prompts, form, settings, notify)
         )
+        self._may_hint = form_name == "tags" and settings.constrained and self._transport.asks_untuned
         self.examples = self._transport.examples
         drafts = self._transport.decoder == "copy-draft"
         names = expected_names(settings, markup, drafts=drafts)
@@ -215,9 +220,10 @@ class Annotator:
             return surer.exact_only() if self.settings.strict else surer
 
         learns = self._transport.decoder != "unconstrained"
-        yield from self._pipeline.run(
+        results = self._pipeline.run(
             sentences, keep, finished=finished, proven=proven, learns=learns, on_window=on_window
         )
+        yield from with_hint(results, self._notify) if self._may_hint and not finished else results
 
     def biased(self, bias: Mapping[str, float]) -> Annotator:
         """An annotator with the same model and settings, and this bias. Closing either closes the model."""

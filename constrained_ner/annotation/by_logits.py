@@ -11,11 +11,10 @@ from functools import partial
 from itertools import islice
 
 from ..backends.protocol import LogitsBackend
-from ..constraint.automaton import Constraint, TaggedSpan, TagMachine
-from ..constraint.bias import TypeBias
+from ..constraint.answer_form import AnswerForm, AnswerTokens
 from ..constraint.edges import Boundary
-from ..constraint.legal import LegalTokens, TokenRule
-from ..constraint.tag_tokens import TagTokens
+from ..constraint.legal import LegalTokens, LegalTokenSets, TokenRule
+from ..constraint.sentence_automaton import SentenceAutomaton, TaggedSpan
 from ..data import Mention, Sentence
 from ..decoding.answer import Answer, Decoder
 from ..decoding.confidence import confidence
@@ -25,9 +24,10 @@ from ..decoding.scheduler import Ticket, scheduler_of
 from ..decoding.stepwise import stepwise
 from ..decoding.survey import Survey, path_of, survey_sentence
 from ..decoding.unconstrained import unconstrained
-from ..errors import SchemaError, SentenceError
+from ..errors import SchemaError, SentenceError, UserError
 from ..prompting.budget import FittedPrompt
 from ..prompting.messages import Prompts
+from ..prompting.records import Conversation
 from ..text.windows import windows
 from ..vocabulary import Vocabulary
 from .decisions import decisions_by_span
@@ -62,36 +62,39 @@ class ByLogits:
         self,
         backend: LogitsBackend,
         prompts: Prompts,
-        machine: TagMachine,
+        form: AnswerForm,
         settings: Settings,
         notify: Callable[[str], None],
     ) -> None:
         self.n_at_once = backend.max_sequences
         self.decoder, self.rule = _decoder_and_rule(settings)
-        self._machine = machine
         self._boundary = settings.boundary
         self._vocabulary = backend.vocabulary
         _warn_of_missing_bytes(backend.vocabulary, notify)
         self._temperature = 1.0 if backend.temperature is None else backend.temperature
-        self._tag_tokens = TagTokens(machine, backend.vocabulary)
+        conversation = Conversation.of(form.name, backend.chat_template, backend.vocabulary)
+        self._tokens = form.spelt(
+            backend.vocabulary, end_ids=conversation.end_ids, leading_space=conversation.leading_space
+        )
         self._horizon = backend.draft_horizon
         self._legal_mass = settings.legal_mass
-        self._bias = TypeBias(settings.bias, machine, backend.vocabulary) if settings.bias else None
+        self._bias = self._tokens.bias(settings.bias) if settings.bias else None
         self._engine = None
         if settings.engine != "native":
-            self._engine = GrammarEngine(settings.engine, backend, self._tag_tokens)
+            self._engine = GrammarEngine(settings.engine, backend, self._tokens)
         self._prompt = FittedPrompt(
             prompts,
             backend.vocabulary,
-            backend.chat_template,
-            partial(_answer_ids, self._tag_tokens, self._boundary, self.rule),
+            conversation.template,
+            partial(_answer_ids, form, self._tokens, self._boundary, self.rule),
             context_length=backend.context_length,
             max_tokens=settings.max_prompt_tokens,
             notify=notify,
         )
-        trained_for_it = backend.adapter_card is not None or settings.adapter or settings.lora
+        trained_for_it = bool(backend.adapter_card is not None or settings.adapter or settings.lora)
+        self.asks_untuned = self._prompt.shows_instructions and not trained_for_it
         if not (self._prompt.shows_instructions or trained_for_it or settings.force):
-            _require_known_types(self._tag_tokens)
+            _require_own_form(form, backend.vocabulary)
         self.examples = prompts.examples if self._prompt.examples is None else self._prompt.examples
         self._scheduler = scheduler_of(backend)
         self._scheduler.prefill(self._prompt.prefix_ids)
@@ -106,45 +109,52 @@ class ByLogits:
         return windows(text, self._n_tokens, most=most, size=size, boundary=self._boundary)
 
     def submit(self, window: str, sentence: str, expected: Sequence[Mention]) -> _DecodedWindow:
-        constraint = self._constraint(window)
+        legal_tokens = self._tokens.of(window, self.rule, self._boundary)
         prompt_ids = self._prompt.ids(window, sentence)
-        decoder = self._decode(constraint, prompt_ids, expected)
+        decoder = self._decode(legal_tokens, prompt_ids, expected)
         ticket = self._scheduler.submit(decoder, self._prompt.prefix_ids)
-        return _DecodedWindow(self, constraint, ticket, len(self._prompt.prefix_ids) + len(prompt_ids))
+        return _DecodedWindow(
+            self, legal_tokens.constraint, ticket, len(self._prompt.prefix_ids) + len(prompt_ids)
+        )
 
     def xray(self, text: str) -> XRay:
         """A text of one window, decision by decision. Raises SentenceError."""
         if len(list(islice(self.windows(text), 2))) > 1:
             raise SentenceError("too long to be looked through: it does not fit the context at once")
-        constraint = self._constraint(text)
         return Setting(
-            constraint,
             self._prompt.ids(text, text),
             tuple(self._prompt.prefix_ids),
-            LegalTokens(constraint, self._tag_tokens, self.rule),
+            self._tag_tokens(text, "the X-ray"),
             self._prompt.room,
             self._bias,
             self._horizon,
             self._scheduler,
             self._vocabulary,
-            frozenset(self._vocabulary.control_ids - self._tag_tokens.controls.keys()),
+            frozenset(self._vocabulary.control_ids - self._tokens.controls.keys()),
         ).xray()
 
     def survey(
         self, text: str, answers: Sequence[Sequence[Mention]], reach: float | None = None
     ) -> Ticket[Survey]:
         """Ask for the scores around these answers to a text (see `decoding.survey`). Raises SentenceError."""
-        legal_tokens = LegalTokens(self._constraint(text), self._tag_tokens, self.rule)
+        legal_tokens = self._tag_tokens(text, "--operating-point")
         survey = Survey(legal_tokens)
         paths = [path_of(survey, (i for i, _ in legal_tokens.encode(mentions))) for mentions in answers]
         reaches = {} if reach is None else {"reach": reach, "reach_on_turns": reach}
         routine = survey_sentence(self._prompt.ids(text), survey, paths, self._prompt.room, **reaches)
         return self._scheduler.submit(routine, self._prompt.prefix_ids)
 
+    def _tag_tokens(self, text: str, who: str) -> LegalTokens:
+        """The legal tokens of an answer in tags. Raises UserError, saying who needs them, for a list."""
+        legal_tokens = self._tokens.of(text, self.rule, self._boundary)
+        if not isinstance(legal_tokens, LegalTokens):
+            raise UserError(f"{who} is for answers in tags; leave out --answer list")
+        return legal_tokens
+
     def close(self) -> None:
         self._scheduler.close()
 
-    def read(self, constraint: Constraint, answer: Answer, n_prompt_tokens: int) -> Annotated:
+    def read(self, constraint: SentenceAutomaton, answer: Answer, n_prompt_tokens: int) -> Annotated:
         """The mentions of an answer."""
         effort = Effort.of(answer, n_prompt_tokens)
         if self.decoder == "unconstrained":
@@ -156,14 +166,15 @@ class ByLogits:
         return Annotated(Sentence("", text).with_mentions(self._mentions(text, tagged, answer)), effort)
 
     def _decode(
-        self, constraint: Constraint, prompt_ids: Sequence[int], expected: Sequence[Mention]
+        self, legal_tokens: LegalTokenSets, prompt_ids: Sequence[int], expected: Sequence[Mention]
     ) -> Decoder:
         room = self._prompt.room
         if self._engine is not None:
-            return stepwise(prompt_ids, self._engine.start(constraint), room, summary=self._legal_mass)
+            engine_tokens = self._engine.start(legal_tokens.constraint)
+            return stepwise(prompt_ids, engine_tokens, room, summary=self._legal_mass)
         return _DECODERS[self.decoder](
             prompt_ids,
-            LegalTokens(constraint, self._tag_tokens, self.rule),
+            legal_tokens,
             room,
             expected,
             self._bias,
@@ -171,17 +182,15 @@ class ByLogits:
             summary=self._legal_mass,
         )
 
-    def _constraint(self, text: str) -> Constraint:
-        leading_space = self._vocabulary.leading_space
-        return Constraint(text, self._machine, boundary=self._boundary, leading_space=leading_space)
-
     def _n_tokens(self, text: str) -> int:
         return len(self._vocabulary.encode(text))
 
     def _mentions(self, text: str, tagged: Sequence[TaggedSpan], answer: Answer) -> Iterator[Mention]:
-        """The mentions of a constrained answer.
+        """The mentions of a constrained answer, each with the decisions that wrote it.
 
-        The confidence of one is the probability that the model writes just it, given what came before.
+        Between tags they are that a tag opens here, of this type, that it does not close before, and that it
+        closes there; in a list, that one more name is listed, this one, of this type. So the confidence is
+        the probability that the model writes just this mention, given what came before.
         """
         n_bytes = (len(self._vocabulary.token_bytes[token_id]) for token_id in answer.token_ids)
         margins = decisions_by_span(
@@ -193,7 +202,7 @@ class ByLogits:
 
     def _shown(self, answer: Answer) -> bytes:
         """The text of a free answer: control tokens are left out, unless they are tags."""
-        hidden = self._vocabulary.control_ids - self._tag_tokens.controls.keys()
+        hidden = self._vocabulary.control_ids - self._tokens.controls.keys()
         return self._vocabulary.decode(i for i in answer.token_ids if i not in hidden)
 
 
@@ -202,7 +211,7 @@ class _DecodedWindow:
     """A window in the scheduler's hands."""
 
     transport: ByLogits
-    constraint: Constraint
+    constraint: SentenceAutomaton
     ticket: Ticket[Answer]
     n_prompt_tokens: int
 
@@ -213,11 +222,16 @@ class _DecodedWindow:
         self.ticket.cancel()
 
 
-def _require_known_types(tag_tokens: TagTokens) -> None:
-    """Raise SchemaError if a model with its own tags, which sees no instructions, lacks those of a type."""
-    spelt = tag_tokens.vocabulary.control_by_bytes
+def _require_own_form(form: AnswerForm, vocabulary: Vocabulary) -> None:
+    """Raise SchemaError if a model with its own tags, which sees no instructions, cannot know this form."""
+    spelt = vocabulary.control_by_bytes
     own = [tag[2:-1].decode() for tag in spelt if tag[:2] == b"</" and b"<" + tag[2:] in spelt]
-    unknown = [t.name for t in tag_tokens.machine.markup.schema.types if t.tag not in own]
+    if own and form.name != "tags":
+        raise SchemaError(
+            f"the model was trained to write tags, not a {form.name}: leave out --answer {form.name}, or use "
+            "an instruct model (--model)"
+        )
+    unknown = [t.name for t in form.markup.schema.types if t.tag not in own]
     if own and unknown:
         raise SchemaError(
             f"the model was trained for {', '.join(own)}, and does not know {', '.join(unknown)}: use an "
@@ -225,12 +239,12 @@ def _require_known_types(tag_tokens: TagTokens) -> None:
         )
 
 
-def _answer_ids(tag_tokens: TagTokens, boundary: Boundary, rule: TokenRule, example: Sentence) -> list[int]:
+def _answer_ids(
+    form: AnswerForm, tokens: AnswerTokens, boundary: Boundary, rule: TokenRule, example: Sentence
+) -> list[int]:
     """An example's answer as decoding would have written it, without the stop token."""
-    machine, leading_space = tag_tokens.machine, tag_tokens.vocabulary.leading_space
-    kept, _ = machine.markup.expressible(example, boundary)
-    constraint = Constraint(example.text, machine, boundary=boundary, leading_space=leading_space)
-    return [token_id for token_id, _ in LegalTokens(constraint, tag_tokens, rule).encode(kept)][:-1]
+    kept, _ = form.markup.expressible(example, boundary)
+    return [token_id for token_id, _ in tokens.of(example.text, rule, boundary).encode(kept)][:-1]
 
 
 def _warn_of_missing_bytes(vocabulary: Vocabulary, notify: Callable[[str], None]) -> None:

@@ -15,10 +15,11 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
 from ..backends.protocol import TextAnswer, TextBackend, TextRequest
-from ..constraint.automaton import Constraint, TagMachine
+from ..constraint.answer_form import AnswerForm, AnswerName
 from ..constraint.edges import OPEN
-from ..constraint.grammars import are_pieces, join_pieces, render, split_pieces
+from ..constraint.grammars import is_json_answer, read_json, render, write_json
 from ..constraint.legal import TokenRule
+from ..constraint.sentence_automaton import SentenceAutomaton
 from ..data import Mention, Sentence
 from ..errors import ContextOverflowError, SentenceError, UserError
 from ..prompting.budget import shortened_types
@@ -30,10 +31,16 @@ from .result import Annotated, Effort
 from .server_bias import bias_by_token
 from .settings import Settings
 
-_AS_PIECES = (
-    "Write the answer as a JSON array of strings: the words of the sentence in order, each with the space "
-    "before it. Joined, they are the sentence with its tags."
-)
+_AS_JSON: dict[AnswerName, str] = {
+    "tags": (
+        "Write the answer as a JSON array of strings: the words of the sentence in order, each with the "
+        "space before it. Joined, they are the sentence with its tags."
+    ),
+    "list": (
+        'Write the list as a JSON array of objects, each with "name" and "type"; an empty one if there is no '
+        "name."
+    ),
+}
 _QUOTES = {ord('"'): "\u201d", ord("\\"): "\uff3c"}
 _CONTROLS = {code: " " if chr(code).isspace() else "\u2400" for code in (*range(32), 127)}
 """Stand-ins for what JSON has to escape: one character for one, of the same kind, so offsets and edges stay.
@@ -53,12 +60,13 @@ class ByText:
 
     shortest_window = 40  # characters; if not even this fits, the prompt is too long
     n_failures_to_stop = 5
+    asks_untuned = True  # a server does not say what its model was tuned for
 
     def __init__(
         self,
         backend: TextBackend,
         prompts: Prompts,
-        machine: TagMachine,
+        form: AnswerForm,
         settings: Settings,
         notify: Callable[[str], None],
     ) -> None:
@@ -68,14 +76,14 @@ class ByText:
         self.examples = prompts.examples
         self.n_at_once = backend.max_sequences
         self.constrained = settings.constrained
-        self.in_pieces = self.constrained and backend.dialect == "json-schema"
+        self.in_json = self.constrained and backend.dialect == "json-schema"
         self._backend = backend
-        # In pieces the answer is JSON: its tokens are not those of the sentence.
-        self.reports = self.constrained and backend.reports_tokens and not self.in_pieces
-        self._bias = bias_by_token(settings.bias, machine, backend.tokenize) if settings.bias else {}
+        # In JSON the tokens are not those of the answer as it is read.
+        self.reports = self.constrained and backend.reports_tokens and not self.in_json
+        self._bias = bias_by_token(settings.bias, form, backend.tokenize) if settings.bias else {}
         self._context_length = backend.context_length or _USUAL_CONTEXT
         self._prompts = shortened_types(prompts, _n_tokens, self._context_length, notify)
-        self._machine = machine
+        self._form = form
         self._boundary = settings.boundary
         self._notify: Callable[[str], None] | None = notify  # None once it was called
 
@@ -86,9 +94,9 @@ class ByText:
 
     def submit(self, window: str, sentence: str, expected: Sequence[Mention]) -> _AskedWindow:
         # The server's tokenizer may begin a text with a space of its own, so one is allowed.
-        leading_space = self.constrained and not self.in_pieces
+        leading_space = self.constrained and not self.in_json
         shown = self._shown(window)
-        constraint = Constraint(shown, self._machine, boundary=self._boundary, leading_space=leading_space)
+        constraint = self._form.constraint(shown, boundary=self._boundary, leading_space=leading_space)
         if not any(edge & OPEN for edge in constraint.edges):
             return _AskedWindow(self, window, constraint, None)
         request = TextRequest(
@@ -103,7 +111,7 @@ class ByText:
     def close(self) -> None:
         self._backend.close()
 
-    def read(self, window: str, constraint: Constraint, answer: TextAnswer) -> Annotated:
+    def read(self, window: str, constraint: SentenceAutomaton, answer: TextAnswer) -> Annotated:
         """The mentions of an answer. Raises ContextOverflowError if the answer ran out of room."""
         if len(window) >= 2 * self.shortest_window and self._ran_out_of_room(constraint, answer):
             raise ContextOverflowError("the server's context is too short for the answer")
@@ -134,45 +142,48 @@ class ByText:
     # ---- asking
 
     def _shown(self, text: str) -> str:
-        return text.translate(_QUOTES | _CONTROLS) if self.in_pieces else text
+        return text.translate(_QUOTES | _CONTROLS) if self.in_json else text
 
     def _messages(self, text: str) -> tuple[tuple[str, str], ...]:
         first, *others = self._prompts.prepare_messages(text)
-        opening = f"{first.content}\n{_AS_PIECES}" if self.in_pieces else first.content
+        opening = f"{first.content}\n{_AS_JSON[self._form.name]}" if self.in_json else first.content
         return ((first.role, opening), *((message.role, self._content(message)) for message in others))
 
     def _content(self, message: Message) -> str:
         """Examples are shown in the form that is asked for."""
-        if not self.in_pieces:
+        if not self.in_json:
             return message.content
         if message.sentence is None:
             return message.content.translate(_QUOTES)
         text = self._shown(message.sentence.text)
-        constraint = Constraint(text, self._machine, boundary=self._boundary)
-        kept, _ = self._machine.markup.expressible(message.sentence, self._boundary)
-        return split_pieces(constraint, kept)
+        constraint = self._form.constraint(text, boundary=self._boundary)
+        kept, _ = self._form.markup.expressible(message.sentence, self._boundary)
+        return write_json(constraint, kept, self._boundary)
 
     # ---- reading
 
-    def _unpacked(self, constraint: Constraint, answer: TextAnswer) -> tuple[TextAnswer, bytes]:
+    def _unpacked(self, constraint: SentenceAutomaton, answer: TextAnswer) -> tuple[TextAnswer, bytes]:
         """The answer without thoughts before it and a code fence around it, if it is not legal as it is."""
         for text in (answer.text, unwrapped(answer.text)):
-            pieces = join_pieces(text) if self.in_pieces else None
-            written = _with_edges_of(constraint.text, text if pieces is None else pieces).encode()
-            if pieces is not None or constraint.read(written) is not None:
+            read = read_json(constraint, text) if self.in_json else None
+            bare = text if read is None else read
+            if self._form.name == "tags":
+                bare = _with_edges_of(constraint.text, bare)
+            written = bare.strip().encode() if self._form.name == "list" else bare.encode()
+            if read is not None or constraint.read(written) is not None:
                 break
         return replace(answer, text=text), written
 
-    def _ran_out_of_room(self, constraint: Constraint, answer: TextAnswer) -> bool:
+    def _ran_out_of_room(self, constraint: SentenceAutomaton, answer: TextAnswer) -> bool:
         """Whether the answer is right as far as it goes: `max_tokens` is enough, so the context was not."""
-        if answer.finished or not self.constrained or self.in_pieces:
+        if answer.finished or not self.constrained or self.in_json:
             return False
         return bool(constraint.advance(constraint.start, answer.text.encode()))
 
-    def _obeys(self, constraint: Constraint, written: bytes, answer: TextAnswer) -> bool:
+    def _obeys(self, constraint: SentenceAutomaton, written: bytes, answer: TextAnswer) -> bool:
         """Whether the answer could have come about under the grammar."""
-        if self.in_pieces:
-            return are_pieces(constraint, answer.text)
+        if self.in_json:
+            return is_json_answer(constraint, answer.text)
         return constraint.read(written) is not None
 
     def _warn(self) -> None:
@@ -191,7 +202,7 @@ class _AskedWindow:
 
     transport: ByText
     window: str
-    constraint: Constraint
+    constraint: SentenceAutomaton
     answer: Future[TextAnswer] | None
 
     def result(self) -> Annotated:

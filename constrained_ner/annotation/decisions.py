@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
-from ..constraint.automaton import TaggedSpan
+from ..constraint.sentence_automaton import TaggedSpan
 
 Decision = TypeVar("Decision")
 

@@ -6,8 +6,11 @@ import re
 from dataclasses import replace
 
 from ..constraint.automaton import Constraint
+from ..constraint.list_automaton import ListAutomaton
+from ..constraint.sentence_automaton import SentenceAutomaton
 from ..data import Provenance, Sentence
 from .alignment import align
+from .free_list import read_list
 from .result import Annotated, Effort
 
 _THOUGHTS = re.compile(
@@ -30,7 +33,7 @@ def unwrapped(answer: str) -> str:
 
 
 def read_answer(
-    constraint: Constraint,
+    constraint: SentenceAutomaton,
     written: bytes,
     effort: Effort,
     *,
@@ -47,6 +50,10 @@ def read_answer(
     if tagged is not None:
         sentence = Sentence("", text).with_mentions(t.mention(text, provenance) for t in tagged)
         return Annotated(sentence, effort, problems=problems)
+    if isinstance(constraint, ListAutomaton):
+        found = read_list(constraint, written.decode(errors="replace"))
+        return replace(found, effort=effort + found.effort, problems=problems + found.problems)
+    assert isinstance(constraint, Constraint), "the forms of the answer are tags and list"
     parsed = constraint.machine.markup.parse(written.decode(errors="replace"))
     alignment = align(parsed.plain, parsed.mentions, text)
     problems += parsed.problems + tuple(

@@ -50,6 +50,7 @@ class Transport(Protocol):
     decoder, rule, examples: what it uses, for the record of a run.
     n_at_once: windows that are answered at the same time; twice as many are handed in.
     shortest_window: characters of a window below which cutting it does not help.
+    asks_untuned: whether the model knows what is asked from the prompt alone, as far as can be told.
     n_failures_to_stop: if this many sentences fail at the start, it is not the sentences; None for never.
     """
 
@@ -67,6 +68,9 @@ class Transport(Protocol):
 
     @property
     def shortest_window(self) -> int: ...
+
+    @property
+    def asks_untuned(self) -> bool: ...
 
     @property
     def n_failures_to_stop(self) -> int | None: ...

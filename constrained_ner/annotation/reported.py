@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ..backends.protocol import ReportedToken
-from ..constraint.automaton import Constraint
+from ..constraint.sentence_automaton import SentenceAutomaton
 from ..data import Mention
 from ..decoding.confidence import Margins, confidence
 from .decisions import decisions_by_span
@@ -35,7 +35,7 @@ _Decision = tuple[Margins, Margins]
 
 
 def with_confidence(
-    mentions: Sequence[Mention], constraint: Constraint, tokens: Sequence[ReportedToken]
+    mentions: Sequence[Mention], constraint: SentenceAutomaton, tokens: Sequence[ReportedToken]
 ) -> list[Mention]:
     """The mentions of a legal answer, with confidence where enough is reported."""
     decisions = list(_decisions(constraint, tokens))
@@ -57,7 +57,7 @@ def _judged(mention: Mention, decisions: Sequence[_Decision]) -> Mention:
     return replace(mention, confidence=most, margins=margins) if most - least <= TOLERANCE else mention
 
 
-def _decisions(constraint: Constraint, tokens: Sequence[ReportedToken]) -> Iterator[_Decision]:
+def _decisions(constraint: SentenceAutomaton, tokens: Sequence[ReportedToken]) -> Iterator[_Decision]:
     """The decision of each token, up to the end of the answer."""
     state = constraint.start
     for token in tokens:

@@ -41,13 +41,15 @@ def as_trained(
     name: str,
     notify: Callable[[str], None],
 ) -> Settings:
-    """The settings with the schema and prompt that the adapter was trained for, unless others were asked for.
+    """The settings with what the adapter was trained for (schema, prompt, form), unless other was asked for.
 
     Raises ModelError if the adapter does not fit what was asked for, unless `force` is set.
     """
     adapter = settings.adapter or settings.lora or name
     schema = settings.read_schema() or card.entity_schema
     prompt = settings.read_prompt() or card.prompt
+    answer = settings.answer or card.answer
+    occurrences = card.occurrences if settings.occurrences is None else settings.occurrences
     if not settings.constrained and not card.writes_freely:
         notify(
             f"{adapter}: trained with --loss legal, which leaves copying to the constraint, so it cannot "
@@ -60,5 +62,13 @@ def as_trained(
             if card.base_model.sha256 == backend.identity.get("sha256"):  # trained on this very file
                 base = card.base_model
             model = base.model_dump(exclude_none=True) if base else None
-        card.require(adapter, schema=schema, prompt=prompt, chat_template=backend.chat_template, model=model)
-    return dataclasses.replace(settings, schema=schema, prompt=prompt)
+        card.require(
+            adapter,
+            schema=schema,
+            prompt=prompt,
+            chat_template=backend.chat_template,
+            model=model,
+            answer=answer,
+            occurrences=occurrences,
+        )
+    return dataclasses.replace(settings, schema=schema, prompt=prompt, answer=answer, occurrences=occurrences)

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from ..constraint.automaton import Constraint, TagMachine
+from ..constraint.answer_form import AnswerForm, Tags
 from ..constraint.bias import TypeBias
+from ..errors import UserError
 from ..vocabulary import Vocabulary
 
 _BEFORE = ("", " ", "(", "-", '"')
@@ -25,19 +26,22 @@ _NAME = "x"
 
 
 def bias_by_token(
-    by_type: Mapping[str, float], machine: TagMachine, tokenize: Callable[[str], list[tuple[int, bytes]]]
+    by_type: Mapping[str, float], form: AnswerForm, tokenize: Callable[[str], list[tuple[int, bytes]]]
 ) -> dict[int, float]:
     """The numbers to send. tokenize: text -> ids and bytes of the server's tokens.
 
-    Raises SchemaError for a type that is not in the schema.
+    Raises SchemaError for a type that is not in the schema, UserError for a list.
     """
+    if not isinstance(form, Tags):
+        raise UserError("--bias: a server takes it for answers in tags only; leave out --answer list")
+    machine = form.machine
     tags = [machine.markup.open_tag(name) for name in machine.markup.types]
     spelt = {before: [tokenize(before + tag) for tag in tags] for before in _BEFORE}
     pieces = dict(token for tokens in spelt.values() for tag in tokens for token in tag)
     bias = TypeBias(by_type, machine, _vocabulary_of(pieces))
     found: dict[int, float] = {}
     for before, spellings in spelt.items():
-        constraint = Constraint(before + _NAME, machine)
+        constraint = form.constraint(before + _NAME)
         for tokens in spellings:
             state = constraint.start
             for token_id, piece in tokens:

@@ -30,6 +30,7 @@ from pydantic import (
 from ..backends import GgufBackendName
 from ..backends.bundled_cpu.model_files import Precision
 from ..backends.servers import PRODUCTS
+from ..constraint.answer_form import AnswerName
 from ..constraint.edges import Boundary
 from ..constraint.legal import TokenRule
 from ..data import Sentence
@@ -128,10 +129,29 @@ class Settings:
             allowed="a Schema, or the path of a JSON or YAML file",
         ),
     ] = None
+    answer: Annotated[
+        AnswerName | None,
+        Option(
+            "What the model writes: the sentence with tags, or a list of its names (for models that were not "
+            "tuned). Default: the adapter's, or tags.",
+            "Prompt",
+            decides=True,
+        ),
+    ] = None
+    occurrences: Annotated[
+        bool | None,
+        Option(
+            "With --answer list: an entry stands for one place of its name, with a number from the second "
+            "on, not for all places.",
+            "Prompt",
+            decides=True,
+        ),
+    ] = None
     prompt: Annotated[
         PromptFile | str | None,
         Option(
-            "plain, strict, guide, bare, or a prompt file (JSON). Default: the adapter's, or plain.",
+            "plain, strict, guide, bare, list, or a prompt file (JSON). Default: the adapter's, or list for "
+            "--answer list, else plain.",
             "Prompt",
             typed=str,
             allowed="a PromptFile, the name of one that ships, or a path",
@@ -285,6 +305,8 @@ class Settings:
             self._check_engine()
         if self.operating_point and self.bias:
             raise UserError("--operating-point sets the bias; it cannot be combined with --bias")
+        if self.occurrences and self.answer == "tags":
+            raise UserError("--occurrences needs --answer list: tags are put around each place anyway")
 
     def _check_engine(self) -> None:
         engine = f"--engine {self.engine}"
@@ -301,7 +323,7 @@ class Settings:
         return Schema.load(self.schema) if isinstance(self.schema, Path) else self.schema
 
     def read_prompt(self) -> PromptFile | None:
-        """The wording that was asked for; None for the adapter's, or plain."""
+        """The wording that was asked for; None for the adapter's, or that of the form of the answer."""
         return PromptFile.named(self.prompt) if isinstance(self.prompt, str) else self.prompt
 
     def model_options(self) -> dict[str, Any]:

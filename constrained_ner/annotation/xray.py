@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from rapidfuzz.distance import Levenshtein
 
-from ..constraint.automaton import Constraint, State
-from ..constraint.bias import TypeBias
+from ..constraint.answer_form import AnswerBias
+from ..constraint.automaton import State
 from ..constraint.legal import END, LegalTokens
 from ..data import Mention
 from ..decoding.answer import Answer, Decoder, Extend
@@ -100,12 +100,11 @@ class XRay:
 class Setting:
     """What decodes one sentence: the parts that a transport puts together for it."""
 
-    constraint: Constraint
     prompt_ids: Sequence[int]
     prefix_ids: tuple[int, ...]
     legal_tokens: LegalTokens
     room: int
-    bias: TypeBias | None
+    bias: AnswerBias | None
     horizon: int | None
     scheduler: Scheduler
     vocabulary: Vocabulary
@@ -124,11 +123,12 @@ class Setting:
         found = list(decisions(answer, passes, len(self.prompt_ids), self.legal_tokens))
         wanted = self._wanted(answer, found)
         written = self.vocabulary.decode(answer.token_ids)
-        tagged = self.constraint.read(written) or ()
+        constraint = self.legal_tokens.constraint
+        tagged = constraint.read(written) or ()
         return XRay(
-            self.constraint.text,
+            self.legal_tokens.constraint.text,
             written.decode(errors="replace"),
-            tuple(span.mention(self.constraint.text) for span in tagged),
+            tuple(span.mention(self.legal_tokens.constraint.text) for span in tagged),
             tuple(self._seen(answer, decision, wanted.get(decision.at)) for decision in found),
             tuple(_passes(passes, found)),
             self._free(),
@@ -186,7 +186,7 @@ class Setting:
         )
 
     def _does(self, before: State, after: State) -> str:
-        machine = self.constraint.machine
+        machine = self.legal_tokens.constraint.machine
         if after == END:
             return "stop"
         was, now = machine.context(before), machine.context(after)
@@ -204,10 +204,10 @@ class Setting:
     def _free(self) -> Free:
         answer = self.run(unconstrained(self.prompt_ids, self.legal_tokens, self.room, horizon=self.horizon))
         shown = self.vocabulary.decode(i for i in answer.token_ids if i not in self.hidden_ids)
-        read = read_answer(self.constraint, shown, Effort.of(answer), finished=answer.finished)
+        read = read_answer(self.legal_tokens.constraint, shown, Effort.of(answer), finished=answer.finished)
         written = shown.decode(errors="replace")
-        plain = self.constraint.machine.markup.parse(written).plain
-        edits = tuple(_edits(self.constraint.text, plain.removeprefix(" ")))
+        plain = self.legal_tokens.constraint.machine.markup.parse(written).plain
+        edits = tuple(_edits(self.legal_tokens.constraint.text, plain.removeprefix(" ")))
         verbatim = all(kind == "same" for kind, _ in edits)
         return Free(
             written, answer.finished, verbatim, edits, read.sentence.mentions, read.problems, answer.n_passes

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from ..constraint.answer_form import AnswerName
+from ..prompting.wording import USUAL_PROMPTS
 from .options import (
     DeviceOption,
     PromptOption,
@@ -103,6 +105,13 @@ def finetune(
     types: TypesOption = None,
     schema: SchemaOption = None,
     prompt: PromptOption = None,
+    answer: Annotated[
+        AnswerName, typer.Option(help="What the model learns to write: the sentence with tags, or a list.")
+    ] = "tags",
+    occurrences: Annotated[
+        bool,
+        typer.Option("--occurrences", help="With --answer list: an entry stands for one place of its name."),
+    ] = False,
     seed: Annotated[
         int,
         typer.Option(
@@ -164,7 +173,9 @@ def finetune(
         seed=seed,
         limit_val=limit_val,
         types=asked_types(types),
-        prompt=prompt or "plain",
+        prompt=prompt or USUAL_PROMPTS[answer],
+        answer=answer,
+        occurrences=occurrences,
         schema_file=schema,
         device=device or "auto",
         checkpointing=checkpointing,

@@ -15,35 +15,15 @@ the beginning of a tag (`a <drug> b`), until the next bytes decide. Tags that be
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
-from ..data import Mention, Provenance, Span
-from ..errors import SentenceError
-from .edges import CLOSE, OPEN, Boundary, edges
+from ..data import Span
+from .edges import Boundary
+from .sentence_automaton import SentenceAutomaton, TaggedSpan
 from .tag_machine import DEAD, END, NO_COPY, State, TagMachine, is_single, state_of
 
 __all__ = ["DEAD", "END", "Constraint", "State", "TagMachine", "TaggedSpan", "is_single", "state_of"]
-
-
-@dataclass(frozen=True, slots=True)
-class TaggedSpan:
-    """A mention read off an answer.
-
-    span: code points of the sentence.
-    opens_at_byte, closes_at_byte: where in the answer its opening tag begins and its closing tag ends.
-    """
-
-    type: str
-    span: Span
-    opens_at_byte: int
-    closes_at_byte: int
-
-    def mention(self, text: str, provenance: Provenance = "constrained") -> Mention:
-        """The mention in the sentence with this text."""
-        return Mention((self.span,), self.type, text[self.span.start : self.span.end], provenance=provenance)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,27 +39,14 @@ class _ReadTag:
     context: int
 
 
-class Constraint:
-    """The legal answers for one sentence.
-
-    boundary: where mentions may start and end (see `edges`).
-    leading_space: allow one space before the answer that is not part of the sentence.
-    """
+class Constraint(SentenceAutomaton):
+    """The legal answers for one sentence: the sentence itself, with tags."""
 
     def __init__(
         self, text: str, machine: TagMachine, *, boundary: Boundary = "word", leading_space: bool = False
     ) -> None:
-        try:
-            self.data = text.encode()
-        except UnicodeEncodeError as error:
-            raise SentenceError(f"character {error.start} is a lone surrogate: not Unicode text") from None
-        self.text = text
+        super().__init__(text, boundary=boundary, leading_space=leading_space)
         self.machine = machine
-        self.leading_space = leading_space
-        self.n_bytes = len(self.data)
-        self.edges = _at_bytes(edges(text, boundary), text)
-        # A mention that is still open after the last place to close could never end.
-        self.last_close = max(self.edges.rfind(CLOSE), self.edges.rfind(OPEN | CLOSE))
         self.start = machine.state(0, machine.START if leading_space else machine.OUTSIDE)
         self._accepting = {*machine.state(self.n_bytes, machine.OUTSIDE)}
         if not self.n_bytes:
@@ -101,18 +68,6 @@ class Constraint:
             found.append((self.data[position], here + machine.n_contexts + copied))
         return found
 
-    def step(self, state: State, byte: int) -> State:
-        """The state after one more byte; DEAD if no legal answer continues with it."""
-        return state_of(after for item in state for move, after in self.moves(item) if move == byte)
-
-    def next_bytes(self, state: State) -> dict[int, State]:
-        """Every byte that may come next, with the state that it leads to."""
-        items: dict[int, list[int]] = {}
-        for item in state:
-            for byte, after in self.moves(item):
-                items.setdefault(byte, []).append(after)
-        return {byte: state_of(items[byte]) for byte in sorted(items)}
-
     def advance(self, state: State, piece: bytes) -> State:
         """The state after all bytes of the piece; DEAD if no legal answer continues with them."""
         machine = self.machine
@@ -123,11 +78,7 @@ class Constraint:
                 in_time = context == machine.OUTSIDE or end <= self.last_close
                 fits = in_time and self.data.startswith(piece, position)
                 return machine.state(end, machine.copies[context]) if fits else DEAD
-        for byte in piece:
-            state = self.step(state, byte)
-            if not state:
-                break
-        return state
+        return super().advance(state, piece)
 
     def accepts(self, state: State) -> bool:
         """Whether the answer may stop here: the whole sentence copied, no tag open."""
@@ -178,19 +129,6 @@ class Constraint:
             n_tag_bytes = len(markup.open_tag(entity_type).encode())
             yield TaggedSpan(entity_type, span, opened_at - n_tag_bytes, closed_at)
 
-    @cached_property
-    def _character_starts(self) -> list[int]:
-        """The byte position of each character, and of the end."""
-        return [at for at, byte in enumerate(self.data) if byte & 0xC0 != 0x80] + [self.n_bytes]
-
-    def character_at(self, position: int) -> int:
-        """The code point offset of a byte position between two characters."""
-        return position if self.text.isascii() else bisect_left(self._character_starts, position)
-
-    def byte_at(self, offset: int) -> int:
-        """The byte position of a code point offset: the inverse of `character_at`."""
-        return offset if self.text.isascii() else self._character_starts[offset]
-
 
 def _next_tag(answer: bytes, at: int, machine: TagMachine) -> int:
     """The first place from `at` on where a tag could begin, or the end."""
@@ -205,15 +143,3 @@ def _in_order(tag: _ReadTag | None) -> list[tuple[int, int, int]]:
         found.append((tag.position, tag.at, tag.context))
         tag = tag.earlier
     return found[::-1]
-
-
-def _at_bytes(flags: bytes, text: str) -> bytes:
-    """Flags for the places between characters -> for those between bytes, with 0 inside a character."""
-    if text.isascii():
-        return flags
-    expanded = bytearray()
-    for flag, character in zip(flags, text, strict=False):
-        expanded.append(flag)
-        expanded.extend(bytes(len(character.encode()) - 1))
-    expanded.append(flags[-1])
-    return bytes(expanded)

@@ -108,10 +108,10 @@ def _due(by_type: Mapping[str, float], machine: TagMachine) -> dict[int, float]:
     if not any(by_type.values()):
         return {}
     closing = dict.fromkeys(machine.closing - {machine.OUTSIDE}, by_type.get(CLOSING, 0.0))
-    return closing | {context: _common(numbers) for context, numbers in possible.items()}
+    return closing | {context: common(numbers) for context, numbers in possible.items()}
 
 
-def _common(numbers: Sequence[float]) -> float:
+def common(numbers: Sequence[float]) -> float:
     """What the numbers have in common. Examples: (0.5, 0.2) -> 0.2; (0.5, -0.2) -> 0; (0.5, 0) -> 0."""
     lowest, highest = min(numbers), max(numbers)
     return lowest if lowest > 0 else highest if highest < 0 else 0.0

@@ -8,14 +8,15 @@ Tokenising is lazy: the text is tokenised once, and again for a few words after 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from ..vocabulary import unwritable
+from ..vocabulary import Vocabulary, unwritable
 from .automaton import Constraint, TagMachine
 from .edges import CLOSE, OPEN
+from .sentence_automaton import SentenceAutomaton
 from .tag_tokens import TagTokens
 
-_START, _OUTSIDE = TagMachine.START, TagMachine.OUTSIDE
+_START = TagMachine.START
 _SPACE = ord(" ")
 _LONG = 256  # bytes: no two words are longer
 _OPENS = bytes(flags & OPEN == OPEN for flags in range(256))
@@ -25,56 +26,48 @@ TokenTo = tuple[int, int]
 """A token id, and the byte position that the token leads to."""
 
 
-class CopyTokens:
-    """The tokens that copy one sentence."""
+class OwnTokens:
+    """The model's own tokens of one sentence, from any position on.
 
-    def __init__(self, constraint: Constraint, tag_tokens: TagTokens) -> None:
-        self._constraint = constraint
-        self._vocabulary = tag_tokens.vocabulary
-        self._first_token = tag_tokens.first_token
-        self._space_in_tag = bool(tag_tokens.after_space)
+    first_token: text -> the first token of its tokenisation, cached.
+    """
+
+    def __init__(
+        self, automaton: SentenceAutomaton, vocabulary: Vocabulary, first_token: Callable[[str], int]
+    ) -> None:
+        self._automaton = automaton
+        self._vocabulary = vocabulary
+        self._first_token = first_token
         self._path: dict[int, TokenTo] = {}  # position -> the model's own next token
-        self._opens, self._closes = constraint.edges.translate(_OPENS), constraint.edges.translate(_CLOSES)
+        self._opens, self._closes = automaton.edges.translate(_OPENS), automaton.edges.translate(_CLOSES)
 
-    def after(self, position: int, context: int) -> list[TokenTo]:
-        """The tokens that copy on: the model's own next one, then shorter ones up to places for tags."""
-        constraint = self._constraint
-        if constraint.machine.copies[context] < 0 or position >= constraint.n_bytes:
-            return []
-        after_own_space = self._after_own_space() if context == _START else []
+    def within_name(self, position: int) -> list[TokenTo]:
+        """The tokens that continue a mention: the model's own next one, then shorter ones up to its end."""
         token_id, end = self._path.get(position) or self._next_on_path(position)
-        if context <= _OUTSIDE:
-            tokens = [*after_own_space, (token_id, end)]
-            places, space_in_tag = self._opens, self._space_in_tag
-        else:  # a mention that is still open after the last place to close could never end
-            tokens = [(token_id, end)] if end <= constraint.last_close else []
-            places, space_in_tag = self._closes, False
-        place = places.find(1, position + 1, end)
+        # A mention that is still open after the last place to close could never end.
+        tokens = [(token_id, end)] if end <= self._automaton.last_close else []
+        place = self._closes.find(1, position + 1, end)
         while place >= 0:
-            cut = place - 1 if space_in_tag and constraint.data[place - 1] == _SPACE else place
-            if cut > position:
-                tokens.append(self._first_up_to(position, cut))
-            place = places.find(1, place + 1, end)
+            tokens.append(self._first_up_to(position, place))
+            place = self._closes.find(1, place + 1, end)
         return tokens
 
-    def _after_own_space(self) -> list[TokenTo]:
-        """The first tokens of the text with the tokenizer's own space before it, as `after` has them."""
-        constraint, token_bytes = self._constraint, self._vocabulary.token_bytes
-        whole, *others = self._vocabulary.encode(" " + constraint.text)
-        end = len(token_bytes[whole]) - 1
-        tokens = [(whole, end)]
-        for place in range(end):
-            if self._opens[place]:
-                follows_space = not place or constraint.data[place - 1] == _SPACE
-                cut = place - 1 if self._space_in_tag and follows_space else place
-                if cut >= 0:
-                    token_id = self._first_token(" " + constraint.data[:cut].decode())
-                    tokens.append((token_id, len(token_bytes[token_id]) - 1))
-        self._add_to_path(end, others)
-        return tokens
+    def name_after_space(self, place: int) -> list[int]:
+        """The tokens that write a space that is not the sentence's, and begin the name after it."""
+        data, token_bytes = self._automaton.data, self._vocabulary.token_bytes
+        two_words = data.find(b" ", data.find(b" ", place + 1) + 1 or self._automaton.n_bytes)
+        following = data[place : two_words if 0 < two_words <= place + _LONG else self._automaton.n_bytes]
+        whole = self._first_token(" " + following.decode())
+        found = [whole]
+        end = place + len(token_bytes[whole]) - 1
+        close = self._closes.find(1, place + 1, end)
+        while close >= 0:
+            found.append(self._first_token(" " + data[place:close].decode()))
+            close = self._closes.find(1, close + 1, end)
+        return found
 
     def _first_up_to(self, position: int, cut: int) -> TokenTo:
-        piece = self._constraint.data[position:cut]
+        piece = self._automaton.data[position:cut]
         try:
             token_id = self._first_token(piece.decode())
         except UnicodeDecodeError:  # begins inside a character: byte tokens
@@ -85,11 +78,11 @@ class CopyTokens:
     def _next_on_path(self, position: int) -> TokenTo:
         if position not in self._path:
             self._extend_path(position)
-        return self._path.get(position) or self._longest(self._constraint.data, position)
+        return self._path.get(position) or self._longest(self._automaton.data, position)
 
     def _extend_path(self, position: int) -> None:
         """Tokenise the text from here on until it meets what has been tokenised before."""
-        data, encode = self._constraint.data, self._vocabulary.encode
+        data, encode = self._automaton.data, self._vocabulary.encode
         try:
             for end, meet_by in self._windows(position) if self._path else ():
                 if self._add_to_path(position, encode(data[position:end].decode()), meet_by=meet_by):
@@ -104,7 +97,7 @@ class CopyTokens:
         Two words are nearly always enough, and the rest of the text costs ten times as much or more. Tokens
         do not change at a space. In text without spaces they may change near the cut, so half of them count.
         """
-        data, n_bytes = self._constraint.data, self._constraint.n_bytes
+        data, n_bytes = self._automaton.data, self._automaton.n_bytes
         two_words = data.find(b" ", data.find(b" ", position + 1) + 1 or n_bytes)
         if 0 < two_words <= position + _LONG:
             yield two_words, two_words
@@ -143,3 +136,46 @@ class CopyTokens:
         if match is None:
             raise unwritable(data, position)
         return match
+
+
+class CopyTokens(OwnTokens):
+    """The tokens that copy one sentence, with tags."""
+
+    def __init__(self, constraint: Constraint, tag_tokens: TagTokens) -> None:
+        super().__init__(constraint, tag_tokens.vocabulary, tag_tokens.first_token)
+        self._constraint = constraint
+        self._space_in_tag = bool(tag_tokens.after_space)
+
+    def after(self, position: int, context: int) -> list[TokenTo]:
+        """The tokens that copy on: the model's own next one, then shorter ones up to places for tags."""
+        constraint = self._constraint
+        if constraint.machine.copies[context] < 0 or position >= constraint.n_bytes:
+            return []
+        if context in constraint.machine.mention_contexts:
+            return self.within_name(position)
+        tokens = self._after_own_space() if context == _START else []
+        token_id, end = self._path.get(position) or self._next_on_path(position)
+        tokens.append((token_id, end))
+        place = self._opens.find(1, position + 1, end)
+        while place >= 0:
+            cut = place - 1 if self._space_in_tag and constraint.data[place - 1] == _SPACE else place
+            if cut > position:
+                tokens.append(self._first_up_to(position, cut))
+            place = self._opens.find(1, place + 1, end)
+        return tokens
+
+    def _after_own_space(self) -> list[TokenTo]:
+        """The first tokens of the text with the tokenizer's own space before it, as `after` has them."""
+        constraint, token_bytes = self._constraint, self._vocabulary.token_bytes
+        whole, *others = self._vocabulary.encode(" " + constraint.text)
+        end = len(token_bytes[whole]) - 1
+        tokens = [(whole, end)]
+        for place in range(end):
+            if self._opens[place]:
+                follows_space = not place or constraint.data[place - 1] == _SPACE
+                cut = place - 1 if self._space_in_tag and follows_space else place
+                if cut >= 0:
+                    token_id = self._first_token(" " + constraint.data[:cut].decode())
+                    tokens.append((token_id, len(token_bytes[token_id]) - 1))
+        self._add_to_path(end, others)
+        return tokens

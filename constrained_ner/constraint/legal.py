@@ -14,18 +14,45 @@ from collections.abc import Iterable, Iterator
 from typing import Literal, Protocol
 
 from ..data import Mention
-from ..vocabulary import ROOT
-from .automaton import DEAD, END, Constraint, State, TagMachine, is_single, state_of
+from ..vocabulary import ROOT, Trie, Vocabulary
+from .automaton import DEAD, END, Constraint, State, TagMachine, is_single
 from .copy_tokens import CopyTokens
 from .edges import OPEN
+from .sentence_automaton import SentenceAutomaton
 from .tag_tokens import TagTokens
 
-__all__ = ["END", "LegalSets", "LegalTokens", "TokenRule"]
+__all__ = [
+    "END",
+    "LegalSets",
+    "LegalTokenSets",
+    "LegalTokens",
+    "TokenRule",
+    "encode_answer",
+    "tokens_that_fit",
+]
 
 TokenRule = Literal["canonical", "any"]
 
 _SPACE = ord(" ")
 _START, _OUTSIDE = TagMachine.START, TagMachine.OUTSIDE
+
+
+def tokens_that_fit(automaton: SentenceAutomaton, trie: Trie, state: State) -> dict[int, State]:
+    """Every token whose bytes fit, with the state it leads to: trie and automaton walked together."""
+    moves, child_of, tokens_of = automaton.moves, trie.edges.get, trie.tokens.get
+    found: dict[int, State] = {}
+    stack = [(ROOT, item) for item in state]
+    while stack:
+        node, item = stack.pop()
+        for byte, after in moves(item):
+            child = child_of(node << 8 | byte)
+            if child is not None:
+                for token_id in tokens_of(child, ()):
+                    found[token_id] = (*found[token_id], after) if token_id in found else (after,)
+                stack.append((child, after))
+    return {
+        token_id: items if len(items) == 1 else automaton.state(items) for token_id, items in found.items()
+    }
 
 
 class LegalSets(Protocol):
@@ -38,6 +65,29 @@ class LegalSets(Protocol):
         """The legal token ids, each with the state that it leads to; stop tokens lead to END. Never empty."""
 
 
+class LegalTokenSets(LegalSets, Protocol):
+    """The legal tokens of one sentence in some form of the answer: what decoding, training and prompts need.
+
+    end_ids: the tokens that end an answer.
+    """
+
+    @property
+    def constraint(self) -> SentenceAutomaton: ...
+
+    @property
+    def vocabulary(self) -> Vocabulary: ...
+
+    @property
+    def end_ids(self) -> frozenset[int]: ...
+
+    def encode(self, mentions: Iterable[Mention]) -> Iterator[tuple[int, dict[int, State]]]:
+        """The answer that has these mentions, token by token, each with the legal set it was chosen from.
+
+        This is what training writes and what a prompt's examples show: the tokens that decoding would take.
+        The last one is a stop token. Raises ValueError if it is not a legal answer.
+        """
+
+
 class LegalTokens:
     """The legal tokens of one sentence."""
 
@@ -46,6 +96,7 @@ class LegalTokens:
         self.start = constraint.start
         self.tag_tokens = tag_tokens
         self.vocabulary = tag_tokens.vocabulary
+        self.end_ids = self.vocabulary.stop_ids
         self.rule = rule
         self._copy_tokens = CopyTokens(constraint, tag_tokens)
         # Without the first byte of a tag in the sentence, every state is a single item,
@@ -65,7 +116,7 @@ class LegalTokens:
         if not found:
             found = self._any(state)
         if self.constraint.accepts(state):
-            found.update(dict.fromkeys(sorted(self.vocabulary.stop_ids), END))
+            found.update(dict.fromkeys(sorted(self.end_ids), END))
         return found
 
     def copying_token(self, state: State) -> int | None:
@@ -113,21 +164,8 @@ class LegalTokens:
         return found
 
     def _any(self, state: State) -> dict[int, State]:
-        """Every token whose bytes fit: trie and automaton walked together, depth first."""
-        moves, trie = self.constraint.moves, self.vocabulary.trie
-        child_of, tokens_of = trie.edges.get, trie.tokens.get
-        found: dict[int, State] = {}
-        stack = [(ROOT, item) for item in state]
-        while stack:
-            node, item = stack.pop()
-            for byte, after in moves(item):
-                child = child_of(node << 8 | byte)
-                if child is not None:
-                    for token_id in tokens_of(child, ()):
-                        found[token_id] = (
-                            state_of((*found[token_id], after)) if token_id in found else (after,)
-                        )
-                    stack.append((child, after))
+        """Every token whose bytes fit, control tokens that stand for tags included."""
+        found = tokens_that_fit(self.constraint, self.vocabulary.trie, state)
         for token_id in self.tag_tokens.controls:  # they are not in the trie
             state_after = self._advance_token(state, token_id)
             if state_after != DEAD:
@@ -135,29 +173,34 @@ class LegalTokens:
         return found
 
     def encode(self, mentions: Iterable[Mention]) -> Iterator[tuple[int, dict[int, State]]]:
-        """The answer that marks these mentions, token by token, each with the legal set it was chosen from.
-
-        This is what training writes and what a prompt's examples show: the tokens that decoding would take.
-        The last one is a stop token. Raises ValueError if the tagged text is not a legal answer.
-        """
-        constraint, token_bytes = self.constraint, self.vocabulary.token_bytes
+        """See `LegalTokenSets.encode`."""
+        constraint = self.constraint
         answer = constraint.machine.markup.write(constraint.text, mentions).encode()
         if constraint.leading_space:
             answer = b" " + answer
-        state, at = constraint.start, 0
-        while True:
-            legal = self.legal(state)
-            if at == len(answer) and constraint.accepts(state):
-                yield min(self.vocabulary.stop_ids), legal
-                return
-            fitting = [
-                token_id
-                for token_id, after in legal.items()
-                if after != END and answer.startswith(token_bytes[token_id], at)
-            ]
-            if not fitting:
-                raise ValueError(f"{answer.decode()!r} is not a legal answer (at byte {at})")
-            token_id = max(fitting, key=lambda i: len(token_bytes[i]))
-            yield token_id, legal
-            at += len(token_bytes[token_id])
-            state = legal[token_id]
+        return encode_answer(self, answer)
+
+
+def encode_answer(legal_tokens: LegalTokenSets, answer: bytes) -> Iterator[tuple[int, dict[int, State]]]:
+    """An answer token by token, each with the legal set that it is chosen from; the last is a stop token.
+
+    Of the legal tokens that fit, the longest is taken. Raises ValueError if the answer is not legal.
+    """
+    constraint, token_bytes = legal_tokens.constraint, legal_tokens.vocabulary.token_bytes
+    state, at = legal_tokens.start, 0
+    while True:
+        legal = legal_tokens.legal(state)
+        if at == len(answer) and constraint.accepts(state):
+            yield min(legal_tokens.end_ids), legal
+            return
+        fitting = [
+            token_id
+            for token_id, after in legal.items()
+            if after != END and answer.startswith(token_bytes[token_id], at)
+        ]
+        if not fitting:
+            raise ValueError(f"{answer.decode()!r} is not a legal answer (at byte {at})")
+        token_id = max(fitting, key=lambda i: len(token_bytes[i]))
+        yield token_id, legal
+        at += len(token_bytes[token_id])
+        state = legal[token_id]

@@ -26,20 +26,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..backends.protocol import Scores
+from ..constraint.answer_form import AnswerBias
 from ..constraint.automaton import State
-from ..constraint.bias import TypeBias
-from ..constraint.legal import END, LegalTokens
+from ..constraint.legal import END, LegalTokenSets
 from ..data import Mention
 from .answer import Answer, Choice, Decoder, Extend, choose
-from .draft import Drafter, Proposal
+from .draft import Proposal
+from .drafters import drafter_for
 
 
 def copy_draft(
     prompt_ids: Sequence[int],
-    legal_tokens: LegalTokens,
+    legal_tokens: LegalTokenSets,
     room: int,
     expected: Sequence[Mention] = (),
-    bias: TypeBias | None = None,
+    bias: AnswerBias | None = None,
     *,
     horizon: int | None = None,
     summary: bool = True,
@@ -52,7 +53,7 @@ def copy_draft(
     horizon: the most tokens of a draft; None for the whole rest. It never changes the answer either.
     summary: find each choice's `legal_mass` and `wanted`, too.
     """
-    drafter = Drafter(legal_tokens, expected, horizon)
+    drafter = drafter_for(legal_tokens, expected, horizon)
     state = legal_tokens.start
     pending = list(prompt_ids)  # accepted, not yet in the cache
     n_cached = n_passes = n_tokens = 0
@@ -98,7 +99,7 @@ class _Outcome:
 
 
 def _verify(
-    draft: Sequence[Proposal], scores: Sequence[Scores | None], state: State, bias: TypeBias | None
+    draft: Sequence[Proposal], scores: Sequence[Scores | None], state: State, bias: AnswerBias | None
 ) -> _Outcome:
     outcome = _Outcome(state)
     for position, proposal in enumerate(draft):

@@ -9,6 +9,7 @@ vain, so a short draft is cheaper where tokens cost much (see `LogitsBackend.dra
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,11 +17,11 @@ from itertools import islice
 
 from ..constraint.automaton import State
 from ..constraint.edges import CLOSE
-from ..constraint.legal import END, LegalTokens
+from ..constraint.legal import END, LegalTokens, LegalTokenSets
 from ..data import Mention
 from .answer import check_room, is_decision, only
 
-_WORD_ENDS = (b"", b" ", b".", b",", b";", b":", b")", b"]")
+WORD_ENDS = (b"", b" ", b".", b",", b";", b":", b")", b"]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Proposal:
 
     decided: the model decides here; otherwise the token is forced.
     guess: the plain draft would propose another token. marks: the guess is that a tag begins.
+    is_last: the draft ends here: what comes after it cannot be guessed.
     """
 
     token_id: int
@@ -36,31 +38,22 @@ class Proposal:
     decided: bool
     guess: bool = False
     marks: bool = False
+    is_last: bool = False
 
 
-class Drafter:
+class Drafter(ABC):
     """Proposes the rest of the answer for one sentence.
 
-    expected: disjoint mentions that the answer is likely to have.
     horizon: the most tokens of one draft; None for the whole rest.
     """
 
-    def __init__(
-        self, legal_tokens: LegalTokens, expected: Sequence[Mention] = (), horizon: int | None = None
-    ) -> None:
+    def __init__(self, legal_tokens: LegalTokenSets, horizon: int | None = None) -> None:
         self.legal_tokens = legal_tokens
         self._horizon = horizon
-        self._constraint = legal_tokens.constraint
-        self._machine = self._constraint.machine
-        ordered = sorted(expected, key=lambda m: m.start)
-        # byte positions of the expected mentions, and the contexts on the way into their types
-        self._starts = [self._constraint.byte_at(m.start) for m in ordered]
-        self._ends = [self._constraint.byte_at(m.end) for m in ordered]
-        self._openings = [self._machine.opening[m.type] for m in ordered]
-        self._proposals: dict[tuple[State, bool], Proposal] = {}  # reused, as each tag starts a new draft
+        self._proposals: dict[tuple[State, bool], Proposal] = {}  # reused, as drafts begin again and again
 
     def draft(self, state: State, *, guess: bool, n_before: int, room: int) -> list[Proposal]:
-        """The proposals from the state to the stop token, or to the horizon.
+        """The proposals from the state to the stop token, to the horizon, or to where nothing is likely.
 
         n_before: how many tokens of prompt and answer precede the draft. Raises ContextOverflowError as soon
         as the model would need more than `room` tokens for the next decision.
@@ -77,11 +70,51 @@ class Drafter:
         while state != END:
             proposal = self._proposals.get((state, guess))
             if proposal is None:
-                proposal = self._proposals[state, guess] = self._propose(state, guess)
+                proposal = self._proposals[state, guess] = self.propose(state, guess)
             yield proposal
+            if proposal.is_last:
+                return
             state = proposal.legal[proposal.token_id]
 
-    def _propose(self, state: State, guess: bool) -> Proposal:
+    @abstractmethod
+    def propose(self, state: State, guess: bool) -> Proposal:
+        """The next token. guess: whether it may be another one than the plain draft has."""
+
+    @abstractmethod
+    def usual_length(self, n_before: int, room: int) -> int:
+        """About how many tokens an answer has, at most: from this the limit of a free one is made.
+
+        n_before: how many tokens precede it. Raises ContextOverflowError as soon as it exceeds the room.
+        """
+
+
+class CopyDrafter(Drafter):
+    """Drafts copy the sentence, and guess tags.
+
+    expected: disjoint mentions that the answer is likely to have.
+    """
+
+    def __init__(
+        self, legal_tokens: LegalTokens, expected: Sequence[Mention] = (), horizon: int | None = None
+    ) -> None:
+        super().__init__(legal_tokens, horizon)
+        self.legal_tokens: LegalTokens = legal_tokens
+        self._constraint = legal_tokens.constraint
+        self._machine = self._constraint.machine
+        ordered = sorted(expected, key=lambda m: m.start)
+        # byte positions of the expected mentions, and the contexts on the way into their types
+        self._starts = [self._constraint.byte_at(m.start) for m in ordered]
+        self._ends = [self._constraint.byte_at(m.end) for m in ordered]
+        self._openings = [self._machine.opening[m.type] for m in ordered]
+
+    def usual_length(self, n_before: int, room: int) -> int:
+        n_drafted = 0
+        for _ in self.proposals(self.legal_tokens.start, guess=True):
+            check_room(n_before + n_drafted, room)
+            n_drafted += 1
+        return n_drafted
+
+    def propose(self, state: State, guess: bool) -> Proposal:
         legal = self.legal_tokens.legal(state)
         if not is_decision(legal):
             return Proposal(only(legal), legal, decided=False)
@@ -131,4 +164,4 @@ class Drafter:
     def _at_word_end(self, position: int) -> bool:
         """Whether a mention may close here, before white space, closing punctuation or the end."""
         following = self._constraint.data[position : position + 1]
-        return bool(self._constraint.edges[position] & CLOSE) and following in _WORD_ENDS
+        return bool(self._constraint.edges[position] & CLOSE) and following in WORD_ENDS

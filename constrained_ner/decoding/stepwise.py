@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..constraint.bias import TypeBias
+from ..constraint.answer_form import AnswerBias
 from ..constraint.legal import END, LegalSets
 from ..data import Mention
 from .answer import Answer, Choice, Decoder, Extend, check_room, choose, is_decision, only
@@ -18,7 +18,7 @@ def stepwise(
     legal_tokens: LegalSets,
     room: int,
     expected: Sequence[Mention] = (),
-    bias: TypeBias | None = None,
+    bias: AnswerBias | None = None,
     *,
     horizon: int | None = None,
     summary: bool = True,

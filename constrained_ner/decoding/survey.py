@@ -87,7 +87,7 @@ class Survey:
     ) -> int:
         if logits is None:
             copying = self.legal_tokens.copying_token(state)
-            return copying[0] if copying is not None and copying[0] in legal else only(legal)
+            return copying if copying is not None and copying in legal else only(legal)
         extra = None if added is None else added(state, legal)
         biased = logits if extra is None else [a + b for a, b in zip(logits, extra, strict=True)]
         highest = max(biased)
@@ -189,9 +189,9 @@ class _Surveyor:
             token_id = only(legal)
             if is_decision(legal):
                 copying = self._survey.legal_tokens.copying_token(state)
-                if copying is None or copying[0] not in legal:
+                if copying is None or copying not in legal:
                     break
-                token_id = copying[0]
+                token_id = copying
             token_ids.append(token_id)
             state = legal[token_id]
         return token_ids, states

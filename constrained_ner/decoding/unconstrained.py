@@ -10,40 +10,40 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 
-from ..constraint.automaton import DEAD, State
-from ..constraint.bias import TypeBias
-from ..constraint.legal import LegalTokens
+from ..constraint.answer_form import AnswerBias
+from ..constraint.automaton import DEAD
+from ..constraint.legal import LegalTokenSets
 from ..data import Mention
-from .answer import Answer, Decoder, Extend, check_room
-from .draft import Drafter
+from .answer import Answer, Decoder, Extend
+from .drafters import drafter_for
 
 _NOTHING: tuple[int, ...] = ()  # watch only the vocabulary's best token
 
 
 def unconstrained(
     prompt_ids: Sequence[int],
-    legal_tokens: LegalTokens,
+    legal_tokens: LegalTokenSets,
     room: int,
     expected: Sequence[Mention] = (),
-    bias: TypeBias | None = None,
+    bias: AnswerBias | None = None,
     *,
     horizon: int | None = None,
     summary: bool = True,
 ) -> Decoder:
-    """Decode freely, until a stop token, twice the length of a plain copy, or the end of the room.
+    """Decode freely, until a stop token, twice the usual length of an answer, or the end of the room.
 
     room: the most tokens that prompt and answer may have together; ContextOverflowError if a draft of the
         whole answer does not fit.
     bias: ignored; a free answer has no legal tokens to choose from.
     horizon: the most tokens of a draft; None for the whole rest. summary: ignored; it is the answer.
     """
-    drafter = Drafter(legal_tokens, expected)
+    drafter = drafter_for(legal_tokens, expected)
     vocabulary = legal_tokens.vocabulary
     state = legal_tokens.start
     pending = list(prompt_ids)
     n_cached = n_passes = n_tokens = 0
     token_ids: list[int] = []
-    limit = 2 * _n_drafted(drafter, state, len(prompt_ids), room) + 64
+    limit = 2 * drafter.usual_length(len(prompt_ids), room) + 64
     while len(token_ids) < limit:
         proposals = drafter.proposals(state, guess=True) if state != DEAD else iter(())
         n_most = limit - len(token_ids) if horizon is None else min(horizon, limit - len(token_ids))
@@ -59,7 +59,7 @@ def unconstrained(
         for position, score in enumerate(scores):
             best = None if score is None else score.best
             assert best is not None, "every drafted position asks for the best token"
-            if best in vocabulary.stop_ids:
+            if best in legal_tokens.end_ids:
                 return Answer(tuple(token_ids), (None,) * len(token_ids), True, n_passes, n_tokens)
             token_ids.append(best)
             if state != DEAD:
@@ -70,12 +70,3 @@ def unconstrained(
         n_cached += len(pending) + n_accepted
         pending = token_ids[-1:]
     return Answer(tuple(token_ids), (None,) * len(token_ids), False, n_passes, n_tokens)
-
-
-def _n_drafted(drafter: Drafter, state: State, n_before: int, room: int) -> int:
-    """The length of the first draft. Raises ContextOverflowError as soon as it does not fit."""
-    n_drafted = 0
-    for _ in drafter.proposals(state, guess=True):
-        check_room(n_before + n_drafted, room)
-        n_drafted += 1
-    return n_drafted

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, Protocol
 
+from ..constraint.answer_form import AnswerForm, Tags
 from ..constraint.edges import Boundary
 from ..constraint.markup import Markup
 from ..data import Sentence
@@ -27,7 +28,7 @@ MOST_BRIEF = 3
 class Message:
     """One turn.
 
-    sentence: for an assistant turn, the example whose tagged text it is.
+    sentence: for an assistant turn, the example whose answer it is.
     n_fixed: for a user turn, how many of its first characters do not depend on the sentence.
     """
 
@@ -53,6 +54,7 @@ class Prompts:
         Chooser, which gives each question its own.
     instructions: where the prompt's instructions go.
     view: what is shown of examples. The question is shown as it is given.
+    form: of the answers of examples; None for tags.
     brevity: how much to leave out of the description of the types: 0 nothing; 1 the examples of names; 2 all
         but the first clause; MOST_BRIEF the descriptions and the guide.
     """
@@ -67,10 +69,12 @@ class Prompts:
         boundary: Boundary = "word",
         view: ViewName = "plain",
         brevity: int = 0,
+        form: AnswerForm | None = None,
     ) -> None:
         self.file = file
         self.brevity = brevity
         self.markup = markup
+        self.form = form or Tags(markup)
         self.examples = examples
         self.instructions: Instructions = instructions
         self._boundary: Boundary = boundary
@@ -93,6 +97,7 @@ class Prompts:
             boundary=self._boundary,
             view=self._view,
             brevity=brevity,
+            form=self.form,
         )
 
     def prepare_messages(
@@ -117,7 +122,7 @@ class Prompts:
         turns = [Message("user", content, n_fixed=len(before))]
         if answer is not None:
             kept, _ = self.markup.expressible(answer, self._boundary)
-            turns.append(Message("assistant", self.markup.write(answer.text, kept), answer))
+            turns.append(Message("assistant", self.form.write(answer.text, kept, self._boundary), answer))
         return turns
 
     @cached_property

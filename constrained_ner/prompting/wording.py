@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ..constraint.answer_form import AnswerName
 from ..errors import PromptError
 from ..files import plain_json, read_text
 from ..misfits import first_misfit, read_json
@@ -25,6 +26,9 @@ _SHAPE = (
     '"usrprompt": ["{sentence}"]}'
 )
 _KNOWN = ("types", "tags", "guide", "sentence")
+USUAL_PROMPTS: Mapping[AnswerName, str] = {"tags": "plain", "list": "list"}
+"""The wording of each form of the answer, unless another is asked for."""
+
 _BUILT_IN = resources.files("constrained_ner") / "templates" / "prompts"
 
 

@@ -9,6 +9,7 @@ import torch
 from ..annotation.annotator import Annotator
 from ..backends.transformers.backend import TransformersBackend
 from ..backends.transformers.model import LoadedModel
+from ..constraint.answer_form import AnswerName
 from ..data import Sentence
 from ..evaluation import Evaluation, evaluate
 from ..prompting.wording import PromptFile
@@ -22,6 +23,8 @@ def find_mentions(
     schema: Schema = DDI,
     prompt: PromptFile | None = None,
     batch: int,
+    answer: AnswerName = "tags",
+    occurrences: bool = False,
 ) -> list[Sentence]:
     """Annotate the sentences as `bin/llm-NERC` would, `batch` of them at a time.
 
@@ -33,7 +36,9 @@ def find_mentions(
         backend = TransformersBackend.around(loaded, batch=batch)
         with (
             torch.compiler.set_stance("force_eager"),
-            Annotator(backend, schema=schema, prompt=prompt) as annotator,
+            Annotator(
+                backend, schema=schema, prompt=prompt, answer=answer, occurrences=occurrences or None
+            ) as annotator,
         ):
             return [annotated.sentence for annotated in annotator.run(sentences)]
     finally:

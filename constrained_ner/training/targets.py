@@ -11,16 +11,17 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from ..constraint.automaton import Constraint, TagMachine
-from ..constraint.legal import END, LegalTokens
+from ..constraint.answer_form import AnswerName, answer_form
+from ..constraint.legal import END
 from ..constraint.markup import Markup
-from ..constraint.tag_tokens import TagTokens
+from ..constraint.sentence_automaton import SentenceAutomaton
 from ..data import Mention, Sentence
 from ..decoding.answer import is_decision
 from ..prompting.chat_template import ChatTemplate
 from ..prompting.encoder import PromptEncoder
 from ..prompting.messages import Prompts
-from ..prompting.wording import PromptFile
+from ..prompting.records import Conversation
+from ..prompting.wording import USUAL_PROMPTS, PromptFile
 from ..schema import Schema
 from ..text.view import shown_sentence
 from ..vocabulary import Vocabulary
@@ -44,7 +45,7 @@ class TargetWriter:
     """Writes examples for one model, one schema and one prompt.
 
     vocabulary, chat_template: the model's, as its back end reports them.
-    prompt: None takes the built-in one.
+    prompt: None takes the usual one of the form. answer, occurrences: the form of the answers.
     n_context: longest example in tokens; `write_all` drops longer ones and never cuts them.
     """
 
@@ -56,19 +57,24 @@ class TargetWriter:
         schema: Schema,
         prompt: PromptFile | None = None,
         n_context: int | None = None,
+        answer: AnswerName = "tags",
+        occurrences: bool = False,
     ) -> None:
         self.vocabulary = vocabulary
         self.n_context = n_context
         self.markup = Markup(schema)
-        self.machine = TagMachine(self.markup)
-        self.tag_tokens = TagTokens(self.machine, vocabulary)
+        self.form = answer_form(answer, self.markup, occurrences=occurrences)
+        conversation = Conversation.of(answer, chat_template, vocabulary)
+        self.tokens = self.form.spelt(
+            vocabulary, end_ids=conversation.end_ids, leading_space=conversation.leading_space
+        )
         self.prompt = PromptEncoder(
-            Prompts(prompt or PromptFile.built_in(), self.markup),
+            Prompts(prompt or PromptFile.built_in(USUAL_PROMPTS[answer]), self.markup, form=self.form),
             vocabulary,
-            chat_template,
+            conversation.template,
             answer_ids=lambda example: [],
         )
-        self.end = _end_of_answer(vocabulary, chat_template)
+        self.end = _end_of_answer(vocabulary, conversation)
 
     def write_all(self, sentences: Iterable[Sentence]) -> WrittenTargets:
         """Write an example for every sentence that has text."""
@@ -101,31 +107,33 @@ class TargetWriter:
         """
         sentence = shown_sentence(sentence)
         mentions, _ = self.markup.expressible(sentence)
-        constraint = Constraint(sentence.text, self.machine, leading_space=self.vocabulary.leading_space)
+        legal_tokens = self.tokens.of(sentence.text)
         ids = [*self.prompt.prefix_ids, *self.prompt.ids(sentence.text)]
         n_prompt = len(ids)
         decisions = []
-        for token_id, legal in LegalTokens(constraint, self.tag_tokens).encode(mentions):
+        for token_id, legal in legal_tokens.encode(mentions):
             written = self.end if legal[token_id] == END else token_id
             if is_decision(legal):
                 others = tuple(other for other in legal if other != written)
                 decisions.append(Decision(len(ids), (written, *others)))
             ids.append(written)
-        self._check(constraint, ids[n_prompt:-1], mentions)
+        self._check(legal_tokens.constraint, ids[n_prompt:-1], mentions)
         return Example(tuple(ids), n_prompt, tuple(decisions))
 
-    def _check(self, constraint: Constraint, answer: list[int], mentions: Iterable[Mention]) -> None:
+    def _check(self, constraint: SentenceAutomaton, answer: list[int], mentions: Iterable[Mention]) -> None:
         read = constraint.read(self.vocabulary.decode(answer))
-        if read is None or [(t.type, t.span) for t in read] != [(m.type, m.spans[0]) for m in mentions]:
+        found = None if read is None else sorted((t.span, t.type) for t in read)
+        if found != sorted((m.spans[0], m.type) for m in mentions):
             raise ValueError("the answer does not read back as the same mentions")
 
 
-def _end_of_answer(vocabulary: Vocabulary, chat_template: str | None) -> int:
-    """The stop token that the chat template writes after an answer, or else the tokenizer's own."""
-    pieces = ChatTemplate(chat_template, vocabulary).render(["user", "assistant", "user"])
+def _end_of_answer(vocabulary: Vocabulary, conversation: Conversation) -> int:
+    """The token with which the chat template ends an answer, or else the tokenizer's own."""
+    end_ids = vocabulary.stop_ids | conversation.end_ids
+    pieces = ChatTemplate(conversation.template, vocabulary).render(["user", "assistant", "user"])
     after = str(pieces[pieces.index(1) + 1]) if 1 in pieces else ""  # some templates show only the last turn
     written = vocabulary.encode_template(after) if after else []
     for token_id in (*written[:1], vocabulary.eos_id):
-        if token_id is not None and token_id in vocabulary.stop_ids:
+        if token_id is not None and token_id in end_ids:
             return token_id
     return min(vocabulary.stop_ids)

@@ -281,7 +281,7 @@ def test_a_wrong_name_for_ollama_lists_the_right_ones(
 def test_stand_ins_keep_offsets_and_edges_and_need_no_backslash(text: str) -> None:
     shown = text.translate(_QUOTES | _CONTROLS)
     assert edges(shown) == edges(text)
-    schema = json.loads(json_schema.render(Constraint(shown, TagMachine(Markup(DDI)))))
+    schema = json.loads(json_schema.render_pieces(Constraint(shown, TagMachine(Markup(DDI)))))
     assert "\\" not in json.dumps(schema, ensure_ascii=False)
 
 

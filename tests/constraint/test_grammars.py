@@ -17,18 +17,8 @@ from test_automaton import MACHINE, SHORT, mutated, random_answer
 
 from constrained_ner.constraint.automaton import Constraint, TagMachine
 from constrained_ner.constraint.edges import Boundary
-from constrained_ner.constraint.grammars import (
-    Dialect,
-    are_pieces,
-    gbnf,
-    join_pieces,
-    json_schema,
-    lark,
-    regex,
-    render,
-    split_pieces,
-    words,
-)
+from constrained_ner.constraint.grammars import Dialect, gbnf, json_schema, lark, regex, render, words
+from constrained_ner.constraint.grammars.json_schema import are_pieces, join_pieces, split_pieces
 from constrained_ner.data import Mention, Sentence
 from constrained_ner.errors import SentenceError
 
@@ -166,7 +156,7 @@ def check_lark(constraint: Constraint, chance: Random, n_answers: int) -> None:
 
 
 def check_regex(constraint: Constraint, chance: Random, n_answers: int) -> None:
-    pattern = re.compile(regex.render(constraint))
+    pattern = re.compile(regex.render_sentence(constraint))
     for answer, legal in answers(chance, constraint, n_answers):
         if is_unicode(answer):
             matches = pattern.fullmatch(answer.decode()) is not None
@@ -247,8 +237,8 @@ def test_llama_cpp_cannot_match_nul() -> None:
 def test_a_long_regular_expression_is_refused_with_the_way_out() -> None:
     text = " ".join(f"w{number}" for number in range(40))
     with pytest.raises(SentenceError, match=r"40 words and 4 types .* 300000 characters: use GBNF or Lark"):
-        regex.render(Constraint(text, MACHINE))
-    assert len(regex.render(Constraint(text, MACHINE), max_characters=10_000_000)) < 3_000_000
+        regex.render_sentence(Constraint(text, MACHINE))
+    assert len(regex.render_sentence(Constraint(text, MACHINE), max_characters=10_000_000)) < 3_000_000
 
 
 def test_rules_are_few_and_refer_to_later_ones() -> None:
@@ -295,7 +285,7 @@ def test_the_schema_takes_every_answer_in_pieces() -> None:
     chance = Random(12)
     for text in ("Beta-blockers, too ", "", 'é \U0001f48a \\ "', "x\ny"):
         constraint = Constraint(text, MACHINE)
-        matcher = LlguidanceGrammar(LLMatcher.grammar_from_json_schema(json_schema.render(constraint)))
+        matcher = LlguidanceGrammar(LLMatcher.grammar_from_json_schema(json_schema.render_pieces(constraint)))
         for _ in range(10):
             answer = random_answer(chance, constraint)
             pieces = as_pieces(constraint, answer)
@@ -311,7 +301,7 @@ def test_the_schema_takes_every_answer_in_pieces() -> None:
 
 def test_the_schema_is_looser_but_never_alters_the_text() -> None:
     constraint = Constraint("x y", MACHINE)
-    choices = [piece["enum"] for piece in json.loads(json_schema.render(constraint))["prefixItems"]]
+    choices = [piece["enum"] for piece in json.loads(json_schema.render_pieces(constraint))["prefixItems"]]
     assert [len(enum) for enum in choices] == [13, 13]
     unpaired = "<drug>x y</brand>"
     assert unpaired in {first + second for first in choices[0] for second in choices[1]}

@@ -74,12 +74,13 @@ def test_prompts_and_grammars_stand_at_the_root_of_the_repository_too() -> None:
 
 
 def test_prompts_go_by_name_or_by_path(tmp_path: Path) -> None:
-    assert built_in_prompts() == ("bare", "guide", "plain", "strict")
+    assert built_in_prompts() == ("bare", "guide", "list", "plain", "strict")
     assert PromptFile.named("strict") == PromptFile.built_in("strict")
     (tmp_path / "mine").write_text(json.dumps({"sysprompt": [], "usrprompt": ["{sentence}"]}))
     assert PromptFile.named(str(tmp_path / "mine")).sysprompt == ()
     with pytest.raises(
-        PromptError, match="clever: no such prompt: neither a file nor one of bare, guide, plain, strict"
+        PromptError,
+        match="clever: no such prompt: neither a file nor one of bare, guide, list, plain, strict",
     ):
         PromptFile.named("clever")
 
@@ -93,7 +94,7 @@ def test_the_bare_prompt_is_the_sentence() -> None:
 def test_every_prompt_serves_every_schema(name: str) -> None:
     schema = Schema(name="s", types=(EntityType(name="toxin", description="a poison", examples=("ricin",)),))
     system = Prompts(PromptFile.built_in(name), Markup(schema)).prepare_messages("x")[0].content
-    assert "<toxin>...</toxin>" in system
+    assert ("<toxin>...</toxin>" in system) == (name != "list")
     assert "toxin: a poison (ricin)" in system
     assert not [words for words in ("drug", "How to decide", "\n\n") if words in system]
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from ...errors import SentenceError
-from ..automaton import Constraint
+from ..sentence_automaton import SentenceAutomaton
 from .templates import is_plain, write_rules
 
 
-def render(constraint: Constraint) -> str:
+def render(constraint: SentenceAutomaton) -> str:
     """The grammar. Raises SentenceError for a text with NUL, which llama.cpp takes for a token's end."""
     nul = constraint.text.find("\0")
     if nul >= 0:
         raise SentenceError(f"character {nul} is NUL, which llama.cpp's grammars cannot match: use Lark")
-    return write_rules(constraint, "sentence.gbnf", _quote)
+    return write_rules(constraint, "gbnf", _quote)
 
 
 def _quote(text: str) -> str:

@@ -16,7 +16,7 @@ from .language import Word, words
 from .templates import json_text, template_parts
 
 
-def render(constraint: Constraint) -> str:
+def render_pieces(constraint: Constraint) -> str:
     """The schema. `split_pieces` writes an array that it allows, `join_pieces` reads one."""
     parts = template_parts("sentence.schema.json")
     found, tail = words(constraint)

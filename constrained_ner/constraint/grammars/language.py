@@ -8,9 +8,13 @@ each word outside of mentions, one for each word and type inside, and each refer
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from ..automaton import Constraint
 from ..edges import CLOSE, OPEN
+from ..sentence_automaton import SentenceAutomaton
+
+Rule = TypeVar("Rule")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +25,7 @@ class Word:
     core: str
 
 
-def words(constraint: Constraint) -> tuple[list[Word], str]:
+def words(constraint: SentenceAutomaton) -> tuple[list[Word], str]:
     """The words of the sentence in order, and what follows the last one; together they are the text.
 
     Example: "Beta-blockers too " -> [("", "Beta"), ("", "-"), ("", "blockers"), (" ", "too")], " "
@@ -50,17 +54,17 @@ class Nonterminal:
 
 
 @dataclass(frozen=True, slots=True)
-class Alternative:
+class Alternative(Generic[Rule]):
     """One way to continue: text, then another rule, or None at the end of the answer."""
 
     text: str
-    then: Nonterminal | None
+    then: Rule | None
 
 
-Rules = dict[Nonterminal, tuple[Alternative, ...]]
+Rules = dict[Nonterminal, tuple[Alternative[Nonterminal], ...]]
 
 
-def rules(constraint: Constraint) -> tuple[Alternative, Rules]:
+def rules(constraint: Constraint) -> tuple[Alternative[Nonterminal], Rules]:
     """The way to the first rule, and all rules; each refers to later ones only.
 
     Example: "on iron" -> "" then out-0, {
@@ -72,12 +76,12 @@ def rules(constraint: Constraint) -> tuple[Alternative, Rules]:
     found, tail = words(constraint)
     last = len(found) - 1
 
-    def outside(word: int, text: str) -> Alternative:
+    def outside(word: int, text: str) -> Alternative[Nonterminal]:
         if word > last:
             return Alternative(text + tail, None)
         return Alternative(text + found[word].gap, Nonterminal(None, word))
 
-    def inside(entity_type: str, word: int, text: str) -> Alternative:
+    def inside(entity_type: str, word: int, text: str) -> Alternative[Nonterminal]:
         text += found[word].core
         if word == last:  # no later place to close
             return outside(word + 1, text + markup.close_tag(entity_type))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..automaton import Constraint
+from ..sentence_automaton import SentenceAutomaton
 from .templates import json_text, write_rules
 
 
-def render(constraint: Constraint) -> str:
+def render(constraint: SentenceAutomaton) -> str:
     """The grammar."""
-    return write_rules(constraint, "sentence.lark", json_text)
+    return write_rules(constraint, "lark", json_text)

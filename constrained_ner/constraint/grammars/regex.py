@@ -7,6 +7,7 @@ cannot share its parts, so it grows with the cube of the words.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 from ...errors import SentenceError
@@ -22,7 +23,7 @@ DDI corpus 59 % stay below.
 """
 
 
-def render(constraint: Constraint, *, max_characters: int = MAX_CHARACTERS) -> str:
+def render_sentence(constraint: Constraint, *, max_characters: int = MAX_CHARACTERS) -> str:
     """The language as a regular expression, to be matched against the whole answer.
 
     Raises SentenceError if it takes more than `max_characters`.
@@ -31,11 +32,6 @@ def render(constraint: Constraint, *, max_characters: int = MAX_CHARACTERS) -> s
     markup = constraint.machine.markup
     found, tail = words(constraint)
     contexts = (None, *markup.types)
-
-    def either(choices: list[str]) -> str:
-        if len(choices) == 1:
-            return choices[0]
-        return parts["group"].substitute(choices=parts["or"].template.join(choices))
 
     @cache
     def through(first: int, last: int, before: str | None, after: str | None) -> str | None:
@@ -54,27 +50,36 @@ def render(constraint: Constraint, *, max_characters: int = MAX_CHARACTERS) -> s
                 f"a regular expression for {len(found)} words and {len(markup.types)} types would take more "
                 f"than {max_characters} characters: use GBNF or Lark"
             )
-        return either(choices) if choices else None
+        return grouped(choices) if choices else None
 
     def through_word(word: Word, before: str | None, after: str | None) -> str | None:
-        gap, core = _quote(word.gap), _quote(word.core)
+        gap, core = quoted(word.gap), quoted(word.core)
         if before is not None:
             if after is None:
-                return gap + core + _quote(markup.close_tag(before))
+                return gap + core + quoted(markup.close_tag(before))
             return gap + core if after == before else None
         if after is not None:
-            return gap + _quote(markup.open_tag(after)) + core
-        tagged = [_quote(markup.open_tag(t)) + core + _quote(markup.close_tag(t)) for t in markup.types]
-        return gap + either([core, *tagged])
+            return gap + quoted(markup.open_tag(after)) + core
+        tagged = [quoted(markup.open_tag(t)) + core + quoted(markup.close_tag(t)) for t in markup.types]
+        return gap + grouped([core, *tagged])
 
     return parts["grammar"].substitute(
         leading_space=parts["leading space"].template if constraint.leading_space else "",
         answer=(through(0, len(found), None, None) or "") if found else "",
-        tail=_quote(tail),
+        tail=quoted(tail),
     )
 
 
-def _quote(text: str) -> str:
+def grouped(choices: Sequence[str]) -> str:
+    """One of the choices."""
+    if len(choices) == 1:
+        return choices[0]
+    parts = template_parts("sentence.regex")
+    return parts["group"].substitute(choices=parts["or"].template.join(choices))
+
+
+def quoted(text: str) -> str:
+    """The expression that matches this text only."""
     return "".join(map(_quote_character, text))
 
 

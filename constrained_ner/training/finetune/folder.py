@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ...backends.transformers.model import Quantize
+from ...constraint.answer_form import AnswerName
 from ...errors import InputError, OutputError
 from ...files import file_hash, reason, write_atomically
 from ...misfits import first_misfit
@@ -50,6 +51,8 @@ class FinetuneSettings(BaseModel):
     patience: int | None = 2
     seed: int = 0
     limit_val: int | None = None
+    answer: AnswerName = "tags"
+    occurrences: bool = False
     prompt: str = "plain"
     schema_file: Path | None = None
     device: str = "auto"

@@ -85,6 +85,8 @@ def finetune(settings: FinetuneSettings, out: Path, log: Log, *, resume: bool = 
         schema=schema,
         prompt=prompt,
         n_context=trained_length(config.get_text_config(decoder=True)),
+        answer=settings.answer,
+        occurrences=settings.occurrences,
     )
     written = writer.write_all(select(train, settings.select, settings.max_examples, settings.seed))
     written_val = writer.write_all(val)
@@ -104,6 +106,8 @@ def finetune(settings: FinetuneSettings, out: Path, log: Log, *, resume: bool = 
             prompt,
             template_of(tokenizer),
             loss=settings.loss,
+            answer=settings.answer,
+            occurrences=settings.occurrences,
         )
         log(_sizes(adapted))
         with quiet():
@@ -314,7 +318,15 @@ def _measure(
 ) -> Evaluation:
     """Annotate as `bin/llm-NERC` will, each process its share, and score officially."""
     mine = sentences[tuner.args.process_index :: tuner.args.world_size]
-    found = find_mentions(adapted.loaded, mine, schema=card.entity_schema, prompt=card.prompt, batch=batch)
+    found = find_mentions(
+        adapted.loaded,
+        mine,
+        schema=card.entity_schema,
+        prompt=card.prompt,
+        batch=batch,
+        answer=card.answer,
+        occurrences=card.occurrences,
+    )
     if tuner.args.world_size > 1:
         found = gather_object(found)
     return score(sentences, found)
