@@ -30,6 +30,7 @@ from .about import About, Judge
 from .by_logits import ByLogits
 from .by_text import ByText
 from .given import expected_names, given_examples, numbered
+from .lexicon_prior import LexiconPrior
 from .pipeline import OnWindow, Pipeline, Transport
 from .resolve import as_trained, settled
 from .result import Annotated
@@ -75,8 +76,13 @@ class Annotator:
             view=settings.view,
         )
         machine = TagMachine(markup)
+        if settings.lexicon not in (None, "none") and not self.knows_confidence:
+            notify("--lexicon is not applied: it needs a local model and a constrained decoder")
+        self._prior = LexiconPrior.read(
+            self.settings.lexicon or "none", self.settings.lexicon_weight, markup.types
+        )
         self._transport: Transport = (
-            ByLogits(backend, prompts, machine, settings, notify)
+            ByLogits(backend, prompts, machine, settings, notify, self._prior)
             if backend.shows_logits
             else ByText(backend, prompts, machine, settings, notify)
         )
@@ -190,6 +196,7 @@ class Annotator:
             "prompt_hash": self.prompt.hash(),
             **self._shown_examples(),
             **self.settings.deciding(),
+            "lexicon": None if self._prior is None else self._prior.about(),
             "decoder": self._transport.decoder,
             "rule": self._transport.rule,
             "temperature": self.backend.temperature,
@@ -200,6 +207,7 @@ class Annotator:
         """What decides the answers, as plain data: two annotators with the same one write the same."""
         return {
             **self.settings.deciding(),
+            "lexicon": None if self._prior is None else self._prior.about()["sha256"],
             "model": self.backend.identity,
             "schema": self.schema.hash(),
             "prompt": self.prompt.hash(),

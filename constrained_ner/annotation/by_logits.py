@@ -29,6 +29,7 @@ from ..prompting.messages import Prompts
 from ..text.windows import windows
 from ..vocabulary import Vocabulary
 from .free_answer import read_answer
+from .lexicon_prior import LexiconPrior
 from .result import Annotated, Effort
 from .settings import Settings
 
@@ -61,6 +62,7 @@ class ByLogits:
         machine: TagMachine,
         settings: Settings,
         notify: Callable[[str], None],
+        prior: LexiconPrior | None = None,
     ) -> None:
         self.n_at_once = backend.max_sequences
         self.decoder, self.rule = _decoder_and_rule(settings)
@@ -73,6 +75,7 @@ class ByLogits:
         self._horizon = backend.draft_horizon
         self._legal_mass = settings.legal_mass
         self._bias = TypeBias(settings.bias, machine, backend.vocabulary) if settings.bias else None
+        self._prior = prior
         self._engine = None
         if settings.engine != "native":
             self._engine = GrammarEngine(settings.engine, backend, self._tag_tokens)
@@ -126,6 +129,7 @@ class ByLogits:
         self, constraint: Constraint, prompt_ids: Sequence[int], expected: Sequence[Mention]
     ) -> Decoder:
         room = self._prompt.room
+        prior = self._prior.of(constraint, self._machine, self._vocabulary) if self._prior else None
         if self._engine is not None:
             return stepwise(prompt_ids, self._engine.start(constraint), room, summary=self._legal_mass)
         return _DECODERS[self.decoder](
@@ -134,6 +138,7 @@ class ByLogits:
             room,
             expected,
             self._bias,
+            prior=prior,
             horizon=self._horizon,
             summary=self._legal_mass,
         )

@@ -23,7 +23,7 @@ _ARMS = {"constrained": True, "unconstrained": False}
 _DECODERS = ("copy-draft", "stepwise")
 _ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 _OWN = "Grid"
-_VARIED = ("model", "prompt", "shots", "select", "constrained", "decoder", "engine")
+_VARIED = ("model", "prompt", "shots", "select", "constrained", "decoder", "engine", "lexicon")
 _FIXED = ("consistency", "min_confidence")  # arms differ in what is compared, and in nothing after it
 
 Value = TypeVar("Value", bound=str)
@@ -64,6 +64,12 @@ def ablate(
     engine: Annotated[
         str, typer.Option(help=f"Of constrained arms: {', '.join(_ENGINES)}.", rich_help_panel=_OWN)
     ] = "native",
+    lexicon: Annotated[
+        str,
+        typer.Option(
+            help="Of constrained arms: none, public, or files of name|type lines.", rich_help_panel=_OWN
+        ),
+    ] = "none",
     limit: LimitOption = None,
     split: SplitOption = None,
     workers: WorkersOption = "1",
@@ -92,6 +98,7 @@ def ablate(
         constrained=[_ARMS[name] for name in _known("--arms", arms, tuple(_ARMS))],
         decoder=_known("--decoder", decoder, _DECODERS),
         engine=_known("--engine", engine, _ENGINES),
+        lexicon=_values("--lexicon", lexicon),
     )
     progress = ProgressDisplay(quiet=quiet)
     outcome = run_grid(

@@ -18,10 +18,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
 from ..errors import SchemaError, UserError
 from ..vocabulary import Vocabulary
 from .automaton import State, TagMachine, is_single
+
+
+class Bias(Protocol):
+    """What a decoder asks for numbers to add to the logits of tokens."""
+
+    def of(self, state: State, legal: Mapping[int, State]) -> list[float] | None:
+        """The number to add to each legal token's logit, in their order; None if all are 0."""
+
+
+def added_by(bias: Bias | None, state: State, legal: Mapping[int, State]) -> list[float] | None:
+    """What a bias adds, if there is one."""
+    return None if bias is None else bias.of(state, legal)
 
 
 class TypeBias:
@@ -37,7 +50,7 @@ class TypeBias:
                 raise SchemaError(f"bias for {name!r}: the schema's types are {', '.join(types)}")
         self._machine = machine
         self._token_bytes = vocabulary.token_bytes
-        self._due = _due(by_type, machine)
+        self._due = due_in_opening_tags(by_type, machine)
         self._known: dict[tuple[int, int, int], float] = {}
 
     def of(self, state: State, legal: Mapping[int, State]) -> list[float] | None:
@@ -91,7 +104,7 @@ def parse_bias(settings: Iterable[str]) -> dict[str, float]:
     return by_type
 
 
-def _due(by_type: Mapping[str, float], machine: TagMachine) -> dict[int, float]:
+def due_in_opening_tags(by_type: Mapping[str, float], machine: TagMachine) -> dict[int, float]:
     """For each context in or just after an opening tag, what is due by then; empty if every number is 0."""
     possible: dict[int, list[float]] = {}
     for name in machine.markup.types:

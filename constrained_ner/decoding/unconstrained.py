@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import islice
 
 from ..constraint.automaton import DEAD, State
-from ..constraint.bias import TypeBias
+from ..constraint.bias import Bias
 from ..constraint.legal import LegalTokens
 from ..data import Mention
 from .answer import Answer, Decoder, Extend, check_room
@@ -25,8 +25,9 @@ def unconstrained(
     legal_tokens: LegalTokens,
     room: int,
     expected: Sequence[Mention] = (),
-    bias: TypeBias | None = None,
+    bias: Bias | None = None,
     *,
+    prior: Bias | None = None,
     horizon: int | None = None,
     summary: bool = True,
 ) -> Decoder:
@@ -34,7 +35,7 @@ def unconstrained(
 
     room: the most tokens that prompt and answer may have together; ContextOverflowError if a draft of the
         whole answer does not fit.
-    bias: ignored; a free answer has no legal tokens to choose from.
+    bias, prior: ignored; a free answer has no legal tokens to choose from.
     horizon: the most tokens of a draft; None for the whole rest. summary: ignored; it is the answer.
     """
     drafter = Drafter(legal_tokens, expected)

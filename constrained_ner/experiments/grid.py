@@ -57,11 +57,12 @@ def grid(settings: Settings, **values: Sequence[Any]) -> list[Arm]:
 
     Combinations that come to the same are one arm: without examples there is nothing to select, without a
     constraint there is no engine or decoder, and engines other than the native one decode stepwise.
-    Arms differ in what is compared and in nothing after it: consistency and least confidence are off.
+    Arms differ in what is compared and in nothing else: consistency and least confidence are off, and the
+    lexicon, unless it is one of the fields.
 
     Example: grid(Settings(examples=path), shots=[0, 5], select=["a", "b"]) -> shots 0; 5 and a; 5 and b
     """
-    settings = replace(settings, consistency=False, min_confidence=0.0)
+    settings = replace(settings, consistency=False, min_confidence=0.0, lexicon="none")
     fields = sorted(values, key=lambda name: name != "model")
     variants: list[dict[str, Any]] = []
     for combination in product(*(values[name] for name in fields)):
@@ -83,9 +84,9 @@ def _simplified(variant: dict[str, Any], settings: Settings) -> dict[str, Any]:
     if not variant.get("shots", settings.shots) and "select" in variant:
         variant["select"] = None
     if not variant.get("constrained", settings.constrained):
-        variant |= {name: None for name in ("engine", "decoder") if name in variant}
+        variant |= {name: None for name in ("engine", "decoder", "lexicon") if name in variant}
     elif variant.get("engine", settings.engine) != "native":
-        variant["decoder"] = "stepwise"
+        variant |= {"decoder": "stepwise"} | ({"lexicon": None} if "lexicon" in variant else {})
     return variant
 
 
