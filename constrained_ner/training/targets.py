@@ -25,6 +25,7 @@ from ..schema import Schema
 from ..text.view import shown_sentence
 from ..vocabulary import Vocabulary
 from .batches import Decision, Example
+from .partial_labels import PartialLabels
 
 
 @dataclass(frozen=True)
@@ -70,19 +71,21 @@ class TargetWriter:
         )
         self.end = _end_of_answer(vocabulary, chat_template)
 
-    def write_all(self, sentences: Iterable[Sentence]) -> WrittenTargets:
-        """Write an example for every sentence that has text."""
+    def write_all(
+        self, sentences: Iterable[Sentence], partial: PartialLabels | None = None
+    ) -> WrittenTargets:
+        """Write an example for every sentence that has text. partial: what marks of other types mean."""
         written = WrittenTargets()
         for sentence in sentences:
             if not sentence.text:
                 continue
             shown = shown_sentence(sentence)
-            _, refused = self.markup.expressible(shown)
+            _, refused = self.markup.expressible(partial.written(shown) if partial else shown)
             written.refused.update(r.reason for r in refused)
             if n_lost := len(sentence.mentions) - len(shown.mentions):
                 written.refused["nothing of it is shown to the model"] += n_lost
             try:
-                example = self.write(shown)
+                example = self.write(shown, partial)
             except ValueError as error:
                 written.dropped.append((sentence.id, str(error)))
                 continue
@@ -93,26 +96,32 @@ class TargetWriter:
                 written.examples.append(example)
         return written
 
-    def write(self, sentence: Sentence) -> Example:
+    def write(self, sentence: Sentence, partial: PartialLabels | None = None) -> Example:
         """Write the example of one sentence as the model is shown it (see `text.view`).
 
-        Mentions that tags cannot express stay untagged.
+        Mentions that tags cannot express stay untagged. partial: the sentence is from another corpus, whose
+        marks know the answer only in part.
         Raises ValueError if no legal answer marks the others, or if the answer does not read back as them.
         """
         sentence = shown_sentence(sentence)
-        mentions, _ = self.markup.expressible(sentence)
+        mentions, _ = self.markup.expressible(partial.written(sentence) if partial else sentence)
         constraint = Constraint(sentence.text, self.machine, leading_space=self.vocabulary.leading_space)
         ids = [*self.prompt.prefix_ids, *self.prompt.ids(sentence.text)]
         n_prompt = len(ids)
-        decisions = []
+        answers = partial.right_answers(sentence, constraint, mentions) if partial else None
+        decisions, unpredicted = [], set()
         for token_id, legal in LegalTokens(constraint, self.tag_tokens).encode(mentions):
             written = self.end if legal[token_id] == END else token_id
             if is_decision(legal):
-                others = tuple(other for other in legal if other != written)
-                decisions.append(Decision(len(ids), (written, *others)))
+                right = [written, *(answers.others(token_id, legal) if answers else ())]
+                wrong = [other for other in legal if other not in right and other != written]
+                if wrong:
+                    decisions.append(Decision(len(ids), (*right, *wrong), len(right)))
+                if len(right) > 1:
+                    unpredicted.add(len(ids))
             ids.append(written)
         self._check(constraint, ids[n_prompt:-1], mentions)
-        return Example(tuple(ids), n_prompt, tuple(decisions))
+        return Example(tuple(ids), n_prompt, tuple(decisions), frozenset(unpredicted))
 
     def _check(self, constraint: Constraint, answer: list[int], mentions: Iterable[Mention]) -> None:
         read = constraint.read(self.vocabulary.decode(answer))
