@@ -115,7 +115,7 @@ class Annotator:
         # Before the model is loaded: a missing or damaged file should not take half a minute to notice.
         settings.read_schema()
         settings.read_prompt()
-        card = AdapterCard.load(settings.adapter) if settings.adapter else None
+        card = AdapterCard.load(settings.adapter or name)
         opened = load_backend(name, **settings.model_options()) if loaded is None else loaded
         try:
             if opened.adapter_card is not None:

@@ -55,7 +55,9 @@ def as_trained(
         )
     if not settings.force and backend.shows_logits:
         model: Mapping[str, str] | None = backend.description
-        if backend.adapter_card is not None:  # a GGUF file knows what it was made of, or does not say
+        if not (settings.adapter or settings.lora) and backend.adapter_card is None:
+            model = None  # a whole model with a card of its own: there is no base to compare it with
+        elif backend.adapter_card is not None:  # a GGUF file knows what it was made of, or does not say
             base = backend.base_model and BaseModelIdentity.parse(backend.base_model, name)
             if card.base_model.sha256 == backend.identity.get("sha256"):  # trained on this very file
                 base = card.base_model

@@ -7,9 +7,9 @@ does not say whether we would mark it, nor with which type. So each of its types
     unknown     whatever the model does is right: nothing is learnt there
     drug+brand  certainly a name of one of these types
 
-and so has the rest of its text, `*`. A decision whose answer is only partly known has several right tokens; the
-loss takes the probability that they have together (see `losses.set_cross_entropy`). If all are right, it is no
-decision at all.
+and so has the rest of its text, `*`. A decision whose answer is only partly known has several right tokens:
+the loss takes the probability that they have together (see `losses.set_cross_entropy`). If all are right, it
+is no decision at all.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class PartialLabels:
 
     @classmethod
     def parse(cls, settings: Mapping[str, str], schema: Schema) -> PartialLabels:
-        """From settings such as {"GENE": "none", "CHEMICAL": "unknown", "*": "none"}; `*` is unknown if unset.
+        """From settings such as {"GENE": "none", "CHEMICAL": "unknown", "*": "none"}; unset, `*` is unknown.
 
         Raises UserError for a meaning that is none.
         """
@@ -147,6 +147,7 @@ def _meaning(theirs: str, text: str, schema: Schema) -> Meaning:
     for name in types:
         if name not in schema.type_names:
             raise UserError(
-                f"{theirs}={text}: {name!r} is neither none, unknown nor one of {', '.join(schema.type_names)}"
+                f"{theirs}={text}: {name!r} is neither none, unknown nor one of "
+                f"{', '.join(schema.type_names)}"
             )
     return types

@@ -1,4 +1,4 @@
-"""What other corpora's marks teach: each decision, with the tokens that are right and those that are wrong."""
+"""What other corpora's marks teach: at each decision, which tokens are right and which are wrong."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_a_name_that_tags_cannot_express_is_unknown(targets: TargetWriter) -> No
 
 
 def test_a_type_without_a_meaning_and_a_meaning_that_is_none_are_named() -> None:
-    with pytest.raises(SchemaError, match="f.jsonl: no meaning for its type CELL; say one of CELL=none"):
+    with pytest.raises(SchemaError, match=r"f\.jsonl: no meaning for its type CELL; say one of CELL=none"):
         labels().require([Sentence("s", "HeLa", (Mention((Span(0, 4),), "CELL", "HeLa"),))], "f.jsonl")
     with pytest.raises(UserError, match="GENE=protein: 'protein' is neither none, unknown nor one of drug"):
         labels(GENE="protein")
@@ -147,7 +147,7 @@ def test_the_loss_is_minus_the_log_of_the_sum_of_all_right_probabilities(
 def test_padding_and_one_right_answer_give_the_cross_entropy_and_a_finite_gradient() -> None:
     scores = torch.tensor([[1.0, 2.0, -math.inf], [0.5, 0.1, 0.3]], requires_grad=True)
     loss = set_cross_entropy(scores, torch.tensor([1, 2]))
-    assert float(loss[0]) == pytest.approx(-math.log(math.e / (math.e + math.e**2)))
+    assert float(loss[0].detach()) == pytest.approx(-math.log(math.e / (math.e + math.e**2)))
     loss.sum().backward()  # type: ignore[no-untyped-call]
     assert scores.grad is not None
     assert scores.grad.isfinite().all()
