@@ -50,7 +50,7 @@ class TypeBias:
                 raise SchemaError(f"bias for {name!r}: the schema's types are {', '.join(types)}")
         self._machine = machine
         self._token_bytes = vocabulary.token_bytes
-        self._due = due_in_opening_tags(by_type, machine)
+        self._due = _due(by_type, machine)
         self._known: dict[tuple[int, int, int], float] = {}
 
     def of(self, state: State, legal: Mapping[int, State]) -> list[float] | None:
@@ -104,7 +104,7 @@ def parse_bias(settings: Iterable[str]) -> dict[str, float]:
     return by_type
 
 
-def due_in_opening_tags(by_type: Mapping[str, float], machine: TagMachine) -> dict[int, float]:
+def _due(by_type: Mapping[str, float], machine: TagMachine) -> dict[int, float]:
     """For each context in or just after an opening tag, what is due by then; empty if every number is 0."""
     possible: dict[int, list[float]] = {}
     for name in machine.markup.types:

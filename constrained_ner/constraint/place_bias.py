@@ -1,16 +1,15 @@
 """A bias of places: numbers added to the logits of opening and closing tags where a known name stands.
 
-It is what a list of names says about one sentence. Where a name begins, opening a tag gains `opening`, and
-opening the tag of the name's own type gains `of_type` more. Where it ends, closing the open tag gains
-`closing`. As with a bias per type (see `bias`), the tokens of a tag together get its number, however it is
-spelt, and nothing is added before it is certain what the tag is.
+It is what a list of names says about one sentence. Where a name begins, the token that begins a tag gains
+`opening`. Each token that decides between types gains `of_type` if the name's own type is still possible
+after it. Where the name ends, the token that begins a closing tag gains `closing`.
 
     "on aspirin", aspirin is listed as drug, opening 1, of_type 2, closing 3:
-    on <drug>aspirin</drug>   `<` +1, `drug` 0, `>` +2, ...; `</drug>` +3
-    on <brand>aspirin</brand> `<` +1, `brand>` 0, ...; `</brand>` +3
-    <group>on aspirin</group>                         `</group>` +3
+    `<` +1, `drug` +2, `>` +2 (and not `_n>`), ...; `brand` and `group` 0; `</` at the end +3
+    <drug> as one token: +3, <brand> as one token: +1
 
-Only numbers change, never what is legal.
+So the numbers are those of decisions. With tags of several tokens, the list says nothing of whether one opens
+unless `opening` does; a tag that is one token decides both at once. Only numbers change, never what is legal.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ from dataclasses import dataclass
 
 from ..vocabulary import Vocabulary
 from .automaton import State, TagMachine, is_single
-from .bias import due_in_opening_tags
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,31 +40,30 @@ class PlaceBias:
     """Adds the names' numbers to the logits of tokens, in one sentence. names: disjoint."""
 
     def __init__(self, names: Iterable[KnownName], machine: TagMachine, vocabulary: Vocabulary) -> None:
+        known = list(names)
         self._machine = machine
         self._token_bytes = vocabulary.token_bytes
-        self._due: dict[int, dict[int, float]] = {}  # byte position -> context -> what is due by then
-        within_closing = machine.closing - {machine.OUTSIDE}
-        for name in names:
-            by_type = dict.fromkeys(machine.markup.types, name.opening)
-            by_type[name.type] += name.of_type
-            self._due.setdefault(name.start_byte, {}).update(due_in_opening_tags(by_type, machine))
-            if name.closing:
-                at_end = dict.fromkeys(within_closing, name.closing)
-                self._due.setdefault(name.end_byte, {}).update(at_end)
+        self._at_start = {name.start_byte: name for name in known}
+        self._at_end = {name.end_byte: name for name in known}
+        types = machine.markup.types
+        on_the_way = frozenset().union(*machine.opening.values())
+        self._possible = {c: {t for t in types if c in machine.opening[t]} for c in on_the_way}
+        self._any_type = set(types)
 
     def of(self, state: State, legal: Mapping[int, State]) -> list[float] | None:
         """The number to add to each legal token's logit, in their order; None if all are 0."""
-        if not self._due or not is_single(state):
+        if not is_single(state):
             return None
         added = [self._of_token(state, token_id, after) for token_id, after in legal.items()]
         return added if any(added) else None
 
     def _of_token(self, state: State, token_id: int, after: State) -> float:
-        """What becomes due on the way through the token. A byte that can be read as part of a tag is."""
+        """What the names add to one token. A byte that can be read as part of a tag is."""
         machine = self._machine
         if not is_single(after) or machine.copies[machine.context(state)] == machine.context(after):
             return 0.0  # the end, or text: copying adds nothing
-        position, context, total = machine.position(state), machine.context(state), 0.0
+        position, context = machine.position(state), machine.context(state)
+        begun, of_type = 0.0, 0.0
         for byte in self._token_bytes[token_id]:
             tag = machine.tags[context].get(byte)
             if tag is None:
@@ -75,8 +72,13 @@ class PlaceBias:
                 if context < 0:
                     return 0.0
                 continue
-            due = self._due.get(position, {})
-            if tag[0] in due:
-                total += due[tag[0]] - due.get(context, 0.0)
+            name = self._at_start.get(position)
+            if tag[0] in self._possible and name is not None:
+                begun += name.opening if context not in self._possible else 0.0
+                before, now = self._possible.get(context, self._any_type), self._possible[tag[0]]
+                if now != before:
+                    of_type = name.of_type if name.type in now else 0.0
+            elif context in machine.inside_contexts and position in self._at_end:
+                begun += self._at_end[position].closing
             context = tag[0]
-        return total if machine.state(position, context) == after else 0.0
+        return begun + of_type if machine.state(position, context) == after else 0.0

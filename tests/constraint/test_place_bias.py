@@ -54,20 +54,21 @@ def added(answer: str, names: list[KnownName], vocabulary: str, rule: TokenRule)
 @pytest.mark.parametrize("vocabulary", VOCABULARIES)
 @pytest.mark.parametrize("rule", ["canonical", "any"])
 @pytest.mark.parametrize(
-    ("answer", "expected"),
+    ("answer", "of_one_token", "of_several"),
     [
-        ("Effect of aspirin and iron.", 0.0),
-        ("Effect of <drug>aspirin</drug> and iron.", 7.0),
-        ("Effect of <brand>aspirin</brand> and iron.", 5.0),
-        ("Effect of <drug_n>aspirin</drug_n> and <drug>iron</drug>.", 5.0),
-        ("Effect of <drug>aspirin and iron</drug>.", 3.0),
-        ("<group>Effect of aspirin</group> and iron.", 4.0),
-        ("<group>Effect</group> of aspirin and iron.", 0.0),
+        ("Effect of aspirin and iron.", 0.0, 0.0),
+        ("Effect of <drug>aspirin</drug> and iron.", 7.0, 9.0),  # drug or not, then drug or drug_n
+        ("Effect of <brand>aspirin</brand> and iron.", 5.0, 5.0),
+        ("Effect of <drug_n>aspirin</drug_n> and <drug>iron</drug>.", 5.0, 7.0),  # begins like drug
+        ("Effect of <drug>aspirin and iron</drug>.", 3.0, 5.0),
+        ("<group>Effect of aspirin</group> and iron.", 4.0, 4.0),
+        ("<group>Effect</group> of aspirin and iron.", 0.0, 0.0),
     ],
 )
-def test_tags_at_a_name_get_its_numbers_and_others_nothing(
-    vocabulary: str, rule: TokenRule, answer: str, expected: float
+def test_decisions_at_a_name_get_its_numbers_and_others_nothing(
+    vocabulary: str, rule: TokenRule, answer: str, of_one_token: float, of_several: float
 ) -> None:
+    expected = of_one_token if vocabulary == "tag tokens" else of_several
     assert added(answer, [NAME], vocabulary, rule) == pytest.approx(expected)
 
 
