@@ -36,6 +36,7 @@ from .by_logits import ByLogits
 from .by_text import ByText
 from .documents import annotated_documents
 from .given import expected_names, given_examples, numbered, with_stored_point
+from .lexicon_prior import LexiconPrior
 from .list_hint import with_hint
 from .pipeline import OnWindow, Pipeline, Transport
 from .resolve import as_trained, reports_confidence, settled
@@ -87,8 +88,16 @@ class Annotator:
             view=settings.view,
             form=form,
         )
+        knows_places = self.knows_confidence and backend.shows_logits and form_name == "tags"
+        if settings.lexicon not in (None, "none") and not knows_places:
+            notify(
+                "--lexicon is not applied: it needs a local model that answers in tags under the constraint"
+            )
+        self._prior = LexiconPrior.read(
+            self.settings.lexicon or "none", self.settings.lexicon_weight, markup.types
+        )
         self._transport: Transport = (
-            ByLogits(backend, prompts, form, settings, notify)
+            ByLogits(backend, prompts, form, settings, notify, self._prior if knows_places else None)
             if backend.shows_logits
             else ByText(backend, prompts, form, settings, notify)
         )
@@ -128,7 +137,7 @@ class Annotator:
         # Before the model is loaded: a missing or damaged file should not take half a minute to notice.
         settings.read_schema()
         settings.read_prompt()
-        card = AdapterCard.load(settings.adapter) if settings.adapter else None
+        card = AdapterCard.load(settings.adapter or name)
         opened = load_backend(name, **settings.model_options()) if loaded is None else loaded
         if opened.shows_logits and opened.chat_template is None:
             notify(
@@ -290,6 +299,7 @@ class Annotator:
             "prompt_hash": self.prompt.hash(),
             **self._shown_examples(),
             **self.settings.deciding(),
+            "lexicon": None if self._prior is None else self._prior.about(),
             "decoder": self._transport.decoder,
             "rule": self._transport.rule,
             "temperature": self.backend.temperature,
@@ -300,6 +310,7 @@ class Annotator:
         """What decides the answers, as plain data: two annotators with the same one write the same."""
         return {
             **self.settings.deciding(),
+            "lexicon": None if self._prior is None else self._prior.about()["sha256"],
             "model": self.backend.identity,
             "schema": self.schema.hash(),
             "prompt": self.prompt.hash(),

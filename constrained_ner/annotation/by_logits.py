@@ -12,6 +12,7 @@ from itertools import islice
 
 from ..backends.protocol import LogitsBackend
 from ..constraint.answer_form import AnswerForm, AnswerTokens
+from ..constraint.bias import Bias
 from ..constraint.edges import Boundary
 from ..constraint.legal import LegalTokens, LegalTokenSets, TokenRule
 from ..constraint.sentence_automaton import SentenceAutomaton, TaggedSpan
@@ -32,6 +33,7 @@ from ..text.windows import windows
 from ..vocabulary import Vocabulary
 from .decisions import decisions_by_span
 from .free_answer import read_answer
+from .lexicon_prior import LexiconPrior
 from .result import Annotated, Effort
 from .settings import Settings
 from .xray import Setting, XRay
@@ -65,6 +67,7 @@ class ByLogits:
         form: AnswerForm,
         settings: Settings,
         notify: Callable[[str], None],
+        prior: LexiconPrior | None = None,
     ) -> None:
         self.n_at_once = backend.max_sequences
         self.decoder, self.rule = _decoder_and_rule(settings)
@@ -79,6 +82,7 @@ class ByLogits:
         self._horizon = backend.draft_horizon
         self._legal_mass = settings.legal_mass
         self._bias = self._tokens.bias(settings.bias) if settings.bias else None
+        self._prior = prior
         self._engine = None
         if settings.engine != "native":
             self._engine = GrammarEngine(settings.engine, backend, self._tokens)
@@ -121,12 +125,14 @@ class ByLogits:
         """A text of one window, decision by decision. Raises SentenceError."""
         if len(list(islice(self.windows(text), 2))) > 1:
             raise SentenceError("too long to be looked through: it does not fit the context at once")
+        legal_tokens = self._tag_tokens(text, "the X-ray")
         return Setting(
             self._prompt.ids(text, text),
             tuple(self._prompt.prefix_ids),
-            self._tag_tokens(text, "the X-ray"),
+            legal_tokens,
             self._prompt.room,
             self._bias,
+            self._prior_of(legal_tokens),
             self._horizon,
             self._scheduler,
             self._vocabulary,
@@ -143,6 +149,13 @@ class ByLogits:
         reaches = {} if reach is None else {"reach": reach, "reach_on_turns": reach}
         routine = survey_sentence(self._prompt.ids(text), survey, paths, self._prompt.room, **reaches)
         return self._scheduler.submit(routine, self._prompt.prefix_ids)
+
+    def _prior_of(self, legal_tokens: LegalTokenSets) -> Bias | None:
+        """What the listed names in a text add."""
+        if self._prior is None or not isinstance(legal_tokens, LegalTokens):
+            return None
+        constraint = legal_tokens.constraint
+        return self._prior.of(constraint, constraint.machine, self._vocabulary)
 
     def _tag_tokens(self, text: str, who: str) -> LegalTokens:
         """The legal tokens of an answer in tags. Raises UserError, saying who needs them, for a list."""
@@ -178,6 +191,7 @@ class ByLogits:
             room,
             expected,
             self._bias,
+            prior=self._prior_of(legal_tokens),
             horizon=self._horizon,
             summary=self._legal_mass,
         )

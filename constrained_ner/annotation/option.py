@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -47,6 +47,20 @@ def model_option(help: str, *, decides: bool = False) -> Option:
 
 def bias_by_type(value: Any) -> Any:
     return parse_bias(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+
+
+def lexicon_numbers(value: Any) -> Any:
+    """The numbers by what they raise, from settings of the form WHAT=NUMBER or as they are."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        value = {name.strip(): number for name, _, number in (str(part).partition("=") for part in value)}
+    if isinstance(value, Mapping) and not value.keys() <= {"open", "type", "close"}:
+        raise ValueError("must be numbers for open, type or close")
+    return value
+
+
+def as_lexicon(value: Any) -> Any:
+    """The name of a lexicon as it is, or its path."""
+    return Path(value) if isinstance(value, str) and value not in ("public", "none") else value
 
 
 def known_server(name: str | None) -> str | None:

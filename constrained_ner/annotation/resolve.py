@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from ..adapters import AdapterCard, BaseModelIdentity
 from ..backends.protocol import LogitsBackend, TextBackend
 from ..decoding.confidence import least_confidence
 from ..errors import UserError
+from .lexicon_prior import DEFAULT_WEIGHTS
 from .settings import Settings
 
 
@@ -31,7 +33,15 @@ def settled(settings: Settings, backend: LogitsBackend | TextBackend, knows_conf
         settings,
         min_confidence=least if settings.min_confidence is None else settings.min_confidence,
         consistency=knows_confidence if settings.consistency is None else settings.consistency,
+        **_lexicon(settings, knows_confidence),
     )
+
+
+def _lexicon(settings: Settings, sees_logits: bool) -> dict[str, Any]:
+    """The lexicon and its weights; none where no logits are seen that they could be added to."""
+    if settings.lexicon in (None, "none") or not sees_logits:
+        return {"lexicon": "none", "lexicon_weight": {}}
+    return {"lexicon_weight": {**DEFAULT_WEIGHTS, **settings.lexicon_weight}}
 
 
 def as_trained(
@@ -57,7 +67,9 @@ def as_trained(
         )
     if not settings.force and backend.shows_logits:
         model: Mapping[str, str] | None = backend.description
-        if backend.adapter_card is not None:  # a GGUF file knows what it was made of, or does not say
+        if not (settings.adapter or settings.lora) and backend.adapter_card is None:
+            model = None  # a whole model with a card of its own: there is no base to compare it with
+        elif backend.adapter_card is not None:  # a GGUF file knows what it was made of, or does not say
             base = backend.base_model and BaseModelIdentity.parse(backend.base_model, name)
             if card.base_model.sha256 == backend.identity.get("sha256"):  # trained on this very file
                 base = card.base_model

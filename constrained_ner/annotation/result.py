@@ -27,6 +27,7 @@ class Effort:
     n_prompt_tokens: length of the prompts, the shared prefix included.
     n_unknown_tags: what looks like a tag in free answers, and is neither in the schema nor in the sentence.
     n_invented: names in free answers that have no place in the sentence.
+    n_turned: decisions that would have been others without the lexicon.
     """
 
     n_passes: int = 0
@@ -39,6 +40,7 @@ class Effort:
     n_prompt_tokens: int = 0
     n_unknown_tags: int = 0
     n_invented: int = 0
+    n_turned: int = 0
 
     @classmethod
     def of(cls, answer: Answer, n_prompt_tokens: int = 0) -> Effort:
@@ -52,6 +54,7 @@ class Effort:
             n_unfinished=int(not answer.finished),
             n_windows=1,
             n_prompt_tokens=n_prompt_tokens,
+            n_turned=sum(choice.turned for choice in decided),
         )
 
     def __add__(self, other: Effort) -> Effort:

@@ -42,7 +42,17 @@ from ..prompting.messages import Chooser, Instructions
 from ..prompting.wording import PromptFile
 from ..schema import Schema
 from ..text.view import ViewName
-from .option import Option, as_examples, as_text, bias_by_type, known_method, known_server, model_option
+from .option import (
+    Option,
+    as_examples,
+    as_lexicon,
+    as_text,
+    bias_by_type,
+    known_method,
+    known_server,
+    lexicon_numbers,
+    model_option,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,6 +238,31 @@ class Settings:
             allowed="pairs of a name and a type, or the path of a file with name|type lines",
         ),
     ] = None
+    lexicon: Annotated[
+        Literal["public", "none"] | tuple[tuple[str, str], ...] | Path | None,
+        BeforeValidator(as_lexicon),
+        Option(
+            "Names to make likelier where the text has them: public, none, or a file of name|type lines. "
+            "Default: public for adapters that ship, else none.",
+            "Decoding",
+            typed=str,
+            metavar="FILE|public|none",
+            allowed="public, none, pairs of a name and a type, or the path of a file with name|type lines",
+        ),
+    ] = None
+    lexicon_weight: Annotated[
+        Mapping[str, Annotated[float, Field(allow_inf_nan=False)]],
+        BeforeValidator(lexicon_numbers),
+        Option(
+            "How much likelier the lexicon makes a tag (open=2), its type (type=5), and its end (close=1). "
+            "Repeatable.",
+            "Decoding",
+            decides=True,
+            typed=list[str],
+            metavar="WHAT=NUMBER",
+            allowed="finite numbers for open, type or close, such as {'type': 5}",
+        ),
+    ] = field(default_factory=dict)
     legal_mass: Annotated[
         bool, Option("Measure the share of the model's probability that is legal. Takes time.", "Decoding")
     ] = False
@@ -317,6 +352,8 @@ class Settings:
             raise UserError(f"{engine} has the rule any; it cannot be combined with canonical")
         if self.bias or self.operating_point:  # the states of other engines do not say which type a tag has
             raise UserError(f"{engine} takes no bias; use --engine native")
+        if self.lexicon not in (None, "none"):
+            raise UserError(f"{engine} takes no lexicon; use --engine native")
 
     def read_schema(self) -> Schema | None:
         """The entity types that were asked for; None for the adapter's, or DDI."""

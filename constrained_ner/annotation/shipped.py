@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from ..adapters import AdapterCard
 from ..backends.gguf_file import ADAPTER_KEY, GgufFile
@@ -15,6 +16,11 @@ from ..errors import ModelError
 from .settings import Settings
 
 ADAPTERS = Path(str(resources.files("constrained_ner"))) / "bundled" / "adapters"
+
+_LEXICON: dict[str, dict[str, Any]] = {
+    "gemma3-270m": {"lexicon": "public", "lexicon_weight": {"open": 0.0, "type": 5.0, "close": 0.0}}
+}
+"""What the lexicon is worth to an adapter, cross-validated (see docs/lexicon.md); for others it is off."""
 
 
 def shipped_names() -> list[str]:
@@ -34,4 +40,7 @@ def with_shipped_adapter(settings: Settings) -> Settings:
         raise ModelError(f"{name}: has an adapter of its own; name its base model to use another")
     path = ADAPTERS / f"{name}.gguf"
     card = AdapterCard.parse(str(GgufFile(path, weights=False).metadata[ADAPTER_KEY]), path)
-    return dataclasses.replace(settings, model=card.base_model.name, lora=str(path))
+    found = dataclasses.replace(settings, model=card.base_model.name, lora=str(path))
+    if settings.lexicon is None and settings.constrained and settings.engine == "native":
+        found = dataclasses.replace(found, **_LEXICON.get(name, {}))
+    return found

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from rapidfuzz.distance import Levenshtein
 
-from ..constraint.answer_form import AnswerBias
 from ..constraint.automaton import State
+from ..constraint.bias import Bias
 from ..constraint.legal import END, LegalTokens
 from ..data import Mention
 from ..decoding.answer import Answer, Decoder, Extend
@@ -104,7 +104,8 @@ class Setting:
     prefix_ids: tuple[int, ...]
     legal_tokens: LegalTokens
     room: int
-    bias: AnswerBias | None
+    bias: Bias | None
+    prior: Bias | None
     horizon: int | None
     scheduler: Scheduler
     vocabulary: Vocabulary
@@ -117,7 +118,13 @@ class Setting:
         """Decode the sentence under the constraint and freely. Raises SentenceError."""
         passes: list[TracedPass] = []
         decoder = copy_draft(
-            self.prompt_ids, self.legal_tokens, self.room, (), self.bias, horizon=self.horizon
+            self.prompt_ids,
+            self.legal_tokens,
+            self.room,
+            (),
+            self.bias,
+            prior=self.prior,
+            horizon=self.horizon,
         )
         answer = self.run(traced(decoder, passes))
         found = list(decisions(answer, passes, len(self.prompt_ids), self.legal_tokens))

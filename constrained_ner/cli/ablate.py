@@ -24,7 +24,10 @@ _ARMS = {"constrained": True, "unconstrained": False}
 _DECODERS = ("copy-draft", "stepwise")
 _ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 _OWN = "Grid"
-_VARIED = ("model", "prompt", "shots", "select", "constrained", "decoder", "engine", "operating_point")
+_VARIED = (
+    *("model", "prompt", "shots", "select", "constrained", "decoder", "engine"),
+    *("operating_point", "lexicon"),
+)
 _FIXED = ("consistency", "min_confidence")  # arms differ in what is compared, and in nothing after it
 
 Value = TypeVar("Value", bound=str)
@@ -72,6 +75,12 @@ def ablate(
             rich_help_panel=_OWN,
         ),
     ] = "none",
+    lexicon: Annotated[
+        str,
+        typer.Option(
+            help="Of constrained arms: none, public, or files of name|type lines.", rich_help_panel=_OWN
+        ),
+    ] = "none",
     limit: LimitOption = None,
     split: SplitOption = None,
     workers: WorkersOption = "1",
@@ -101,6 +110,7 @@ def ablate(
         decoder=_known("--decoder", decoder, _DECODERS),
         engine=_known("--engine", engine, _ENGINES),
         operating_point=[None if v == "none" else v for v in _values("--operating-point", operating_point)],
+        lexicon=_values("--lexicon", lexicon),
     )
     progress = ProgressDisplay(quiet=quiet)
     outcome = run_grid(

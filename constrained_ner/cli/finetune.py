@@ -1,4 +1,4 @@
-"""`constrained-ner finetune`: train a LoRA adapter on annotated sentences."""
+"""`constrained-ner finetune`: train a LoRA adapter, or a whole small model, on annotated sentences."""
 
 from __future__ import annotations
 
@@ -102,6 +102,38 @@ def finetune(
         int | None,
         typer.Option(min=1, help="Measure F1 on N sentences spread over --val.", rich_help_panel=_DATA),
     ] = None,
+    also: Annotated[
+        Path | None,
+        typer.Option(
+            help="Annotated file with other types to learn from, too; see --also-types.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    also_types: Annotated[
+        str | None,
+        typer.Option(
+            metavar="THEIRS=MEANING,...",
+            help="What its types mean: none (no name of ours), unknown, or our types (brand+drug). "
+            "*=none: text that is not marked has no name of ours either.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    also_examples: Annotated[
+        int | None,
+        typer.Option(min=1, help="Learn from N sentences of --also, at random.", rich_help_panel=_DATA),
+    ] = None,
+    full: Annotated[
+        bool,
+        typer.Option(
+            "--full", help="Train all weights of a small model, not an adapter.", rich_help_panel=_ADAPTER
+        ),
+    ] = False,
+    tag_tokens: Annotated[
+        bool,
+        typer.Option(
+            "--tag-tokens", help="Make each tag a token of its own; needs --full.", rich_help_panel=_ADAPTER
+        ),
+    ] = False,
     types: TypesOption = None,
     schema: SchemaOption = None,
     prompt: PromptOption = None,
@@ -147,6 +179,7 @@ def finetune(
       constrained-ner finetune --model MODEL --train train.xml --val val.xml --out adapter
       constrained-ner finetune --model MODEL --train train.xml --val val.xml --out a --quantize 4bit --resume
       constrained-ner finetune --model model.gguf --train train.xml --val val.xml --out adapter --prompt bare
+      constrained-ner finetune --model SMALL --train train.xml --val val.xml --out model --full --tag-tokens
     """
     from ..training.finetune.folder import FinetuneSettings, is_first_process
     from ..training.finetune.run import finetune as train_adapter
@@ -173,6 +206,11 @@ def finetune(
         seed=seed,
         limit_val=limit_val,
         types=asked_types(types),
+        also=also,
+        also_types=asked_types(also_types, "--also-types", "GENE=none,Drug=drug"),
+        also_examples=also_examples,
+        full=full,
+        tag_tokens=tag_tokens,
         prompt=prompt or USUAL_PROMPTS[answer],
         answer=answer,
         occurrences=occurrences,
@@ -191,7 +229,8 @@ def finetune(
     record = train_adapter(settings, out, log, resume=resume)
     best = record.best
     figures = f"F1 micro {best['eval_micro_f1']:.1%}, macro {best['eval_macro_f1']:.1%}"
-    log(f"{out}: the adapter of epoch {best['epoch']:g}, {figures}")
+    what = "model" if settings.full else "adapter"
+    log(f"{out}: the {what} of epoch {best['epoch']:g}, {figures}")
 
 
 main = CommandLine(finetune, stopped=RESUMES_IF_ASKED)

@@ -148,14 +148,16 @@ QuietOption = Annotated[
 ]
 
 
-def asked_types(text: str | None) -> dict[str, str] | None:
-    """The value of --types. Raises UserError."""
+def asked_types(
+    text: str | None, option: str = "--types", example: str = "Chemical=drug,Brand=brand"
+) -> dict[str, str] | None:
+    """The value of --types, or of another option of this form. Raises UserError."""
     if text is None:
         return None
     pairs = [part.partition("=") for part in text.split(",")]
     for theirs, equals, ours in pairs:
         if not (theirs.strip() and equals and ours.strip()):
-            raise UserError(f"--types: {text!r:.80} is not of the form Chemical=drug,Brand=brand")
+            raise UserError(f"{option}: {text!r:.80} is not of the form {example}")
     return {theirs.strip(): ours.strip() for theirs, _, ours in pairs}
 
 

@@ -14,8 +14,8 @@ from typing import Literal, Protocol
 
 from ..data import Mention
 from ..vocabulary import Vocabulary
-from .automaton import Constraint, State, TagMachine
-from .bias import TypeBias
+from .automaton import Constraint, TagMachine
+from .bias import Bias, TypeBias
 from .edges import Boundary
 from .legal import LegalTokens, LegalTokenSets, TokenRule
 from .list_automaton import ListAutomaton
@@ -28,13 +28,6 @@ from .sentence_automaton import SentenceAutomaton
 from .tag_tokens import TagTokens
 
 AnswerName = Literal["tags", "list"]
-
-
-class AnswerBias(Protocol):
-    """Numbers that are added to logits, so that more or less of a type is found (see `bias`)."""
-
-    def of(self, state: State, legal: Mapping[int, State]) -> list[float] | None:
-        """The number to add to each legal token's logit, in their order; None if all are 0."""
 
 
 class AnswerTokens(Protocol):
@@ -52,7 +45,7 @@ class AnswerTokens(Protocol):
     def of(self, text: str, rule: TokenRule = "canonical", boundary: Boundary = "word") -> LegalTokenSets:
         """The legal tokens of a sentence."""
 
-    def bias(self, by_type: Mapping[str, float]) -> AnswerBias:
+    def bias(self, by_type: Mapping[str, float]) -> Bias:
         """A bias for each type. Raises SchemaError for one that is not in the schema."""
 
 

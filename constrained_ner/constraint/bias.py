@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
 from ..errors import SchemaError, UserError
 from ..vocabulary import Vocabulary
@@ -28,6 +29,18 @@ from .automaton import State, TagMachine, is_single
 
 CLOSING = "/"
 """What the bias for closing a tag is called among those of the types, none of which can have this name."""
+
+
+class Bias(Protocol):
+    """What a decoder asks for numbers to add to the logits of tokens."""
+
+    def of(self, state: State, legal: Mapping[int, State]) -> list[float] | None:
+        """The number to add to each legal token's logit, in their order; None if all are 0."""
+
+
+def added_by(bias: Bias | None, state: State, legal: Mapping[int, State]) -> list[float] | None:
+    """What a bias adds, if there is one."""
+    return None if bias is None else bias.of(state, legal)
 
 
 class TypeBias:

@@ -43,12 +43,14 @@ class Choice:
     legal_mass: the share of the model's probability that is on legal tokens (see `legal_mass`).
     wanted: the token that the model would have written without the constraint.
     Both are None unless the decoder asks for the summary.
+    turned: without the prior, another token would have been chosen.
     """
 
     token_id: int
     margins: tuple[float, ...]
     legal_mass: float | None = None
     wanted: int | None = None
+    turned: bool = False
 
     @property
     def log_probability(self) -> float:
@@ -77,19 +79,38 @@ class Answer:
 Decoder = Generator[Extend, Sequence[Scores | None], Answer]
 
 
-def choose(legal: Mapping[int, State], scores: Scores | None, bias: Sequence[float] | None = None) -> Choice:
+def choose(
+    legal: Mapping[int, State],
+    scores: Scores | None,
+    bias: Sequence[float] | None = None,
+    prior: Sequence[float] | None = None,
+) -> Choice:
     """The legal token with the highest logit; of equals the lowest id, so that all decoders agree.
 
-    scores: of `tuple(legal)`, in that order. bias: added to the logits for the choice only, in that order.
+    scores: of `tuple(legal)`, in that order. bias, prior: added to the logits, in that order. A bias says
+    what mistakes cost, so it changes the choice alone. A prior is evidence: it counts in the margins, too.
     """
     assert scores is not None, "the position of a decision is always watched"
-    logits: list[float] = scores.logits.tolist()
-    biased = logits if bias is None else [logit + b for logit, b in zip(logits, bias, strict=True)]
-    highest = max(biased)
-    token_id = min(i for i, logit in zip(legal, biased, strict=True) if logit == highest)
-    chosen = logits[list(legal).index(token_id)]
-    margins = tuple(logit - chosen for i, logit in zip(legal, logits, strict=True) if i != token_id)
-    return Choice(token_id, margins, legal_mass(chosen, margins, scores.logsumexp), wanted=scores.best)
+    seen: list[float] = scores.logits.tolist()
+    logits = _sum(seen, prior)
+    token_id = _best(legal, _sum(logits, bias))
+    at = list(legal).index(token_id)
+    mass = legal_mass(seen[at], _margins(seen, at), scores.logsumexp)
+    turned = prior is not None and token_id != _best(legal, _sum(seen, bias))
+    return Choice(token_id, _margins(logits, at), mass, wanted=scores.best, turned=turned)
+
+
+def _sum(logits: list[float], added: Sequence[float] | None) -> list[float]:
+    return logits if added is None else [logit + a for logit, a in zip(logits, added, strict=True)]
+
+
+def _best(legal: Mapping[int, State], logits: Sequence[float]) -> int:
+    highest = max(logits)
+    return min(i for i, logit in zip(legal, logits, strict=True) if logit == highest)
+
+
+def _margins(logits: Sequence[float], chosen: int) -> tuple[float, ...]:
+    return tuple(logit - logits[chosen] for i, logit in enumerate(logits) if i != chosen)
 
 
 def only(legal: Mapping[int, State]) -> int:

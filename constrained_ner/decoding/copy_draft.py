@@ -26,8 +26,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..backends.protocol import Scores
-from ..constraint.answer_form import AnswerBias
 from ..constraint.automaton import State
+from ..constraint.bias import Bias, added_by
 from ..constraint.legal import END, LegalTokenSets
 from ..data import Mention
 from .answer import Answer, Choice, Decoder, Extend, choose
@@ -40,8 +40,9 @@ def copy_draft(
     legal_tokens: LegalTokenSets,
     room: int,
     expected: Sequence[Mention] = (),
-    bias: AnswerBias | None = None,
+    bias: Bias | None = None,
     *,
+    prior: Bias | None = None,
     horizon: int | None = None,
     summary: bool = True,
 ) -> Decoder:
@@ -50,6 +51,7 @@ def copy_draft(
     room: the most tokens that prompt and answer may have together; ContextOverflowError beyond it.
     expected: disjoint mentions that the answer is likely to have. They never change it; right ones save
         passes.
+    bias, prior: see `choose`.
     horizon: the most tokens of a draft; None for the whole rest. It never changes the answer either.
     summary: find each choice's `legal_mass` and `wanted`, too.
     """
@@ -73,7 +75,7 @@ def copy_draft(
             scores = (yield Extend(n_cached, fed, watch, summary))[len(pending) - 1 :]
             n_passes += 1
             n_tokens += len(fed)
-        outcome = _verify(draft, scores, state, bias)
+        outcome = _verify(draft, scores, state, bias, prior)
         state = outcome.state
         token_ids += outcome.token_ids
         choices += outcome.choices
@@ -99,14 +101,18 @@ class _Outcome:
 
 
 def _verify(
-    draft: Sequence[Proposal], scores: Sequence[Scores | None], state: State, bias: AnswerBias | None
+    draft: Sequence[Proposal],
+    scores: Sequence[Scores | None],
+    state: State,
+    bias: Bias | None,
+    prior: Bias | None,
 ) -> _Outcome:
     outcome = _Outcome(state)
     for position, proposal in enumerate(draft):
         choice = None
         if proposal.decided:
-            added = None if bias is None else bias.of(outcome.state, proposal.legal)
-            choice = choose(proposal.legal, scores[position], added)
+            added = (added_by(b, outcome.state, proposal.legal) for b in (bias, prior))
+            choice = choose(proposal.legal, scores[position], *added)
         token_id = proposal.token_id if choice is None else choice.token_id
         outcome.state = proposal.legal[token_id]
         if outcome.state != END:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..constraint.answer_form import AnswerBias
+from ..constraint.bias import Bias, added_by
 from ..constraint.legal import END, LegalSets
 from ..data import Mention
 from .answer import Answer, Choice, Decoder, Extend, check_room, choose, is_decision, only
@@ -18,8 +18,9 @@ def stepwise(
     legal_tokens: LegalSets,
     room: int,
     expected: Sequence[Mention] = (),
-    bias: AnswerBias | None = None,
+    bias: Bias | None = None,
     *,
+    prior: Bias | None = None,
     horizon: int | None = None,
     summary: bool = True,
 ) -> Decoder:
@@ -42,8 +43,8 @@ def stepwise(
         scores = yield Extend(n_cached, tuple(pending), watch, summary)
         n_passes += 1
         n_cached += len(pending)
-        added = None if bias is None else bias.of(state, legal)
-        choice = choose(legal, scores[-1], added) if is_decision(legal) else None
+        added = added_by(bias, state, legal), added_by(prior, state, legal)
+        choice = choose(legal, scores[-1], *added) if is_decision(legal) else None
         token_id = only(legal) if choice is None else choice.token_id
         state = legal[token_id]
         if state == END:

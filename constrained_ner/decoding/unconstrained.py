@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 
-from ..constraint.answer_form import AnswerBias
 from ..constraint.automaton import DEAD
+from ..constraint.bias import Bias
 from ..constraint.legal import LegalTokenSets
 from ..data import Mention
 from .answer import Answer, Decoder, Extend
@@ -25,8 +25,9 @@ def unconstrained(
     legal_tokens: LegalTokenSets,
     room: int,
     expected: Sequence[Mention] = (),
-    bias: AnswerBias | None = None,
+    bias: Bias | None = None,
     *,
+    prior: Bias | None = None,
     horizon: int | None = None,
     summary: bool = True,
 ) -> Decoder:
@@ -34,7 +35,7 @@ def unconstrained(
 
     room: the most tokens that prompt and answer may have together; ContextOverflowError if a draft of the
         whole answer does not fit.
-    bias: ignored; a free answer has no legal tokens to choose from.
+    bias, prior: ignored; a free answer has no legal tokens to choose from.
     horizon: the most tokens of a draft; None for the whole rest. summary: ignored; it is the answer.
     """
     drafter = drafter_for(legal_tokens, expected)

@@ -58,11 +58,12 @@ def grid(settings: Settings, **values: Sequence[Any]) -> list[Arm]:
 
     Combinations that come to the same are one arm: without examples there is nothing to select, without a
     constraint there is no engine or decoder, and engines other than the native one decode stepwise.
-    Arms differ in what is compared and in nothing after it: consistency and least confidence are off.
+    Arms differ in what is compared and in nothing else: consistency and least confidence are off, and the
+    lexicon, unless it is one of the fields.
 
     Example: grid(Settings(examples=path), shots=[0, 5], select=["a", "b"]) -> shots 0; 5 and a; 5 and b
     """
-    settings = replace(settings, consistency=False, min_confidence=0.0)
+    settings = replace(settings, consistency=False, min_confidence=0.0, lexicon="none")
     fields = sorted(values, key=lambda name: name != "model")
     variants: list[dict[str, Any]] = []
     for combination in product(*(values[name] for name in fields)):
@@ -84,11 +85,11 @@ def _simplified(variant: dict[str, Any], settings: Settings) -> dict[str, Any]:
     if not variant.get("shots", settings.shots) and "select" in variant:
         variant["select"] = None
     if not variant.get("constrained", settings.constrained):
-        variant |= {name: None for name in ("engine", "decoder", "operating_point") if name in variant}
+        own = ("engine", "decoder", "operating_point", "lexicon")
+        variant |= {name: None for name in own if name in variant}
     elif variant.get("engine", settings.engine) != "native":
         variant["decoder"] = "stepwise"
-        if "operating_point" in variant:
-            variant["operating_point"] = None
+        variant |= {name: None for name in ("operating_point", "lexicon") if name in variant}
     return variant
 
 

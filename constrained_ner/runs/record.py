@@ -116,8 +116,9 @@ class RunRecord(BaseModel):
         "prompts, the shared beginning included. n_windows: pieces that sentences were cut into to fit the "
         "context, 1 for a sentence that was not cut. n_verbatim: sentences whose answer without its tags "
         "is the sentence. n_doubtful: mentions left out because they, or their document, were not sure "
-        "enough. Of free answers, n_unfinished: those that hit their length limit; n_unknown_tags: what "
-        "looks like a tag and is none; n_invented: names without a place in the sentence."
+        "enough. n_turned: decisions that the lexicon turned. Of free answers, n_unfinished: those that hit "
+        "their length limit; n_unknown_tags: what looks like a tag and is none; n_invented: names without a "
+        "place in the sentence."
     )
     failures: tuple[tuple[str, str], ...] = Field(
         description="[sentence id, reason] of each sentence that failed. It has no mentions."

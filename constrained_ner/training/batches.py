@@ -20,10 +20,12 @@ class Decision:
     """A place with more than one legal token.
 
     position: index of the token to choose. legal: the tokens to choose from, the right one first.
+    n_right: how many of the first ones are right, where the answer is only partly known.
     """
 
     position: int
     legal: tuple[int, ...]
+    n_right: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +51,8 @@ class Batch:
     ids: (sequences, columns).
     prompt, answer: (n,) places whose next token is to be predicted and belongs to the prompt or the answer.
     ends: (sequences,) places that predict the last token.
-    decisions: (n_decisions,) places. legal: (n_decisions, most legal tokens), padded with -1; the right token
-        is in column 0.
+    decisions: (n_decisions,) places. legal: (n_decisions, most legal tokens), padded with -1; the right
+        tokens come first. n_right: (n_decisions,) how many they are.
     """
 
     ids: Ids
@@ -59,6 +61,7 @@ class Batch:
     ends: Ids
     decisions: Ids
     legal: Ids
+    n_right: Ids
 
     @property
     def next_ids(self) -> Ids:
@@ -75,6 +78,7 @@ def make_batch(examples: Sequence[Example], pad: int) -> Batch:
     ends: list[int] = []
     decisions: list[int] = []
     sets: list[tuple[int, ...]] = []
+    n_right: list[int] = []
     for row, example in enumerate(examples):
         ids[row, : len(example.ids)] = example.ids
         before = row * n_columns - 1  # add a position to get the place that predicts it
@@ -84,10 +88,11 @@ def make_batch(examples: Sequence[Example], pad: int) -> Batch:
         ends.append(before + len(example.ids) - 1)
         decisions += [before + d.position for d in example.decisions]
         sets += [d.legal for d in example.decisions]
+        n_right += [d.n_right for d in example.decisions]
     legal = np.full((len(sets), max(map(len, sets), default=1)), -1, dtype=np.int64)
     for row, members in enumerate(sets):
         legal[row, : len(members)] = members
-    return Batch(ids, _array(prompt), _array(answer), _array(ends), _array(decisions), legal)
+    return Batch(ids, _array(prompt), _array(answer), _array(ends), _array(decisions), legal, _array(n_right))
 
 
 def _array(values: list[int]) -> Ids:

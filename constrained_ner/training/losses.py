@@ -33,12 +33,14 @@ Loss = Literal["legal", "completion"]
 class Question:
     """The choices that a loss asks for. Places are indices into the flattened (sequences x columns) grid.
 
-    few_at, few: (n,) places, and (n, most) ids to choose from there: the right one first, -1 as padding.
+    few_at, few: (n,) places, and (n, most) ids to choose from there: the right ones first, -1 as padding.
+    few_right: (n,) how many of them are right.
     whole_at, whole: (m,) places where the whole vocabulary is to choose from, and the right ids there.
     """
 
     few_at: Tensor
     few: Tensor
+    few_right: Tensor
     whole_at: Tensor
     whole: Tensor
 
@@ -52,12 +54,12 @@ def legal_question(batch: Batch) -> Question:
 
     The end token teaches the model to stop by itself. Positions with one legal token are no choices.
     """
-    return _question(batch, batch.decisions, batch.legal, batch.ends)
+    return _question(batch, slice(None), batch.ends)
 
 
 def completion_question(batch: Batch) -> Question:
     """Ask for every token of the answer over the whole vocabulary."""
-    return _question(batch, batch.decisions[:0], batch.legal[:0], batch.answer)
+    return _question(batch, slice(0), batch.answer)
 
 
 LOSSES: dict[Loss, Callable[[Batch], Question]] = {
@@ -67,8 +69,9 @@ LOSSES: dict[Loss, Callable[[Batch], Question]] = {
 """Name of a loss -> the choices that it asks for."""
 
 
-def _question(batch: Batch, few_at: Ids, few: Ids, whole_at: Ids) -> Question:
-    return Question(*map(torch.from_numpy, (few_at, few, whole_at, batch.next_ids[whole_at])))
+def _question(batch: Batch, few: slice, whole_at: Ids) -> Question:
+    decided = (batch.decisions[few], batch.legal[few], batch.n_right[few])
+    return Question(*map(torch.from_numpy, (*decided, whole_at, batch.next_ids[whole_at])))
 
 
 # ---- the bundled model: three losses at once
@@ -125,7 +128,8 @@ def legal_set_loss(hidden: Tensor, rows: Tensor, batch: Batch) -> Tensor:
     """
     if not len(batch.decisions):
         return rows.new_zeros(())
-    return -functional.log_softmax(legal_scores(hidden, rows, batch), dim=-1)[:, 0].mean()
+    n_right = torch.from_numpy(batch.n_right).to(rows.device)
+    return set_cross_entropy(legal_scores(hidden, rows, batch), n_right).mean()
 
 
 def legal_scores(hidden: Tensor, rows: Tensor, batch: Batch) -> Tensor:
@@ -144,6 +148,18 @@ def gathered_scores(hidden: Tensor, rows: Tensor, legal: Tensor) -> Tensor:
     Shape: hidden (n, n_hidden), rows (n_tokens, n_hidden), legal (n, most) -> (n, most).
     """
     return torch.einsum("nh,nkh->nk", hidden, rows[legal.clamp(min=0)].to(hidden.dtype))
+
+
+def set_cross_entropy(scores: Tensor, n_right: Tensor) -> Tensor:
+    """Minus the log of the probability that the right choices have together, one or more of each row.
+
+    A decision whose answer is only partly known has several right choices: any of these types, or this tag
+    and also none. Where one is right, this is the cross-entropy.
+    Shape: scores (n, most), the right ones first; n_right (n,) -> (n,).
+    """
+    wrong = torch.arange(scores.shape[-1], device=scores.device) >= n_right[:, None]
+    right = scores.masked_fill(wrong, float("-inf"))
+    return scores.logsumexp(dim=-1) - right.logsumexp(dim=-1)
 
 
 def masked(scores: Tensor, legal: Tensor) -> Tensor:

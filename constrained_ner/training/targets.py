@@ -12,11 +12,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ..constraint.answer_form import AnswerName, answer_form
+from ..constraint.automaton import Constraint
 from ..constraint.legal import END
 from ..constraint.markup import Markup
 from ..constraint.sentence_automaton import SentenceAutomaton
 from ..data import Mention, Sentence
 from ..decoding.answer import is_decision
+from ..errors import UserError
 from ..prompting.chat_template import ChatTemplate
 from ..prompting.encoder import PromptEncoder
 from ..prompting.messages import Prompts
@@ -26,6 +28,7 @@ from ..schema import Schema
 from ..text.view import shown_sentence
 from ..vocabulary import Vocabulary
 from .batches import Decision, Example
+from .partial_labels import PartialLabels
 
 
 @dataclass(frozen=True)
@@ -76,19 +79,21 @@ class TargetWriter:
         )
         self.end = _end_of_answer(vocabulary, conversation)
 
-    def write_all(self, sentences: Iterable[Sentence]) -> WrittenTargets:
-        """Write an example for every sentence that has text."""
+    def write_all(
+        self, sentences: Iterable[Sentence], partial: PartialLabels | None = None
+    ) -> WrittenTargets:
+        """Write an example for every sentence that has text. partial: what marks of other types mean."""
         written = WrittenTargets()
         for sentence in sentences:
             if not sentence.text:
                 continue
             shown = shown_sentence(sentence)
-            _, refused = self.markup.expressible(shown)
+            _, refused = self.markup.expressible(partial.written(shown) if partial else shown)
             written.refused.update(r.reason for r in refused)
             if n_lost := len(sentence.mentions) - len(shown.mentions):
                 written.refused["nothing of it is shown to the model"] += n_lost
             try:
-                example = self.write(shown)
+                example = self.write(shown, partial)
             except ValueError as error:
                 written.dropped.append((sentence.id, str(error)))
                 continue
@@ -99,26 +104,36 @@ class TargetWriter:
                 written.examples.append(example)
         return written
 
-    def write(self, sentence: Sentence) -> Example:
+    def write(self, sentence: Sentence, partial: PartialLabels | None = None) -> Example:
         """Write the example of one sentence as the model is shown it (see `text.view`).
 
-        Mentions that tags cannot express stay untagged.
+        Mentions that tags cannot express stay untagged. partial: the sentence is from another corpus, whose
+        marks know the answer only in part.
         Raises ValueError if no legal answer marks the others, or if the answer does not read back as them.
         """
         sentence = shown_sentence(sentence)
-        mentions, _ = self.markup.expressible(sentence)
+        mentions, _ = self.markup.expressible(partial.written(sentence) if partial else sentence)
         legal_tokens = self.tokens.of(sentence.text)
         ids = [*self.prompt.prefix_ids, *self.prompt.ids(sentence.text)]
         n_prompt = len(ids)
-        decisions = []
+        answers = None
+        if partial is not None:
+            if not isinstance(legal_tokens.constraint, Constraint):
+                raise UserError("marks of other types say something about tags only; leave out --answer list")
+            answers = partial.right_answers(sentence, legal_tokens.constraint, mentions)
+        decisions, unpredicted = [], set()
         for token_id, legal in legal_tokens.encode(mentions):
             written = self.end if legal[token_id] == END else token_id
             if is_decision(legal):
-                others = tuple(other for other in legal if other != written)
-                decisions.append(Decision(len(ids), (written, *others)))
+                right = [written, *(answers.others(token_id, legal) if answers else ())]
+                wrong = [other for other in legal if other not in right and other != written]
+                if wrong:
+                    decisions.append(Decision(len(ids), (*right, *wrong), len(right)))
+                if len(right) > 1:
+                    unpredicted.add(len(ids))
             ids.append(written)
         self._check(legal_tokens.constraint, ids[n_prompt:-1], mentions)
-        return Example(tuple(ids), n_prompt, tuple(decisions))
+        return Example(tuple(ids), n_prompt, tuple(decisions), frozenset(unpredicted))
 
     def _check(self, constraint: SentenceAutomaton, answer: list[int], mentions: Iterable[Mention]) -> None:
         read = constraint.read(self.vocabulary.decode(answer))

@@ -58,7 +58,7 @@ def test_the_command_has_the_fields_and_nothing_that_should_be_one() -> None:
 
 
 def test_a_grid_lists_what_it_varies_and_takes_the_rest() -> None:
-    own = {"input", "out", "arms", "model", "shots", "select", "prompt", "decoder", "engine"}
+    own = {"input", "out", "arms", "model", "shots", "select", "prompt", "decoder", "engine", "lexicon"}
     fixed = {"constrained", "consistency", "min_confidence"}
     run = {"limit", "split", "workers", "overwrite", "quiet"}
     assert set(parameters(ablate.ablate)) == set(NAMES) - fixed | own | run
@@ -109,6 +109,7 @@ def fake_annotator(settings: Settings | None = None, **chosen: Any) -> Annotator
         *(("batch", 0), ("context", 63), ("threads", 0), ("timeout", 0.0), ("shots", -1)),
         *(("max_prompt_tokens", 0), ("min_confidence", 1.01), ("min_confidence", -0.01)),
         *(("min_confidence", float("nan")), ("bias", {"drug": float("inf")}), ("bias", {"drug": "much"})),
+        *(("lexicon", 3), ("lexicon_weight", {"typo": 1}), ("lexicon_weight", ["type=much"])),
         *(("decoder", "unconstrained"), ("rule", "some"), ("engine", "magic"), ("boundary", "letter")),
         *(("quantize", "2bit"), ("device", "tpu"), ("server", "mine"), ("instructions", "twice")),
         *(("threads", "many"), ("strict", "maybe"), ("model", 3), ("names", 3)),
@@ -186,6 +187,7 @@ def test_objects_stay_the_objects_that_they_are() -> None:
         ({"constrained": False}, "decodes stepwise; it cannot be combined with --unconstrained"),
         ({"rule": "canonical"}, "has the rule any; it cannot be combined with canonical"),
         ({"bias": {"drug": 1.0}}, "takes no bias; use --engine native"),
+        ({"lexicon": "public"}, "takes no lexicon; use --engine native"),
     ],
 )
 def test_what_an_engine_cannot_do_is_known_before_a_model_is_loaded(
@@ -214,7 +216,8 @@ EVERY: dict[str, Any] = {
     "shots": 2,
     **{"examples": Path("e.xml"), "select": "first", "seed": 7, "max_prompt_tokens": 100},
     **{"constrained": False, "decoder": "stepwise", "rule": "any", "engine": "llguidance"},
-    **{"boundary": "char", "names": Path("n.txt"), "legal_mass": True, "bias": {"drug": 0.5}},
+    **{"boundary": "char", "names": Path("n.txt"), "lexicon": "public"},
+    **{"lexicon_weight": {"type": 5.0}, "legal_mass": True, "bias": {"drug": 0.5}},
     **{"operating_point": "auto", "fit": 5},
     **{"consistency": True, "min_confidence": 0.25, "strict": True},
 }
@@ -230,7 +233,7 @@ DECIDING = {
         "rule",
         "engine",
     ),
-    *("boundary", "bias", "consistency", "min_confidence", "strict"),
+    *("boundary", "lexicon_weight", "bias", "consistency", "min_confidence", "strict"),
 }
 
 
@@ -271,14 +274,20 @@ def test_threads_batch_and_paths_do_not_change_a_fingerprint(tmp_path: Path) -> 
             {"decoder": "copy-draft"},  # the default, said
             {"rule": "canonical"},
             {"min_confidence": 0.0},
+            {"lexicon": "none"},
+            {"lexicon": "none", "lexicon_weight": {"type": 1.0}},  # of no lexicon
         )
     }
     assert len(marks) == 1
     others = [
         fake_annotator(**chosen)
-        for chosen in ({"rule": "any"}, {"bias": {"drug": 1.0}}, {"boundary": "char"}, {"strict": True})
+        for chosen in (
+            *({"rule": "any"}, {"bias": {"drug": 1.0}}, {"boundary": "char"}, {"strict": True}),
+            *({"lexicon": "public"}, {"lexicon": (("aspirin", "drug"),)}),
+            {"lexicon": "public", "lexicon_weight": {"type": 1.0}},
+        )
     ]
-    assert len(marks | {fingerprint(ner.identity(), documents) for ner in others}) == 5
+    assert len(marks | {fingerprint(ner.identity(), documents) for ner in others}) == 8
 
 
 def test_choices_are_plain_data_with_all_that_was_chosen(tmp_path: Path) -> None:

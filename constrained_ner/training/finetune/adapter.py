@@ -30,7 +30,7 @@ class Lora:
 
 @dataclass(frozen=True)
 class AdaptedModel:
-    """A model with its adapter.
+    """A model with its adapter, or a whole model that is trained itself.
 
     peft: to train and to save. loaded: the same model, to decode with. head: its output layer.
     """
@@ -38,6 +38,14 @@ class AdaptedModel:
     peft: Any
     loaded: LoadedModel
     head: Any
+
+    def parameter_counts(self) -> tuple[int, int]:
+        """How many parameters are trained, and how many there are."""
+        if hasattr(self.peft, "get_nb_trainable_parameters"):  # it knows what quantised weights stand for
+            n_trained, n_all = self.peft.get_nb_trainable_parameters()
+            return n_trained, n_all
+        sizes = [(p.numel(), p.requires_grad) for p in self.peft.parameters()]
+        return sum(n for n, trained in sizes if trained), sum(n for n, _ in sizes)
 
 
 def training_device(device: str) -> torch.device:
@@ -90,14 +98,19 @@ def load_for_training(
             peft: Any = get_peft_model(loaded.model, config)
     except ValueError as error:
         raise ModelError(f"{name}: --targets {lora.targets}: {str(error).splitlines()[0]}") from None
-    if device.type == "cpu":  # the backward pass of torch's fused attention is slow on processors
-        loaded.model.set_attn_implementation("eager")
-    if checkpointing:
-        _checkpoint_activations(loaded.model)
+    prepare_for_training(loaded.model, device, checkpointing)
     base = peft.get_base_model()
     head = base.get_output_embeddings()
     check_output_layer(head, name)
     return AdaptedModel(peft, replace(loaded, model=base), head)
+
+
+def prepare_for_training(model: Any, device: torch.device, checkpointing: bool) -> None:
+    """Choose how attention and activations are computed."""
+    if device.type == "cpu":  # the backward pass of torch's fused attention is slow on processors
+        model.set_attn_implementation("eager")
+    if checkpointing:
+        _checkpoint_activations(model)
 
 
 def save_adapter(peft: Any, folder: Path) -> None:

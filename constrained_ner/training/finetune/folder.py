@@ -34,6 +34,11 @@ class FinetuneSettings(BaseModel):
     train: Path
     val: Path
     types: dict[str, str] | None = None
+    also: Path | None = None
+    also_types: dict[str, str] | None = None
+    also_examples: int | None = None
+    full: bool = False
+    tag_tokens: bool = False
     quantize: Quantize | None = None
     rank: int = 32
     alpha: int = 64
@@ -64,6 +69,7 @@ class FinetuneSettings(BaseModel):
 class TrainingRecord(BaseModel):
     """How a training went.
 
+    n_examples, n_also: sentences learnt from, and those of other corpora besides.
     refused: reason -> number of mentions that tags cannot express. dropped: (sentence id, reason).
     epochs: figures of each evaluation. best: figures of the one whose adapter is kept.
     elapsed_s, peak_memory_bytes: only of the last run, if the training was resumed.
@@ -71,6 +77,7 @@ class TrainingRecord(BaseModel):
 
     settings: FinetuneSettings
     n_examples: int
+    n_also: int = 0
     n_val: int
     refused: dict[str, int]
     dropped: list[tuple[str, str]]
@@ -93,6 +100,8 @@ def prepare(out: Path, settings: FinetuneSettings, resume: bool) -> TrainingReco
         "train_sha256": file_hash(settings.train),
         "val_sha256": file_hash(settings.val),
     }
+    if settings.also is not None:
+        content["also_sha256"] = file_hash(settings.also)
     path = out / SETTINGS_FILE
     if not is_first_process():
         return finished(out) if resume else None  # the first process checks for all
@@ -127,7 +136,7 @@ def prepare(out: Path, settings: FinetuneSettings, resume: bool) -> TrainingReco
 
 def _holds_training(out: Path) -> bool:
     """Whether starting anew would lose anything."""
-    kept = ("adapter_model.safetensors", RECORD_FILE)
+    kept = ("adapter_model.safetensors", "model.safetensors", RECORD_FILE)
     return last_checkpoint(out / CHECKPOINTS) is not None or any((out / name).exists() for name in kept)
 
 

@@ -61,6 +61,7 @@ class Workload:
     bytes_per_number: of weights and activations. on_gpu: otherwise attention keeps its scores.
     n_sequences, n_tokens: of the largest batches, padding included. n_columns: of the longest example.
     n_whole: places per batch at which the whole vocabulary is predicted.
+    full: all weights are trained, in float32, and there is no adapter.
     """
 
     rank: int
@@ -73,11 +74,13 @@ class Workload:
     n_tokens: int
     n_columns: int
     n_whole: int
+    full: bool = False
 
 
 @dataclass(frozen=True)
 class MemoryEstimate:
-    """Bytes of each part. program: what a process on a processor holds besides."""
+    """Bytes of each part. adapter: what is trained, its gradients and the optimiser's state; of a whole model
+    without the weights themselves. program: what a process on a processor holds besides."""
 
     program: int
     weights: int
@@ -92,8 +95,8 @@ class MemoryEstimate:
     def __str__(self) -> str:
         program = f", program and spare memory {gigabytes(self.program)}" if self.program else ""
         return (
-            f"about {gigabytes(self.total)}: weights {gigabytes(self.weights)}, adapter with gradients and "
-            f"optimiser {gigabytes(self.adapter)}, activations {gigabytes(self.activations)}, "
+            f"about {gigabytes(self.total)}: weights {gigabytes(self.weights)}, what is trained with "
+            f"gradients and optimiser {gigabytes(self.adapter)}, activations {gigabytes(self.activations)}, "
             f"logits {gigabytes(self.logits)}{program}"
         )
 
@@ -102,14 +105,20 @@ def estimate(shape: ModelShape, workload: Workload) -> MemoryEstimate:
     """Estimate the peak of a training step."""
     n_linear = sum(rows * columns for rows, columns in shape.linear)
     bits = _BITS_PER_WEIGHT.get(workload.quantize or "", 8.0 * workload.bytes_per_number)
-    n_adapter = workload.rank * sum(rows + columns for rows, columns in shape.linear)
+    if workload.full:
+        weights = (n_linear + shape.n_other) * _FLOAT
+        trained = weights * 3  # gradient, Adam's two moments
+    else:
+        weights = int(n_linear * bits / 8) + shape.n_other * workload.bytes_per_number
+        n_adapter = workload.rank * sum(rows + columns for rows, columns in shape.linear)
+        trained = n_adapter * 4 * _FLOAT  # weights, gradient, Adam's two moments
     at_work = _kept_by_a_layer(shape, workload)
     kept = shape.n_layers * (shape.n_hidden if workload.checkpointing else at_work) + at_work
     activations = workload.n_tokens * kept * workload.bytes_per_number
     return MemoryEstimate(
         program=0 if workload.on_gpu else _PROGRAM_BYTES + int(_SPARE_HEAP * activations),
-        weights=int(n_linear * bits / 8) + shape.n_other * workload.bytes_per_number,
-        adapter=n_adapter * 4 * _FLOAT,  # weights, gradient, Adam's two moments
+        weights=weights,
+        adapter=trained,
         activations=activations,
         logits=workload.n_whole * shape.n_tokens * _COPIES_OF_LOGITS * _FLOAT,
     )
@@ -131,14 +140,17 @@ def _kept_by_a_layer(shape: ModelShape, workload: Workload) -> int:
 def savings(shape: ModelShape, workload: Workload) -> Iterator[str]:
     """Yield options that take less memory, each with what it saves by itself, largest first."""
     now = estimate(shape, workload)
-    others = {
+    of_adapters = {
         "--quantize 4bit": replace(workload, quantize="4bit"),
+        "--rank 8": replace(workload, rank=min(8, workload.rank)),
+    }
+    others = {
+        **({"an adapter, without --full": replace(workload, full=False)} if workload.full else of_adapters),
         "--batch 1 with a larger --grad-accum": replace(
             workload, n_tokens=workload.n_columns, n_whole=workload.n_whole // workload.n_sequences
         ),
         "--checkpointing": replace(workload, checkpointing=True),
         "--loss legal": replace(workload, n_whole=workload.n_sequences),
-        "--rank 8": replace(workload, rank=min(8, workload.rank)),
     }
     saved = {setting: now.total - estimate(shape, other).total for setting, other in others.items()}
     for setting, n_bytes in sorted(saved.items(), key=lambda item: -item[1]):

@@ -2,6 +2,7 @@
 
 OUT/adapter_model.safetensors, adapter_config.json    the best epoch's adapter, as peft reads it
 OUT/adapter.gguf                                      the same as a GGUF LoRA, if the base is a GGUF file
+OUT/model.safetensors, config.json, tokenizer.json    instead of these, the best epoch's whole model (--full)
 OUT/constrained-ner.json                              what it was trained for (see `constrained_ner.adapters`)
 OUT/training.json                                     settings, data, figures of each epoch
 OUT/checkpoints/                                      only during training
@@ -45,6 +46,7 @@ from ..losses import LOSSES
 from ..measure import find_mentions, score
 from ..targets import TargetWriter, WrittenTargets
 from .adapter import AdaptedModel, Lora, load_for_training, save_adapter, training_device, training_precision
+from .also import write_also
 from .callbacks import CheckGradients, KeepBest, SaveEverySteps, StatusLines
 from .checkpoints import SCORE, best_epoch, is_finished, last_checkpoint, read_state
 from .data import Log, check_types, every_kth, read, report_examples, require_examples
@@ -52,6 +54,7 @@ from .folder import CHECKPOINTS, RECORD_FILE, FinetuneSettings, TrainingRecord, 
 from .memory_estimate import ModelShape, Workload, estimate, savings
 from .selection import select
 from .trainer import Tuner, collate
+from .whole_model import Spellings, add_tag_tokens, check_whole, load_whole, save_whole
 
 LORA_FILE = "adapter.gguf"
 MEASURED_AT_ONCE = 16
@@ -66,6 +69,7 @@ def finetune(settings: FinetuneSettings, out: Path, log: Log, *, resume: bool = 
     began_s = time.monotonic()
     if (inside := installed_file(settings.model)) is not None:
         settings = settings.model_copy(update={"model": str(inside)})
+    check_whole(settings)
     train, val = (read(path, log, settings.types) for path in (settings.train, settings.val))
     schema = Schema.load(settings.schema_file) if settings.schema_file else DDI
     prompt = PromptFile.named(settings.prompt)
@@ -77,6 +81,7 @@ def finetune(settings: FinetuneSettings, out: Path, log: Log, *, resume: bool = 
         log(f"{out}: this training is finished; nothing to do")
         return done
     config, tokenizer = load_tokenizer(settings.model, trust_remote_code=settings.trust_remote_code)
+    spellings = add_tag_tokens(config, tokenizer, schema) if settings.tag_tokens else {}
     if template_of(tokenizer) is None:
         log(f"{settings.model}: has no chat template: messages are written one after another, a line each")
     writer = TargetWriter(
@@ -92,6 +97,8 @@ def finetune(settings: FinetuneSettings, out: Path, log: Log, *, resume: bool = 
     written_val = writer.write_all(val)
     report_examples(written, settings.train, log)
     require_examples(written_val, settings.val)
+    also = write_also(settings, schema, writer, log)
+    written.examples.extend(also.examples)
     device = training_device(settings.device)
     if device.type == "cpu":
         keep_freed_memory()
@@ -99,7 +106,7 @@ def finetune(settings: FinetuneSettings, out: Path, log: Log, *, resume: bool = 
     log(f"memory: {estimate(shape, workload)}")
     measured = every_kth(val, settings.limit_val)
     with memory_errors(list(savings(shape, workload))):
-        adapted = _load(settings, device, workload.checkpointing)
+        adapted = _load(settings, device, workload.checkpointing, tokenizer, spellings)
         card = AdapterCard.of(
             {"name": settings.model, **adapted.loaded.identity()},
             schema,
@@ -115,7 +122,7 @@ def finetune(settings: FinetuneSettings, out: Path, log: Log, *, resume: bool = 
             n_at_once = settings.batch or MEASURED_AT_ONCE
             tuner.measure = lambda: _figures(_measure(tuner, adapted, card, measured, n_at_once))
             _train(tuner, settings, out, log)
-    record = _record(settings, tuner, written, len(measured), began_s)
+    record = _record(settings, tuner, written, len(also.examples), len(measured), began_s)
     if tuner.is_world_process_zero():
         if is_gguf(settings.model):
             export_lora(settings.model, str(out), out / LORA_FILE, type="f16")
@@ -125,12 +132,13 @@ def finetune(settings: FinetuneSettings, out: Path, log: Log, *, resume: bool = 
 
 
 def _record(
-    settings: FinetuneSettings, tuner: Tuner, written: WrittenTargets, n_val: int, began_s: float
+    settings: FinetuneSettings, tuner: Tuner, written: WrittenTargets, n_also: int, n_val: int, began_s: float
 ) -> TrainingRecord:
     evaluations = [entry for entry in tuner.state.log_history if SCORE in entry]
     return TrainingRecord(
         settings=settings,
-        n_examples=len(written.examples),
+        n_examples=len(written.examples) - n_also,
+        n_also=n_also,
         n_val=n_val,
         refused=dict(written.refused),
         dropped=written.dropped,
@@ -175,12 +183,21 @@ def _plan(
         n_tokens=max(len(batch) * max(len(e.ids) for e in batch) for batch in batches),
         n_columns=max(len(e.ids) for e in written.examples),
         n_whole=max(len(question(make_batch(batch, pad=0)).whole_at) for batch in batches),
+        full=settings.full,
     )
     return ModelShape.of(config, trust_remote_code=settings.trust_remote_code), workload
 
 
-def _load(settings: FinetuneSettings, device: torch.device, checkpointing: bool) -> AdaptedModel:
+def _load(
+    settings: FinetuneSettings,
+    device: torch.device,
+    checkpointing: bool,
+    tokenizer: Any,
+    spellings: Spellings,
+) -> AdaptedModel:
     transformers.set_seed(settings.seed)
+    if settings.full:
+        return load_whole(settings, tokenizer, spellings, device=device, checkpointing=checkpointing)
     return load_for_training(
         settings.model,
         Lora(settings.rank, settings.alpha, settings.dropout, settings.targets),
@@ -192,7 +209,7 @@ def _load(settings: FinetuneSettings, device: torch.device, checkpointing: bool)
 
 
 def _sizes(adapted: AdaptedModel) -> str:
-    n_trained, n_all = adapted.peft.get_nb_trainable_parameters()
+    n_trained, n_all = adapted.parameter_counts()
     return f"training {n_trained} of {n_all} parameters ({n_trained / n_all:.1%}) on {adapted.loaded.device}"
 
 
@@ -230,7 +247,10 @@ def _make_tuner(
 
     def write_best() -> None:
         try:
-            save_adapter(adapted.peft, out)
+            if settings.full:
+                save_whole(adapted.peft, tokenizer, out)
+            else:
+                save_adapter(adapted.peft, out)
         except (OSError, RuntimeError) as error:
             raise OutputError(f"{out}: cannot be written: {str(error).splitlines()[0]}") from None
         card.save(out)
