@@ -19,11 +19,16 @@ Ids = npt.NDArray[np.int64]
 class Decision:
     """A place with more than one legal token.
 
-    position: index of the token to choose. legal: the tokens to choose from, the right one first.
+    position: index of the token to choose. legal: the tokens to choose from, the written one first.
+    outcomes, expected: a teacher's answer, where there is one: for each legal token the number of the outcome
+        that it belongs to, and the probability of each outcome. Tokens share an outcome if the teacher did
+        not say which of them ("some tag opens here"). Without them, the written token is right.
     """
 
     position: int
     legal: tuple[int, ...]
+    outcomes: tuple[int, ...] = ()
+    expected: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +54,10 @@ class Batch:
     ids: (sequences, columns).
     prompt, answer: (n,) places whose next token is to be predicted and belongs to the prompt or the answer.
     ends: (sequences,) places that predict the last token.
-    decisions: (n_decisions,) places. legal: (n_decisions, most legal tokens), padded with -1; the right token
-        is in column 0.
+    decisions: (n_decisions,) places. legal: (n_decisions, most legal tokens), padded with -1; the written
+        token is in column 0.
+    outcomes: as `legal`, padded with -1. expected: the same shape, the probability of each outcome. Without a
+        teacher, outcome 0 is the written token, and certain; outcome 1 is all others.
     """
 
     ids: Ids
@@ -59,6 +66,8 @@ class Batch:
     ends: Ids
     decisions: Ids
     legal: Ids
+    outcomes: Ids
+    expected: npt.NDArray[np.float32]
 
     @property
     def next_ids(self) -> Ids:
@@ -73,8 +82,8 @@ def make_batch(examples: Sequence[Example], pad: int) -> Batch:
     prompt: list[int] = []
     answer: list[int] = []
     ends: list[int] = []
-    decisions: list[int] = []
-    sets: list[tuple[int, ...]] = []
+    places: list[int] = []
+    decisions: list[Decision] = []
     for row, example in enumerate(examples):
         ids[row, : len(example.ids)] = example.ids
         before = row * n_columns - 1  # add a position to get the place that predicts it
@@ -82,12 +91,24 @@ def make_batch(examples: Sequence[Example], pad: int) -> Batch:
         prompt += [before + i for i in predicted if i < example.n_prompt - 1]
         answer += [before + i for i in predicted if i >= example.n_prompt]
         ends.append(before + len(example.ids) - 1)
-        decisions += [before + d.position for d in example.decisions]
-        sets += [d.legal for d in example.decisions]
-    legal = np.full((len(sets), max(map(len, sets), default=1)), -1, dtype=np.int64)
-    for row, members in enumerate(sets):
-        legal[row, : len(members)] = members
-    return Batch(ids, _array(prompt), _array(answer), _array(ends), _array(decisions), legal)
+        places += [before + d.position for d in example.decisions]
+        decisions += example.decisions
+    choices = _choices(decisions)
+    return Batch(ids, _array(prompt), _array(answer), _array(ends), _array(places), *choices)
+
+
+def _choices(decisions: Sequence[Decision]) -> tuple[Ids, Ids, npt.NDArray[np.float32]]:
+    """`Batch.legal`, `outcomes` and `expected`."""
+    shape = len(decisions), max((len(d.legal) for d in decisions), default=1)
+    legal, outcomes = np.full(shape, -1, dtype=np.int64), np.full(shape, -1, dtype=np.int64)
+    expected = np.zeros(shape, dtype=np.float32)
+    for row, decision in enumerate(decisions):
+        n = len(decision.legal)
+        legal[row, :n] = decision.legal
+        outcomes[row, :n] = decision.outcomes or (0, *[1] * (n - 1))
+        known = decision.expected or (1.0,)
+        expected[row, : len(known)] = known
+    return legal, outcomes, expected
 
 
 def _array(values: list[int]) -> Ids:

@@ -119,13 +119,20 @@ def batch_losses(model: Any, batch: Batch, weights: Weights, rng: np.random.Gene
 
 
 def legal_set_loss(hidden: Tensor, rows: Tensor, batch: Batch) -> Tensor:
-    """Mean cross-entropy over the legal tokens at the decisions.
+    """Mean cross-entropy with the expected outcomes of the decisions; their legal tokens are all there is.
 
+    Where several tokens share an outcome, only the sum of their probabilities counts.
     Shape: hidden (places, n_hidden), rows (n_tokens, n_hidden). No array of vocabulary size is built.
     """
     if not len(batch.decisions):
         return rows.new_zeros(())
-    return -functional.log_softmax(legal_scores(hidden, rows, batch), dim=-1)[:, 0].mean()
+    log_p = functional.log_softmax(legal_scores(hidden, rows, batch), dim=-1)
+    outcomes = torch.from_numpy(batch.outcomes).to(rows.device)
+    expected = torch.from_numpy(batch.expected).to(rows.device)
+    numbers = torch.arange(expected.shape[1], device=rows.device)
+    among = outcomes[:, None, :] == numbers[None, :, None]  # (n, outcomes, legal tokens)
+    of_outcome = log_p[:, None, :].masked_fill(~among, UNLIKELY).logsumexp(-1)
+    return -(expected * of_outcome).sum(-1).mean()
 
 
 def legal_scores(hidden: Tensor, rows: Tensor, batch: Batch) -> Tensor:
@@ -136,6 +143,9 @@ def legal_scores(hidden: Tensor, rows: Tensor, batch: Batch) -> Tensor:
 
 
 # ---- shared
+
+UNLIKELY = -1e4
+"""A log probability that is as good as none, and has a gradient."""
 
 
 def gathered_scores(hidden: Tensor, rows: Tensor, legal: Tensor) -> Tensor:

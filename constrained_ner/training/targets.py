@@ -8,10 +8,10 @@ one that the model's own chat template writes after an answer.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from ..constraint.automaton import Constraint, TagMachine
+from ..constraint.automaton import Constraint, State, TagMachine
 from ..constraint.legal import END, LegalTokens
 from ..constraint.markup import Markup
 from ..constraint.tag_tokens import TagTokens
@@ -25,6 +25,9 @@ from ..schema import Schema
 from ..text.view import shown_sentence
 from ..vocabulary import Vocabulary
 from .batches import Decision, Example
+
+Softening = Callable[[Decision, Constraint, State, Sequence[State]], Decision]
+"""(decision, constraint, state before it, states after its legal tokens) -> the decision with a teacher's answer."""
 
 
 @dataclass(frozen=True)
@@ -93,10 +96,11 @@ class TargetWriter:
                 written.examples.append(example)
         return written
 
-    def write(self, sentence: Sentence) -> Example:
+    def write(self, sentence: Sentence, softened: Softening | None = None) -> Example:
         """Write the example of one sentence as the model is shown it (see `text.view`).
 
         Mentions that tags cannot express stay untagged.
+        softened: is given each decision, and returns it with what a teacher expects there.
         Raises ValueError if no legal answer marks the others, or if the answer does not read back as them.
         """
         sentence = shown_sentence(sentence)
@@ -105,12 +109,16 @@ class TargetWriter:
         ids = [*self.prompt.prefix_ids, *self.prompt.ids(sentence.text)]
         n_prompt = len(ids)
         decisions = []
+        state = constraint.start
         for token_id, legal in LegalTokens(constraint, self.tag_tokens).encode(mentions):
             written = self.end if legal[token_id] == END else token_id
             if is_decision(legal):
                 others = tuple(other for other in legal if other != written)
-                decisions.append(Decision(len(ids), (written, *others)))
+                decision = Decision(len(ids), (written, *others))
+                after = [legal[token_id], *(legal[other] for other in others)]
+                decisions.append(softened(decision, constraint, state, after) if softened else decision)
             ids.append(written)
+            state = legal[token_id]
         self._check(constraint, ids[n_prompt:-1], mentions)
         return Example(tuple(ids), n_prompt, tuple(decisions))
 
