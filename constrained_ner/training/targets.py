@@ -27,7 +27,7 @@ from ..vocabulary import Vocabulary
 from .batches import Decision, Example
 
 Softening = Callable[[Decision, Constraint, State, Sequence[State]], Decision]
-"""(decision, constraint, state before it, states after its legal tokens) -> the decision with a teacher's answer."""
+"""(decision, constraint, state before, states after its legal tokens) -> it with what a teacher expects."""
 
 
 @dataclass(frozen=True)

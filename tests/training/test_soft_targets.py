@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
+
+import torch
 
 from constrained_ner.constraint.edges import CLOSE, OPEN, edges
 from constrained_ner.data import Mention, Sentence, Span
@@ -21,7 +23,19 @@ from constrained_ner.training.bundled_model.soft_targets import soft_examples
 from constrained_ner.training.bundled_model.tokenizer import ModelTokenizer, train_tokenizer
 from constrained_ner.training.losses import legal_set_loss
 
-WORDS = ["aspirin", "beta-blockers", "(MPTP)", "the", "x", "naïve", "5-HT3", "and", "of", "5%,", "co-trimoxazole."]
+WORDS = [
+    "aspirin",
+    "beta-blockers",
+    "(MPTP)",
+    "the",
+    "x",
+    "naïve",
+    "5-HT3",
+    "and",
+    "of",
+    "5%,",
+    "co-trimoxazole.",
+]
 LITTLE, MORE = (train_tokenizer([" ".join(WORDS)] * 3, size=size) for size in (300, 420))
 PROBABILITY = st.floats(0.01, 0.99)
 
@@ -114,7 +128,9 @@ def test_chances_at_one_place_add_up_to_a_probability(chances: list[tuple[int, f
 @given(marked_sentences())
 def test_marks_are_read_as_they_were_written(tmp_path_factory: pytest.TempPathFactory, marks: Marks) -> None:
     path = tmp_path_factory.mktemp("marks") / "marks.jsonl"
-    path.write_text(marks.to_json() + "\n" + marks.to_json().replace('"agreed": true', '"agreed": false') + "\n")
+    path.write_text(
+        marks.to_json() + "\n" + marks.to_json().replace('"agreed": true', '"agreed": false') + "\n"
+    )
     (read,) = read_marks(path)
     assert read.sentence == marks.sentence
     assert read.opens == pytest.approx(dict(marks.opens), abs=1e-5)
@@ -142,7 +158,9 @@ def test_the_loss_is_the_cross_entropy_of_the_outcomes(outcomes: list[int], seed
     hidden, rows = torch.randn(3, 4), torch.randn(len(outcomes), 4)
     p = (rows @ hidden[0]).softmax(0)
     sums = torch.tensor([sum(p[i] for i, o in enumerate(of_token) if o == n) for n in range(len(numbers))])
-    assert float(legal_set_loss(hidden, rows, batch)) == pytest.approx(float(-(expected * sums.log()).sum()), abs=1e-5)
+    assert float(legal_set_loss(hidden, rows, batch)) == pytest.approx(
+        float(-(expected * sums.log()).sum()), abs=1e-5
+    )
 
 
 def test_without_a_teacher_the_written_token_is_right() -> None:

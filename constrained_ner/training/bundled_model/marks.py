@@ -68,7 +68,7 @@ class Marks:
 
 
 def either(chances: Iterable[tuple[int, float]]) -> dict[int, float]:
-    """Place -> probability of doing it there at any of several chances, each given that none before was taken.
+    """Place -> probability of doing it there at any of its chances, each given that none before was taken.
 
     A tokenizer may give two: before a space that belongs to the tag, and after it.
     """

@@ -11,7 +11,7 @@ Where the teacher did not look at a place, the mentions that it wrote are the ta
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from ...constraint.automaton import END, Constraint, State, is_single
 from ...constraint.edges import OPEN
