@@ -49,9 +49,22 @@ def train_bundled(
         ),
     ] = None,
     teacher: Annotated[
+        str | None,
+        typer.Option(help="Model that marks text, as llm-NERC --model takes it.", rich_help_panel=_DATA),
+    ] = None,
+    soft: Annotated[
+        bool,
+        typer.Option(
+            "--soft/--hard",
+            help="Learn the teacher's probabilities, or its mentions as the lexicon corrects them.",
+            rich_help_panel=_DATA,
+        ),
+    ] = True,
+    marks: Annotated[
         Path | None,
         typer.Option(
-            help="GGUF of an earlier model, to mark text together with the lexicon.", rich_help_panel=_DATA
+            help="File for the probabilities, used again if it is there; default: marks.jsonl in --out.",
+            rich_help_panel=_DATA,
         ),
     ] = None,
     n_taught: Annotated[
@@ -92,6 +105,7 @@ def train_bundled(
     Examples:
       bin/train-bundled --data data --out model --devel data/ddi/devel.xml
       bin/train-bundled --data data --out better --start-from model --minutes 0 45 35 --seed 3
+      bin/train-bundled --data data --out taught --teacher gemma3-270m --n-taught 10000
     """
     try:
         from ..training.bundled_model.recipe import train
@@ -106,6 +120,8 @@ def train_bundled(
         n_measured=n_measured,
         start_from=start_from or (),
         teacher=teacher,
+        soft=soft,
+        marks=marks,
         n_taught=n_taught,
         listed=listed,
         bias=parse_bias(bias or ()),

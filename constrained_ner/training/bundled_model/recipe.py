@@ -17,13 +17,16 @@ from ...data import Sentence
 from ...errors import ModelError, OutputError
 from ...export.graph import write_graphs
 from ...formats.ddi import read_ddi
+from ..batches import Example
 from ..losses import Weights
 from ..measure import find_mentions, score
 from .bias_into_weights import add_bias
 from .card import write_card
 from .corpus import Corpus, read_corpus, tokenizer_texts
+from .marking import marked_by
 from .model import ModelSize, load_weights, new_model
 from .save import save_gguf, save_transformers
+from .soft_targets import soft_examples
 from .sources import Copying, mixture
 from .teaching import teach
 from .tokenizer import ModelTokenizer, train_tokenizer
@@ -47,7 +50,9 @@ def train(
     devel: Path | None = None,
     n_measured: int = 300,
     start_from: Sequence[Path] = (),
-    teacher: Path | None = None,
+    teacher: str | None = None,
+    soft: bool = True,
+    marks: Path | None = None,
     n_taught: int = 20_000,
     listed: float = 0.0,
     bias: Mapping[str, float] | None = None,
@@ -64,7 +69,9 @@ def train(
         makes a run repeatable to the bit.
     devel: DDI XML to measure on: `n_measured` sentences (0 for all) after each stage, all of them at the end.
     start_from: earlier `out` folders with the same tokenizer; training starts from the mean of their weights.
-    teacher: GGUF of an earlier model that, with the lexicon, marks `n_taught` sentences of the text.
+    teacher: model that marks `n_taught` sentences of the text, as `Annotator.load` takes it.
+    soft: its probabilities are the targets; otherwise its mentions, corrected by the lexicon.
+    marks: where the probabilities are kept, and read if they are there; None for `out`/marks.jsonl.
     listed: share of the last stage that is lists of names from the lexicon, below 1.
     bias: type -> number to add to the logit of opening it at the end (see `bias_into_weights`).
     compiled: use torch.compile; None does so on a GPU, where training is in bfloat16 too.
@@ -83,10 +90,20 @@ def train(
     model = _first_model(tokenizer, start_from, device, seed)
     log(f"parameters {sum(p.numel() for p in model.parameters())}, tokens {tokenizer.n_tokens}")
     corpus = read_corpus(data, seed=seed)
+    marked: Sequence[Example] = ()
     if teacher:
-        corpus = replace(corpus, tagged=_taught(teacher, n_taught, corpus, out, threads, seed))
-        log(f"{len(corpus.tagged)} sentences marked by {teacher} and the lexicon")
-    stages = make_stages(tokenizer, corpus, minutes, tokens, taught=teacher is not None, listed=listed)
+        rng = np.random.default_rng(seed)
+        with Annotator.load(teacher, threads=threads, min_confidence=0.0) as ner:
+            if soft:
+                found = marked_by(ner, corpus.tagged, n_taught, marks or out / "marks.jsonl", rng)
+                marked = soft_examples(found, tokenizer)
+            else:
+                corpus = replace(
+                    corpus, tagged=teach(ner, corpus.tagged, n_taught, out / "taught.jsonl", rng)
+                )
+        log(f"{len(marked) or len(corpus.tagged)} sentences marked by {teacher}")
+    taught = teacher is not None and not soft
+    stages = make_stages(tokenizer, corpus, minutes, tokens, marked=marked, taught=taught, listed=listed)
     measured = _measured(devel, n_measured)
 
     def after_stage(stage: Stage) -> None:
@@ -108,7 +125,7 @@ def train(
         spread = add_bias(model, tokenizer, corpus.gold[::BIAS_STEP], bias)
         log("; ".join(f"{name} {bias[name]:+g}, give or take {spread[name]:.2f}" for name in bias))
         save(model, tokenizer, out)
-    history = _history(start_from, teacher, listed, bias)
+    history = _history(start_from, teacher, soft, listed, bias)
     card = out / "MODEL_CARD.md"
     write_card(card, out / MODEL_FILE, trainer.finished, devel, history=history, threads=threads)
     log(f"written: {out / MODEL_FILE}, {card}")
@@ -120,22 +137,35 @@ def make_stages(
     minutes: Budgets,
     tokens: tuple[int, int, int] | None,
     *,
+    marked: Sequence[Example] = (),
     taught: bool = False,
     listed: float = 0.0,
 ) -> list[Stage]:
     """Make the three stages: copying, then a mixture of everything, then mostly gold.
 
-    taught: the tagged text is good enough to stay beside the gold.
+    marked: sentences with a teacher's probabilities. taught: the tagged text is good enough to stay beside
+        the gold.
     """
+    of_marks = 0.3 if marked else 0.0
     copies = 0.3 if (tokens or minutes)[0] else 0.05  # without a copying stage the weights already copy
     sources = (
         Copying(tokenizer),
-        mixture(tokenizer, corpus, gold=0.35, tagged=0.4, chemical=0.15, swapped=0.5, copies=copies),
         mixture(
             tokenizer,
             corpus,
-            gold=0.7 if taught else 0.9,
+            gold=0.35,
+            tagged=0.4 - of_marks,
+            marked=(marked, of_marks),
+            chemical=0.15,
+            swapped=0.5,
+            copies=copies,
+        ),
+        mixture(
+            tokenizer,
+            corpus,
+            gold=0.7 if taught else 0.9 - of_marks,
             tagged=0.2 if taught else 0.0,
+            marked=(marked, of_marks),
             chemical=0.1,
             listed=listed / (1 - listed),
             swapped=0.4,
@@ -219,7 +249,11 @@ def _first_model(tokenizer: ModelTokenizer, start_from: Sequence[Path], device: 
 
 
 def _history(
-    start_from: Sequence[Path], teacher: Path | None, listed: float, bias: Mapping[str, float] | None
+    start_from: Sequence[Path],
+    teacher: str | None,
+    soft: bool,
+    listed: float,
+    bias: Mapping[str, float] | None,
 ) -> str:
     """Say for the model's card what came before the stages, and after them."""
     lines = []
@@ -229,7 +263,8 @@ def _history(
             f"Training began with the mean weights of {len(start_from)} earlier training(s): {names}."
         )
     if teacher:
-        lines.append(f"The text was marked by an earlier model (`{teacher.name}`) and the lexicon.")
+        by = "its probabilities were the targets" if soft else "the lexicon corrected its mentions"
+        lines.append(f"Text was marked by `{Path(teacher).name}`; {by}.")
     if listed:
         lines.append(f"{listed:.0%} of the last stage was lists of names.")
     if bias:
@@ -238,13 +273,6 @@ def _history(
             f"After the stages, {added} was added to the logits of opening these types, in the weights."
         )
     return "\n".join(lines)
-
-
-def _taught(
-    teacher: Path, n: int, corpus: Corpus, out: Path, threads: int | None, seed: int
-) -> tuple[Sentence, ...]:
-    with Annotator.load(teacher, threads=threads, min_confidence=0.0) as ner:
-        return tuple(teach(ner, corpus.tagged, n, out / "taught.jsonl", np.random.default_rng(seed)))
 
 
 def _measured(devel: Path | None, n: int) -> list[Sentence]:
