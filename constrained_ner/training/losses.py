@@ -76,12 +76,17 @@ def _question(batch: Batch, few_at: Ids, few: Ids, whole_at: Ids) -> Question:
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights of the three losses. share: share of the places at which to compute the vocabulary losses."""
+    """Weights of the three losses. share: share of the places at which to compute the vocabulary losses.
+
+    of_batch: the vocabulary is only the tokens that the batch has. It costs less, and leaves the rows of all
+        others as they are: what they know of rare words is not worn away.
+    """
 
     decision: float = 1.0
     prompt: float = 0.5
     answer: float = 0.5
     share: float = 0.5
+    of_batch: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,13 +108,17 @@ def batch_losses(model: Any, batch: Batch, weights: Weights, rng: np.random.Gene
     ids = torch.from_numpy(batch.ids).to(device)
     hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state.flatten(0, 1)
     next_ids = torch.from_numpy(batch.next_ids).to(device)
+    known = rows
+    if weights.of_batch:
+        present, next_ids = torch.unique(next_ids, return_inverse=True)
+        known = rows[present]
 
     def over_vocabulary(places: Ids, share: float) -> Tensor:
         kept = places[rng.random(len(places)) < share] if share < 1 else places
         if not len(kept):
             return rows.new_zeros(())
         at = torch.from_numpy(kept).to(device)
-        return functional.cross_entropy((hidden[at] @ rows.T).float(), next_ids[at])
+        return functional.cross_entropy((hidden[at] @ known.T).float(), next_ids[at])
 
     return Losses(
         decision=legal_set_loss(hidden, rows, batch),

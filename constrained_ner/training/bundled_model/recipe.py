@@ -92,15 +92,14 @@ def train(
     corpus = read_corpus(data, seed=seed)
     marked: Sequence[Example] = ()
     if teacher:
+        marks_file = marks or out / "marks.jsonl"
         rng = np.random.default_rng(seed)
         with Annotator.load(teacher, threads=threads, min_confidence=0.0) as ner:
             if soft:
-                found = marked_by(ner, corpus.tagged, n_taught, marks or out / "marks.jsonl", rng)
-                marked = soft_examples(found, tokenizer)
+                marked = soft_examples(marked_by(ner, corpus.tagged, n_taught, marks_file, rng), tokenizer)
             else:
-                corpus = replace(
-                    corpus, tagged=teach(ner, corpus.tagged, n_taught, out / "taught.jsonl", rng)
-                )
+                taught_text = teach(ner, corpus.tagged, n_taught, out / "taught.jsonl", rng)
+                corpus = replace(corpus, tagged=tuple(taught_text))
         log(f"{len(marked) or len(corpus.tagged)} sentences marked by {teacher}")
     taught = teacher is not None and not soft
     stages = make_stages(tokenizer, corpus, minutes, tokens, marked=marked, taught=taught, listed=listed)
