@@ -60,6 +60,10 @@ def train_bundled(
             rich_help_panel=_DATA,
         ),
     ] = True,
+    adapter: Annotated[
+        Path | None,
+        typer.Option(help="Adapter (peft) for --teacher and --rows-from.", rich_help_panel=_DATA),
+    ] = None,
     marks: Annotated[
         Path | None,
         typer.Option(
@@ -70,6 +74,15 @@ def train_bundled(
     n_taught: Annotated[
         int, typer.Option(min=1, help="Sentences for --teacher to mark.", rich_help_panel=_DATA)
     ] = 20_000,
+    vocabulary: Annotated[
+        int, typer.Option(min=300, help="Tokens of a new tokenizer.", rich_help_panel=_DATA)
+    ] = 8000,
+    rows_from: Annotated[
+        str | None,
+        typer.Option(
+            help="Large model whose knowledge of each token the first embeddings get.", rich_help_panel=_DATA
+        ),
+    ] = None,
     listed: Annotated[
         float,
         typer.Option(
@@ -121,8 +134,11 @@ def train_bundled(
         start_from=start_from or (),
         teacher=teacher,
         soft=soft,
+        adapter=adapter,
         marks=marks,
         n_taught=n_taught,
+        vocabulary=vocabulary,
+        rows_from=rows_from,
         listed=listed,
         bias=parse_bias(bias or ()),
         resume=resume,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -14,8 +16,9 @@ from constrained_ner.schema import DDI
 from constrained_ner.training.batches import make_batch
 from constrained_ner.training.bundled_model.copying import random_copies
 from constrained_ner.training.bundled_model.copying_weights import copying_weights
-from constrained_ner.training.bundled_model.first_rows import first_rows, reduced
+from constrained_ner.training.bundled_model.first_rows import first_rows, reduced, rows_read_by
 from constrained_ner.training.bundled_model.model import ModelSize, new_model
+from constrained_ner.training.bundled_model.save import save_gguf, save_transformers
 from constrained_ner.training.bundled_model.tokenizer import SEPARATOR, ModelTokenizer, train_tokenizer
 
 SIZE = ModelSize(n_hidden=128, n_layers=3, n_heads=2, n_feed_forward=128, n_context=256)
@@ -83,3 +86,15 @@ def test_rows_are_read_by_a_large_model(tokenizer: ModelTokenizer) -> None:
     again = first_rows(tokenizer, reader, tokenizer.vocabulary, [tokenizer.end], 32)
     assert torch.equal(rows, again)
     assert len(torch.unique(rows, dim=0)) > 0.95 * tokenizer.n_tokens
+
+
+def test_rows_come_from_a_folder_or_a_gguf_file(tokenizer: ModelTokenizer, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    reader = new_model(ModelSize(64, 2, 2, 64, 128), tokenizer).eval()
+    reader.config.bos_token_id = 1  # what transformers takes a GGUF file to say that says nothing
+    save_transformers(reader, tokenizer, tmp_path / "reader")
+    save_gguf(reader, tokenizer, tmp_path / "reader.gguf", precision="f32")
+    of_folder = rows_read_by(str(tmp_path / "reader"), None, tokenizer, 32)
+    of_file = rows_read_by(str(tmp_path / "reader.gguf"), None, tokenizer, 32)
+    assert of_folder.shape == (tokenizer.n_tokens, 32)
+    torch.testing.assert_close(of_file @ of_file.T, of_folder @ of_folder.T, atol=1e-3, rtol=1e-2)

@@ -20,6 +20,7 @@ from constrained_ner.training.bundled_model import recipe
 from constrained_ner.training.bundled_model.corpus import CHEMICAL_TYPES, TEXTS
 from constrained_ner.training.bundled_model.marks import read_marks
 from constrained_ner.training.bundled_model.model import ModelSize
+from constrained_ner.training.bundled_model.tokenizer import ModelTokenizer
 from constrained_ner.training.bundled_model.trainer import Trainer
 
 SMALL = ModelSize(n_hidden=32, n_layers=2, n_heads=2, n_feed_forward=64, n_context=256)
@@ -97,6 +98,10 @@ def test_from_data_to_a_model_and_its_student(
     assert len(read_marks(soft / "marks.jsonl")) == 8
     card = (soft / "MODEL_CARD.md").read_text()
     assert "marked by `constrained-ner-bundled.gguf`; its probabilities were the targets" in card
+
+    train(tmp_path / "read", tokens=(0, 2000, 0), rows_from=str(first / "transformers"), vocabulary=400)
+    tokenizer = ModelTokenizer.load(tmp_path / "read" / "tokenizer.json")
+    assert tokenizer.n_tokens <= 400
 
     train(tmp_path / "mean", start_from=[first, second], tokens=(0, 0, 0))
     halves = [load_file(folder / "transformers" / "model.safetensors") for folder in (first, second)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...annotation.settings import Settings
+from ...annotation.shipped import with_shipped_adapter
+from ...backends.installed import installed_file
+from ...backends.transformers.gguf_base import GgufTokenizer
+from ...backends.transformers.model import load_model
+from ...backends.transformers.vocabulary import vocabulary_of_tokenizer
 from ...vocabulary import Vocabulary
 from .tokenizer import ModelTokenizer
 
@@ -25,6 +32,29 @@ DEPTHS = (1 / 3, 2 / 3)
 AT_ONCE = 256
 SCALE = 0.02
 """Root mean square of the rows, as that of random ones."""
+
+
+def rows_read_by(
+    name: str, adapter: Path | None, tokenizer: ModelTokenizer, width: int, device: str = "cpu"
+) -> Tensor:
+    """The rows that a model gives: a GGUF file or a folder, with an adapter of peft, or a name that ships.
+
+    Of a model that ships only the base is used: transformers cannot read its adapter.
+    """
+    base = with_shipped_adapter(Settings(model=name)).model or name
+    loaded = load_model(
+        str(installed_file(base) or base),
+        adapter=None if adapter is None else str(adapter),
+        quantize=None,
+        device=device,
+        dtype="auto",
+        trust_remote_code=False,
+    )
+    begin = getattr(loaded.config.get_text_config(), "bos_token_id", None)
+    prefix_ids = [] if begin is None else [int(begin)]
+    theirs = loaded.tokenizer
+    known = theirs.vocabulary if isinstance(theirs, GgufTokenizer) else vocabulary_of_tokenizer(theirs)
+    return first_rows(tokenizer, loaded.model, known, prefix_ids, width)
 
 
 def first_rows(

@@ -22,7 +22,9 @@ from ..losses import Weights
 from ..measure import find_mentions, score
 from .bias_into_weights import add_bias
 from .card import write_card
+from .copying_weights import copying_weights
 from .corpus import Corpus, read_corpus, tokenizer_texts
+from .first_rows import rows_read_by
 from .marking import marked_by
 from .model import ModelSize, load_weights, new_model
 from .save import save_gguf, save_transformers
@@ -52,8 +54,11 @@ def train(
     start_from: Sequence[Path] = (),
     teacher: str | None = None,
     soft: bool = True,
+    adapter: Path | None = None,
     marks: Path | None = None,
     n_taught: int = 20_000,
+    vocabulary: int = 8000,
+    rows_from: str | None = None,
     listed: float = 0.0,
     bias: Mapping[str, float] | None = None,
     resume: bool = False,
@@ -65,13 +70,16 @@ def train(
     """Train tokenizer and model, export them, and write a model card with the scores on `devel`.
 
     data: folder with ddi/, text/, ner/ and lexicon/. out: folder for tokenizer, checkpoint, log and models.
-    minutes: budgets of the three stages: copying, mixture, gold. tokens: the budgets in tokens instead, which
-        makes a run repeatable to the bit.
+    minutes: budgets of the three stages: copying, mixture, gold. Without the first one, new weights copy by
+        construction. tokens: the budgets in tokens instead, which makes a run repeatable to the bit.
     devel: DDI XML to measure on: `n_measured` sentences (0 for all) after each stage, all of them at the end.
     start_from: earlier `out` folders with the same tokenizer; training starts from the mean of their weights.
     teacher: model that marks `n_taught` sentences of the text, as `Annotator.load` takes it.
+    adapter: of peft, for the teacher and for `rows_from`.
     soft: its probabilities are the targets; otherwise its mentions, corrected by the lexicon.
     marks: where the probabilities are kept, and read if they are there; None for `out`/marks.jsonl.
+    vocabulary: tokens of a new tokenizer.
+    rows_from: a large model whose knowledge of each token the first rows of the embeddings get.
     listed: share of the last stage that is lists of names from the lexicon, below 1.
     bias: type -> number to add to the logit of opening it at the end (see `bias_into_weights`).
     compiled: use torch.compile; None does so on a GPU, where training is in bfloat16 too.
@@ -86,15 +94,21 @@ def train(
         )
     out.mkdir(parents=True, exist_ok=True)
     log = LogFile(out / "train.log")
-    tokenizer = _tokenizer(data, out, start_from)
+    tokenizer = _tokenizer(data, out, start_from, vocabulary)
     model = _first_model(tokenizer, start_from, device, seed)
+    if not (start_from or checkpoint.exists()):
+        if rows_from:
+            rows = rows_read_by(rows_from, adapter, tokenizer, model.config.hidden_size, device)
+            model.model.embed_tokens.weight.data.copy_(rows)
+        if not (tokens or minutes)[0]:
+            copying_weights(model, seed)
     log(f"parameters {sum(p.numel() for p in model.parameters())}, tokens {tokenizer.n_tokens}")
     corpus = read_corpus(data, seed=seed)
     marked: Sequence[Example] = ()
     if teacher:
         marks_file = marks or out / "marks.jsonl"
         rng = np.random.default_rng(seed)
-        with Annotator.load(teacher, threads=threads, min_confidence=0.0) as ner:
+        with Annotator.load(teacher, adapter=adapter, threads=threads, min_confidence=0.0) as ner:
             if soft:
                 marked = soft_examples(marked_by(ner, corpus.tagged, n_taught, marks_file, rng), tokenizer)
             else:
@@ -225,7 +239,7 @@ def in_memory(model: Any, tokenizer: ModelTokenizer, out: Path) -> LoadedModel:
     )
 
 
-def _tokenizer(data: Path, out: Path, start_from: Sequence[Path]) -> ModelTokenizer:
+def _tokenizer(data: Path, out: Path, start_from: Sequence[Path], size: int) -> ModelTokenizer:
     path = out / "tokenizer.json"
     if start_from:
         first, *others = start_from
@@ -234,7 +248,7 @@ def _tokenizer(data: Path, out: Path, start_from: Sequence[Path]) -> ModelTokeni
                 raise ModelError(f"{other / 'tokenizer.json'}: not the same tokenizer as in {first}")
         ModelTokenizer.load(first / "tokenizer.json").save(path)
     elif not path.exists():
-        train_tokenizer(tokenizer_texts(data)).save(path)
+        train_tokenizer(tokenizer_texts(data), size=size).save(path)
     return ModelTokenizer.load(path)
 
 
