@@ -83,6 +83,14 @@ def train_bundled(
             help="Large model whose knowledge of each token the first embeddings get.", rich_help_panel=_DATA
         ),
     ] = None,
+    of_batch: Annotated[
+        bool,
+        typer.Option(
+            "--of-batch",
+            help="Learn to copy against the tokens of the batch only; leaves rows of rare words as they are.",
+            rich_help_panel=_DATA,
+        ),
+    ] = False,
     listed: Annotated[
         float,
         typer.Option(
@@ -139,6 +147,7 @@ def train_bundled(
         n_taught=n_taught,
         vocabulary=vocabulary,
         rows_from=rows_from,
+        of_batch=of_batch,
         listed=listed,
         bias=parse_bias(bias or ()),
         resume=resume,

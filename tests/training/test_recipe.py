@@ -99,7 +99,13 @@ def test_from_data_to_a_model_and_its_student(
     card = (soft / "MODEL_CARD.md").read_text()
     assert "marked by `constrained-ner-bundled.gguf`; its probabilities were the targets" in card
 
-    train(tmp_path / "read", tokens=(0, 2000, 0), rows_from=str(first / "transformers"), vocabulary=400)
+    train(
+        tmp_path / "read",
+        tokens=(0, 2000, 0),
+        rows_from=str(first / "transformers"),
+        vocabulary=400,
+        of_batch=True,
+    )
     tokenizer = ModelTokenizer.load(tmp_path / "read" / "tokenizer.json")
     assert tokenizer.n_tokens <= 400
 

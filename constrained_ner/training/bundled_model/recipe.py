@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from .card import write_card
 from .copying_weights import copying_weights
 from .corpus import Corpus, read_corpus, tokenizer_texts
 from .first_rows import rows_read_by
+from .log_file import LogFile
 from .marking import marked_by
 from .model import ModelSize, load_weights, new_model
 from .save import save_gguf, save_transformers
@@ -39,6 +39,10 @@ TRANSFORMERS_FOLDER = "transformers"
 BIAS_STEP = 4
 """Fit the bias on every k-th gold sentence, which is enough to see where tags may open."""
 MEASURED_AT_ONCE = 48
+
+OF_ALL = Weights(share=0.25)
+OF_BATCH = Weights(prompt=0.0, share=0.5, of_batch=True)
+"""Of the losses, once the model copies: against the whole vocabulary, or against the tokens of the batch."""
 
 Budgets = tuple[float, float, float]
 
@@ -59,6 +63,7 @@ def train(
     n_taught: int = 20_000,
     vocabulary: int = 8000,
     rows_from: str | None = None,
+    of_batch: bool = False,
     listed: float = 0.0,
     bias: Mapping[str, float] | None = None,
     resume: bool = False,
@@ -80,6 +85,8 @@ def train(
     marks: where the probabilities are kept, and read if they are there; None for `out`/marks.jsonl.
     vocabulary: tokens of a new tokenizer.
     rows_from: a large model whose knowledge of each token the first rows of the embeddings get.
+    of_batch: copying is learnt against the tokens of the batch, and the text of prompts is not learnt (see
+        `losses.Weights`): the rows of rare words stay as they are.
     listed: share of the last stage that is lists of names from the lexicon, below 1.
     bias: type -> number to add to the logit of opening it at the end (see `bias_into_weights`).
     compiled: use torch.compile; None does so on a GPU, where training is in bfloat16 too.
@@ -116,7 +123,16 @@ def train(
                 corpus = replace(corpus, tagged=tuple(taught_text))
         log(f"{len(marked) or len(corpus.tagged)} sentences marked by {teacher}")
     taught = teacher is not None and not soft
-    stages = make_stages(tokenizer, corpus, minutes, tokens, marked=marked, taught=taught, listed=listed)
+    stages = make_stages(
+        tokenizer,
+        corpus,
+        minutes,
+        tokens,
+        marked=marked,
+        taught=taught,
+        listed=listed,
+        weights=OF_BATCH if of_batch else OF_ALL,
+    )
     measured = _measured(devel, n_measured)
 
     def after_stage(stage: Stage) -> None:
@@ -131,6 +147,7 @@ def train(
         seed=seed,
         checkpoint=checkpoint,
         compiled=model.device.type == "cuda" if compiled is None else compiled,
+        warm_up_steps=20 if start_from or (tokens or minutes)[0] else 100,
         log=log,
     )
     trainer.run(stages, after_stage)
@@ -153,12 +170,14 @@ def make_stages(
     marked: Sequence[Example] = (),
     taught: bool = False,
     listed: float = 0.0,
+    weights: Weights | None = None,
 ) -> list[Stage]:
     """Make the three stages: copying, then a mixture of everything, then mostly gold.
 
     marked: sentences with a teacher's probabilities. taught: the tagged text is good enough to stay beside
-        the gold.
+        the gold. weights: of the losses of the last two stages.
     """
+    weights = weights or OF_ALL
     of_marks = 0.3 if marked else 0.0
     copies = 0.3 if (tokens or minutes)[0] else 0.05  # without a copying stage the weights already copy
     sources = (
@@ -191,7 +210,7 @@ def make_stages(
     copying_only = Weights(decision=0.0, prompt=0.0, answer=1.0, share=1.0)
     return [
         Stage("copying", sources[0], **budgets[0], weights=copying_only, rate=1.5e-3, batch_tokens=1500),
-        Stage("mixture", sources[1], **budgets[1], rate=2e-3, last=0.7, weights=Weights(share=0.25)),
+        Stage("mixture", sources[1], **budgets[1], rate=2e-3, last=0.7, weights=weights),
         Stage(
             "gold",
             sources[2],
@@ -199,23 +218,9 @@ def make_stages(
             rate=1.5e-3,
             last=0.02,
             dropout=0.15,
-            weights=Weights(share=0.25),
+            weights=weights,
         ),
     ]
-
-
-class LogFile:
-    """Writes lines to the terminal and to a file, each with the time since the start."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.began = time.monotonic()
-
-    def __call__(self, line: str) -> None:
-        stamped = f"[{time.monotonic() - self.began:.0f}s] {line}"
-        print(stamped, flush=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(stamped + "\n")
 
 
 def save(model: Any, tokenizer: ModelTokenizer, out: Path) -> None:
