@@ -9,6 +9,7 @@ import typer
 
 from ..constraint.bias import parse_bias
 from ..errors import MissingExtraError
+from ..evaluation.folds import N_FOLDS
 from .run import RESUMES_IF_ASKED, run
 
 _BUDGET, _DATA, _MEASURE, _RUN = "Budget", "Data", "Measurement", "Run"
@@ -35,10 +36,19 @@ def train_bundled(
         Path | None,
         typer.Option(help="DDI XML to measure on; it is never trained on.", rich_help_panel=_MEASURE),
     ] = None,
+    fold: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=N_FOLDS - 1,
+            help="Leave this fold of the gold documents out, and measure on it.",
+            rich_help_panel=_MEASURE,
+        ),
+    ] = None,
     n_measured: Annotated[
         int,
         typer.Option(
-            help="Measure on N sentences of --devel after each stage; 0 for all.", rich_help_panel=_MEASURE
+            help="Measure on N of these sentences after each stage; 0 for all.", rich_help_panel=_MEASURE
         ),
     ] = 300,
     start_from: Annotated[
@@ -138,6 +148,7 @@ def train_bundled(
         minutes=minutes,
         tokens=tokens,
         devel=devel,
+        fold=fold,
         n_measured=n_measured,
         start_from=start_from or (),
         teacher=teacher,

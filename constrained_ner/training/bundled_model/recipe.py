@@ -13,23 +13,22 @@ import torch
 from ...annotation.annotator import Annotator
 from ...backends.transformers.model import LoadedModel
 from ...data import Sentence
-from ...errors import ModelError, OutputError
+from ...errors import ModelError, OutputError, UserError
 from ...export.graph import write_graphs
 from ...formats.ddi import read_ddi
 from ..batches import Example
-from ..losses import Weights
 from ..measure import find_mentions, score
 from .bias_into_weights import add_bias
 from .card import write_card
 from .copying_weights import copying_weights
-from .corpus import Corpus, read_corpus, tokenizer_texts
+from .corpus import read_corpus, read_gold, tokenizer_texts
 from .first_rows import rows_read_by
 from .log_file import LogFile
 from .marking import marked_by
 from .model import ModelSize, load_weights, new_model
 from .save import save_gguf, save_transformers
 from .soft_targets import soft_examples
-from .sources import Copying, mixture
+from .stages import OF_ALL, OF_BATCH, Budgets, make_stages
 from .teaching import teach
 from .tokenizer import ModelTokenizer, train_tokenizer
 from .trainer import Stage, Trainer
@@ -40,12 +39,6 @@ BIAS_STEP = 4
 """Fit the bias on every k-th gold sentence, which is enough to see where tags may open."""
 MEASURED_AT_ONCE = 48
 
-OF_ALL = Weights(share=0.25)
-OF_BATCH = Weights(prompt=0.0, share=0.5, of_batch=True)
-"""Of the losses, once the model copies: against the whole vocabulary, or against the tokens of the batch."""
-
-Budgets = tuple[float, float, float]
-
 
 def train(
     data: Path,
@@ -54,6 +47,7 @@ def train(
     minutes: Budgets = (10.0, 60.0, 30.0),
     tokens: tuple[int, int, int] | None = None,
     devel: Path | None = None,
+    fold: int | None = None,
     n_measured: int = 300,
     start_from: Sequence[Path] = (),
     teacher: str | None = None,
@@ -78,6 +72,8 @@ def train(
     minutes: budgets of the three stages: copying, mixture, gold. Without the first one, new weights copy by
         construction. tokens: the budgets in tokens instead, which makes a run repeatable to the bit.
     devel: DDI XML to measure on: `n_measured` sentences (0 for all) after each stage, all of them at the end.
+    fold: leave this fold of the gold documents out (see `evaluation.folds`), and measure on it instead; what
+        it starts from, and its teacher, must have done the same.
     start_from: earlier `out` folders with the same tokenizer; training starts from the mean of their weights.
     teacher: model that marks `n_taught` sentences of the text, as `Annotator.load` takes it.
     adapter: of peft, for the teacher and for `rows_from`.
@@ -92,6 +88,8 @@ def train(
     compiled: use torch.compile; None does so on a GPU, where training is in bfloat16 too.
     Raises UserError.
     """
+    if fold is not None and devel is not None:
+        raise UserError("--fold measures on the fold that it leaves out; leave --devel out, too")
     if threads:
         torch.set_num_threads(threads)
     checkpoint = out / "checkpoint.pt"
@@ -101,7 +99,7 @@ def train(
         )
     out.mkdir(parents=True, exist_ok=True)
     log = LogFile(out / "train.log")
-    tokenizer = _tokenizer(data, out, start_from, vocabulary)
+    tokenizer = _tokenizer(data, fold, out, start_from, vocabulary)
     model = _first_model(tokenizer, start_from, device, seed)
     if not (start_from or checkpoint.exists()):
         if rows_from:
@@ -110,7 +108,7 @@ def train(
         if not (tokens or minutes)[0]:
             copying_weights(model, seed)
     log(f"parameters {sum(p.numel() for p in model.parameters())}, tokens {tokenizer.n_tokens}")
-    corpus = read_corpus(data, seed=seed)
+    corpus = read_corpus(data, fold=fold, seed=seed)
     marked: Sequence[Example] = ()
     if teacher:
         marks_file = marks or out / "marks.jsonl"
@@ -133,7 +131,7 @@ def train(
         listed=listed,
         weights=OF_BATCH if of_batch else OF_ALL,
     )
-    measured = _measured(devel, n_measured)
+    measured = _measured(data, fold, devel, n_measured)
 
     def after_stage(stage: Stage) -> None:
         save(model, tokenizer, out)
@@ -155,72 +153,10 @@ def train(
         spread = add_bias(model, tokenizer, corpus.gold[::BIAS_STEP], bias)
         log("; ".join(f"{name} {bias[name]:+g}, give or take {spread[name]:.2f}" for name in bias))
         save(model, tokenizer, out)
-    history = _history(start_from, teacher, soft, listed, bias)
+    history = _history(start_from, fold, teacher, soft, listed, bias)
     card = out / "MODEL_CARD.md"
     write_card(card, out / MODEL_FILE, trainer.finished, devel, history=history, threads=threads)
     log(f"written: {out / MODEL_FILE}, {card}")
-
-
-def make_stages(
-    tokenizer: ModelTokenizer,
-    corpus: Corpus,
-    minutes: Budgets,
-    tokens: tuple[int, int, int] | None,
-    *,
-    marked: Sequence[Example] = (),
-    taught: bool = False,
-    listed: float = 0.0,
-    weights: Weights | None = None,
-) -> list[Stage]:
-    """Make the three stages: copying, then a mixture of everything, then mostly gold.
-
-    marked: sentences with a teacher's probabilities. taught: the tagged text is good enough to stay beside
-        the gold. weights: of the losses of the last two stages.
-    """
-    weights = weights or OF_ALL
-    of_marks = 0.3 if marked else 0.0
-    copies = 0.3 if (tokens or minutes)[0] else 0.05  # without a copying stage the weights already copy
-    sources = (
-        Copying(tokenizer),
-        mixture(
-            tokenizer,
-            corpus,
-            gold=0.35,
-            tagged=0.4 - of_marks,
-            marked=(marked, of_marks),
-            chemical=0.15,
-            swapped=0.5,
-            copies=copies,
-        ),
-        mixture(
-            tokenizer,
-            corpus,
-            gold=0.7 if taught else 0.9 - of_marks,
-            tagged=0.2 if taught else 0.0,
-            marked=(marked, of_marks),
-            chemical=0.1,
-            listed=listed / (1 - listed),
-            swapped=0.4,
-            rare=1.0,
-        ),
-    )
-    budgets: list[dict[str, Any]] = [
-        {"n_tokens": tokens[i]} if tokens else {"minutes": minutes[i]} for i in range(len(sources))
-    ]
-    copying_only = Weights(decision=0.0, prompt=0.0, answer=1.0, share=1.0)
-    return [
-        Stage("copying", sources[0], **budgets[0], weights=copying_only, rate=1.5e-3, batch_tokens=1500),
-        Stage("mixture", sources[1], **budgets[1], rate=2e-3, last=0.7, weights=weights),
-        Stage(
-            "gold",
-            sources[2],
-            **budgets[2],
-            rate=1.5e-3,
-            last=0.02,
-            dropout=0.15,
-            weights=weights,
-        ),
-    ]
 
 
 def save(model: Any, tokenizer: ModelTokenizer, out: Path) -> None:
@@ -244,7 +180,9 @@ def in_memory(model: Any, tokenizer: ModelTokenizer, out: Path) -> LoadedModel:
     )
 
 
-def _tokenizer(data: Path, out: Path, start_from: Sequence[Path], size: int) -> ModelTokenizer:
+def _tokenizer(
+    data: Path, fold: int | None, out: Path, start_from: Sequence[Path], size: int
+) -> ModelTokenizer:
     path = out / "tokenizer.json"
     if start_from:
         first, *others = start_from
@@ -253,7 +191,7 @@ def _tokenizer(data: Path, out: Path, start_from: Sequence[Path], size: int) -> 
                 raise ModelError(f"{other / 'tokenizer.json'}: not the same tokenizer as in {first}")
         ModelTokenizer.load(first / "tokenizer.json").save(path)
     elif not path.exists():
-        train_tokenizer(tokenizer_texts(data), size=size).save(path)
+        train_tokenizer(tokenizer_texts(data, fold), size=size).save(path)
     return ModelTokenizer.load(path)
 
 
@@ -268,6 +206,7 @@ def _first_model(tokenizer: ModelTokenizer, start_from: Sequence[Path], device: 
 
 def _history(
     start_from: Sequence[Path],
+    fold: int | None,
     teacher: str | None,
     soft: bool,
     listed: float,
@@ -280,6 +219,8 @@ def _history(
         lines.append(
             f"Training began with the mean weights of {len(start_from)} earlier training(s): {names}."
         )
+    if fold is not None:
+        lines.append(f"Fold {fold} of the gold documents was left out, to measure on.")
     if teacher:
         by = "its probabilities were the targets" if soft else "the lexicon corrected its mentions"
         lines.append(f"Text was marked by `{Path(teacher).name}`; {by}.")
@@ -293,9 +234,8 @@ def _history(
     return "\n".join(lines)
 
 
-def _measured(devel: Path | None, n: int) -> list[Sentence]:
+def _measured(data: Path, fold: int | None, devel: Path | None, n: int) -> list[Sentence]:
     """Take every k-th sentence, so that all documents are represented."""
-    if devel is None:
-        return []
-    sentences = [s for document in read_ddi(devel) for s in document]
+    documents = read_ddi(devel) if devel else read_gold(data, fold)[1]
+    sentences = [s for document in documents for s in document]
     return sentences[:: max(1, len(sentences) // n)] if n else sentences
