@@ -9,6 +9,7 @@ import typer
 
 from ..constraint.bias import parse_bias
 from ..errors import MissingExtraError
+from ..evaluation.folds import N_FOLDS
 from .run import RESUMES_IF_ASKED, CommandLine
 
 _BUDGET, _DATA, _MEASURE, _RUN = "Budget", "Data", "Measurement", "Run"
@@ -35,10 +36,19 @@ def train_bundled(
         Path | None,
         typer.Option(help="DDI XML to measure on; it is never trained on.", rich_help_panel=_MEASURE),
     ] = None,
+    fold: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=N_FOLDS - 1,
+            help="Leave this fold of the gold documents out, and measure on it.",
+            rich_help_panel=_MEASURE,
+        ),
+    ] = None,
     n_measured: Annotated[
         int,
         typer.Option(
-            help="Measure on N sentences of --devel after each stage; 0 for all.", rich_help_panel=_MEASURE
+            help="Measure on N of these sentences after each stage; 0 for all.", rich_help_panel=_MEASURE
         ),
     ] = 300,
     start_from: Annotated[
@@ -49,14 +59,48 @@ def train_bundled(
         ),
     ] = None,
     teacher: Annotated[
+        str | None,
+        typer.Option(help="Model that marks text, as llm-NERC --model takes it.", rich_help_panel=_DATA),
+    ] = None,
+    soft: Annotated[
+        bool,
+        typer.Option(
+            "--soft/--hard",
+            help="Learn the teacher's probabilities, or its mentions as the lexicon corrects them.",
+            rich_help_panel=_DATA,
+        ),
+    ] = True,
+    adapter: Annotated[
+        Path | None,
+        typer.Option(help="Adapter (peft) for --teacher and --rows-from.", rich_help_panel=_DATA),
+    ] = None,
+    marks: Annotated[
         Path | None,
         typer.Option(
-            help="GGUF of an earlier model, to mark text together with the lexicon.", rich_help_panel=_DATA
+            help="File for the probabilities, used again if it is there; default: marks.jsonl in --out.",
+            rich_help_panel=_DATA,
         ),
     ] = None,
     n_taught: Annotated[
         int, typer.Option(min=1, help="Sentences for --teacher to mark.", rich_help_panel=_DATA)
     ] = 20_000,
+    vocabulary: Annotated[
+        int, typer.Option(min=300, help="Tokens of a new tokenizer.", rich_help_panel=_DATA)
+    ] = 8000,
+    rows_from: Annotated[
+        str | None,
+        typer.Option(
+            help="Large model whose knowledge of each token the first embeddings get.", rich_help_panel=_DATA
+        ),
+    ] = None,
+    of_batch: Annotated[
+        bool,
+        typer.Option(
+            "--of-batch",
+            help="Learn to copy against the tokens of the batch only; leaves rows of rare words as they are.",
+            rich_help_panel=_DATA,
+        ),
+    ] = False,
     listed: Annotated[
         float,
         typer.Option(
@@ -92,6 +136,7 @@ def train_bundled(
     Examples:
       constrained-ner train-bundled --data data --out model --devel data/ddi/devel.xml
       constrained-ner train-bundled --data data --out better --start-from model --minutes 0 45 35 --seed 3
+      constrained-ner train-bundled --data data --out taught --teacher gemma3-270m --n-taught 10000
     """
     try:
         from ..training.bundled_model.recipe import train
@@ -103,10 +148,17 @@ def train_bundled(
         minutes=minutes,
         tokens=tokens,
         devel=devel,
+        fold=fold,
         n_measured=n_measured,
         start_from=start_from or (),
         teacher=teacher,
+        soft=soft,
+        adapter=adapter,
+        marks=marks,
         n_taught=n_taught,
+        vocabulary=vocabulary,
+        rows_from=rows_from,
+        of_batch=of_batch,
         listed=listed,
         bias=parse_bias(bias or ()),
         resume=resume,

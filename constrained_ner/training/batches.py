@@ -19,13 +19,22 @@ Ids = npt.NDArray[np.int64]
 class Decision:
     """A place with more than one legal token.
 
-    position: index of the token to choose. legal: the tokens to choose from, the right one first.
-    n_right: how many of the first ones are right, where the answer is only partly known.
+    position: index of the token to choose. legal: the tokens to choose from, the written one first.
+    outcomes, expected: what is known of the answer, where it is not just the written token: for each legal
+        token the number of the outcome that it belongs to, and the probability of each outcome. Tokens share
+        an outcome if it is not known which of them is right: a teacher said that some tag opens here, or
+        another corpus that it is a drug or a brand.
     """
 
     position: int
     legal: tuple[int, ...]
-    n_right: int = 1
+    outcomes: tuple[int, ...] = ()
+    expected: tuple[float, ...] = ()
+
+    @property
+    def n_right(self) -> int:
+        """How many tokens share the outcome of the written one; they come first unless a teacher spoke."""
+        return self.outcomes.count(self.outcomes[0]) if self.outcomes else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +60,10 @@ class Batch:
     ids: (sequences, columns).
     prompt, answer: (n,) places whose next token is to be predicted and belongs to the prompt or the answer.
     ends: (sequences,) places that predict the last token.
-    decisions: (n_decisions,) places. legal: (n_decisions, most legal tokens), padded with -1; the right
-        tokens come first. n_right: (n_decisions,) how many they are.
+    decisions: (n_decisions,) places. legal: (n_decisions, most legal tokens), padded with -1; the written
+        token is in column 0.
+    outcomes: as `legal`, padded with -1. expected: the same shape, the probability of each outcome. Where the
+        written token is known to be right, it is outcome 0, and certain; outcome 1 is all others.
     """
 
     ids: Ids
@@ -61,7 +72,8 @@ class Batch:
     ends: Ids
     decisions: Ids
     legal: Ids
-    n_right: Ids
+    outcomes: Ids
+    expected: npt.NDArray[np.float32]
 
     @property
     def next_ids(self) -> Ids:
@@ -76,9 +88,8 @@ def make_batch(examples: Sequence[Example], pad: int) -> Batch:
     prompt: list[int] = []
     answer: list[int] = []
     ends: list[int] = []
-    decisions: list[int] = []
-    sets: list[tuple[int, ...]] = []
-    n_right: list[int] = []
+    places: list[int] = []
+    decisions: list[Decision] = []
     for row, example in enumerate(examples):
         ids[row, : len(example.ids)] = example.ids
         before = row * n_columns - 1  # add a position to get the place that predicts it
@@ -86,13 +97,24 @@ def make_batch(examples: Sequence[Example], pad: int) -> Batch:
         prompt += [before + i for i in predicted if i < example.n_prompt - 1]
         answer += [before + i for i in predicted if i >= example.n_prompt]
         ends.append(before + len(example.ids) - 1)
-        decisions += [before + d.position for d in example.decisions]
-        sets += [d.legal for d in example.decisions]
-        n_right += [d.n_right for d in example.decisions]
-    legal = np.full((len(sets), max(map(len, sets), default=1)), -1, dtype=np.int64)
-    for row, members in enumerate(sets):
-        legal[row, : len(members)] = members
-    return Batch(ids, _array(prompt), _array(answer), _array(ends), _array(decisions), legal, _array(n_right))
+        places += [before + d.position for d in example.decisions]
+        decisions += example.decisions
+    choices = _choices(decisions)
+    return Batch(ids, _array(prompt), _array(answer), _array(ends), _array(places), *choices)
+
+
+def _choices(decisions: Sequence[Decision]) -> tuple[Ids, Ids, npt.NDArray[np.float32]]:
+    """`Batch.legal`, `outcomes` and `expected`."""
+    shape = len(decisions), max((len(d.legal) for d in decisions), default=1)
+    legal, outcomes = np.full(shape, -1, dtype=np.int64), np.full(shape, -1, dtype=np.int64)
+    expected = np.zeros(shape, dtype=np.float32)
+    for row, decision in enumerate(decisions):
+        n = len(decision.legal)
+        legal[row, :n] = decision.legal
+        outcomes[row, :n] = decision.outcomes or (0, *[1] * (n - 1))
+        known = decision.expected or (1.0,)
+        expected[row, : len(known)] = known
+    return legal, outcomes, expected
 
 
 def _array(values: list[int]) -> Ids:

@@ -33,14 +33,15 @@ Loss = Literal["legal", "completion"]
 class Question:
     """The choices that a loss asks for. Places are indices into the flattened (sequences x columns) grid.
 
-    few_at, few: (n,) places, and (n, most) ids to choose from there: the right ones first, -1 as padding.
-    few_right: (n,) how many of them are right.
+    few_at, few: (n,) places, and (n, most) ids to choose from there, the written one first, -1 as padding.
+    few_outcomes, few_expected: as `few`, what is expected of them (see `batches.Batch`).
     whole_at, whole: (m,) places where the whole vocabulary is to choose from, and the right ids there.
     """
 
     few_at: Tensor
     few: Tensor
-    few_right: Tensor
+    few_outcomes: Tensor
+    few_expected: Tensor
     whole_at: Tensor
     whole: Tensor
 
@@ -70,7 +71,7 @@ LOSSES: dict[Loss, Callable[[Batch], Question]] = {
 
 
 def _question(batch: Batch, few: slice, whole_at: Ids) -> Question:
-    decided = (batch.decisions[few], batch.legal[few], batch.n_right[few])
+    decided = (batch.decisions[few], batch.legal[few], batch.outcomes[few], batch.expected[few])
     return Question(*map(torch.from_numpy, (*decided, whole_at, batch.next_ids[whole_at])))
 
 
@@ -79,12 +80,17 @@ def _question(batch: Batch, few: slice, whole_at: Ids) -> Question:
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights of the three losses. share: share of the places at which to compute the vocabulary losses."""
+    """Weights of the three losses. share: share of the places at which to compute the vocabulary losses.
+
+    of_batch: the vocabulary is only the tokens that the batch has. It costs less, and leaves the rows of all
+        others as they are: what they know of rare words is not worn away.
+    """
 
     decision: float = 1.0
     prompt: float = 0.5
     answer: float = 0.5
     share: float = 0.5
+    of_batch: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,13 +112,17 @@ def batch_losses(model: Any, batch: Batch, weights: Weights, rng: np.random.Gene
     ids = torch.from_numpy(batch.ids).to(device)
     hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state.flatten(0, 1)
     next_ids = torch.from_numpy(batch.next_ids).to(device)
+    known = rows
+    if weights.of_batch:
+        present, next_ids = torch.unique(next_ids, return_inverse=True)
+        known = rows[present]
 
     def over_vocabulary(places: Ids, share: float) -> Tensor:
         kept = places[rng.random(len(places)) < share] if share < 1 else places
         if not len(kept):
             return rows.new_zeros(())
         at = torch.from_numpy(kept).to(device)
-        return functional.cross_entropy((hidden[at] @ rows.T).float(), next_ids[at])
+        return functional.cross_entropy((hidden[at] @ known.T).float(), next_ids[at])
 
     return Losses(
         decision=legal_set_loss(hidden, rows, batch),
@@ -122,14 +132,15 @@ def batch_losses(model: Any, batch: Batch, weights: Weights, rng: np.random.Gene
 
 
 def legal_set_loss(hidden: Tensor, rows: Tensor, batch: Batch) -> Tensor:
-    """Mean cross-entropy over the legal tokens at the decisions.
+    """Mean cross-entropy with the expected outcomes of the decisions; their legal tokens are all there is.
 
+    Where several tokens share an outcome, only the sum of their probabilities counts.
     Shape: hidden (places, n_hidden), rows (n_tokens, n_hidden). No array of vocabulary size is built.
     """
     if not len(batch.decisions):
         return rows.new_zeros(())
-    n_right = torch.from_numpy(batch.n_right).to(rows.device)
-    return set_cross_entropy(legal_scores(hidden, rows, batch), n_right).mean()
+    outcomes, expected = (torch.from_numpy(of).to(rows.device) for of in (batch.outcomes, batch.expected))
+    return outcome_cross_entropy(legal_scores(hidden, rows, batch), outcomes, expected).mean()
 
 
 def legal_scores(hidden: Tensor, rows: Tensor, batch: Batch) -> Tensor:
@@ -141,6 +152,9 @@ def legal_scores(hidden: Tensor, rows: Tensor, batch: Batch) -> Tensor:
 
 # ---- shared
 
+UNLIKELY = -1e4
+"""A log probability that is as good as none, and has a gradient."""
+
 
 def gathered_scores(hidden: Tensor, rows: Tensor, legal: Tensor) -> Tensor:
     """Logits of a few tokens per place, from their rows of the output layer; arbitrary where `legal` is -1.
@@ -150,16 +164,18 @@ def gathered_scores(hidden: Tensor, rows: Tensor, legal: Tensor) -> Tensor:
     return torch.einsum("nh,nkh->nk", hidden, rows[legal.clamp(min=0)].to(hidden.dtype))
 
 
-def set_cross_entropy(scores: Tensor, n_right: Tensor) -> Tensor:
-    """Minus the log of the probability that the right choices have together, one or more of each row.
+def outcome_cross_entropy(scores: Tensor, outcomes: Tensor, expected: Tensor) -> Tensor:
+    """The cross-entropy of each row with the outcomes that are expected of it (see `batches.Decision`).
 
-    A decision whose answer is only partly known has several right choices: any of these types, or this tag
-    and also none. Where one is right, this is the cross-entropy.
-    Shape: scores (n, most), the right ones first; n_right (n,) -> (n,).
+    Where several tokens share an outcome, the sum of their probabilities counts. Where one outcome is certain
+    and has one token, this is the usual cross-entropy.
+    Shape: scores, outcomes, expected (n, most) -> (n,).
     """
-    wrong = torch.arange(scores.shape[-1], device=scores.device) >= n_right[:, None]
-    right = scores.masked_fill(wrong, float("-inf"))
-    return scores.logsumexp(dim=-1) - right.logsumexp(dim=-1)
+    log_p = functional.log_softmax(scores, dim=-1)
+    numbers = torch.arange(expected.shape[1], device=scores.device)
+    among = outcomes[:, None, :] == numbers[None, :, None]  # (n, outcomes, tokens)
+    of_outcome = log_p[:, None, :].masked_fill(~among, UNLIKELY).logsumexp(-1)
+    return -(expected * of_outcome).sum(-1)
 
 
 def masked(scores: Tensor, legal: Tensor) -> Tensor:

@@ -28,7 +28,9 @@ def fit_operating_point(annotator: Annotator, method: str, labelled: Sequence[Se
         empty = [Sentence(str(n), text) for n, text in enumerate(CONTENT_FREE)]
         surveys = [survey for _, survey in annotator.surveys(empty, reach=_EVERYWHERE)]
         return OperatingPoint(bias=content_free_bias(surveys, types), method=method, fits=fits)
-    replays = Replays(list(annotator.surveys(labelled)), annotator.backend.vocabulary)
+    surveyed = list(annotator.surveys(labelled))
+    assert annotator.backend.shows_logits, "`surveys` refuses a model whose logits are not seen"
+    replays = Replays(surveyed, annotator.backend.vocabulary)
     if not replays.n_mentions.total():
         raise InputError(
             f"none of the {len(labelled)} sentences to fit on has an entity of the schema's types"

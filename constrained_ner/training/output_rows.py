@@ -17,7 +17,7 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from ..errors import ModelError
-from .losses import Question, gathered_scores, masked, set_cross_entropy
+from .losses import Question, gathered_scores, masked, outcome_cross_entropy
 
 
 def cross_entropies(model: Any, head: Any, input_ids: Tensor, question: Question) -> Tensor:
@@ -38,7 +38,7 @@ def cross_entropies(model: Any, head: Any, input_ids: Tensor, question: Question
     whole = numbers[n_few:].view(-1, n_tokens)
     return torch.cat(
         [
-            set_cross_entropy(few, question.few_right),
+            outcome_cross_entropy(few, question.few_outcomes, question.few_expected),
             functional.cross_entropy(whole, question.whole, reduction="none"),
         ]
     )

@@ -8,8 +8,8 @@ does not say whether we would mark it, nor with which type. So each of its types
     drug+brand  certainly a name of one of these types
 
 and so has the rest of its text, `*`. A decision whose answer is only partly known has several right tokens:
-the loss takes the probability that they have together (see `losses.set_cross_entropy`). If all are right, it
-is no decision at all.
+the loss takes the probability that they have together (see `losses.outcome_cross_entropy`). If all are right,
+it is no decision at all.
 """
 
 from __future__ import annotations

@@ -8,11 +8,11 @@ one that the model's own chat template writes after an answer.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 from ..constraint.answer_form import AnswerName, answer_form
-from ..constraint.automaton import Constraint
+from ..constraint.automaton import Constraint, State
 from ..constraint.legal import END
 from ..constraint.markup import Markup
 from ..constraint.sentence_automaton import SentenceAutomaton
@@ -29,6 +29,9 @@ from ..text.view import shown_sentence
 from ..vocabulary import Vocabulary
 from .batches import Decision, Example
 from .partial_labels import PartialLabels
+
+Softening = Callable[[Decision, Constraint, State, Sequence[State]], Decision]
+"""(decision, constraint, state before, states after its legal tokens) -> it with what a teacher expects."""
 
 
 @dataclass(frozen=True)
@@ -104,11 +107,17 @@ class TargetWriter:
                 written.examples.append(example)
         return written
 
-    def write(self, sentence: Sentence, partial: PartialLabels | None = None) -> Example:
+    def write(
+        self,
+        sentence: Sentence,
+        partial: PartialLabels | None = None,
+        softened: Softening | None = None,
+    ) -> Example:
         """Write the example of one sentence as the model is shown it (see `text.view`).
 
         Mentions that tags cannot express stay untagged. partial: the sentence is from another corpus, whose
-        marks know the answer only in part.
+        marks know the answer only in part. softened: is given each decision, and returns it with what a
+        teacher expects there.
         Raises ValueError if no legal answer marks the others, or if the answer does not read back as them.
         """
         sentence = shown_sentence(sentence)
@@ -117,22 +126,32 @@ class TargetWriter:
         ids = [*self.prompt.prefix_ids, *self.prompt.ids(sentence.text)]
         n_prompt = len(ids)
         answers = None
-        if partial is not None:
-            if not isinstance(legal_tokens.constraint, Constraint):
-                raise UserError("marks of other types say something about tags only; leave out --answer list")
-            answers = partial.right_answers(sentence, legal_tokens.constraint, mentions)
+        constraint = legal_tokens.constraint
+        if partial is not None or softened is not None:
+            if not isinstance(constraint, Constraint):
+                raise UserError("other corpora and teachers speak of tags only; leave out --answer list")
+            answers = partial.right_answers(sentence, constraint, mentions) if partial else None
         decisions, unpredicted = [], set()
+        state = legal_tokens.start
         for token_id, legal in legal_tokens.encode(mentions):
             written = self.end if legal[token_id] == END else token_id
             if is_decision(legal):
-                right = [written, *(answers.others(token_id, legal) if answers else ())]
-                wrong = [other for other in legal if other not in right and other != written]
-                if wrong:
-                    decisions.append(Decision(len(ids), (*right, *wrong), len(right)))
-                if len(right) > 1:
+                also_right = answers.others(token_id, legal) if answers else []
+                wrong = [other for other in legal if other not in also_right and other != written]
+                decision = Decision(len(ids), (written, *also_right, *wrong))
+                if also_right:
+                    sides = (*[0] * (1 + len(also_right)), *[1] * len(wrong))
+                    decision = replace(decision, outcomes=sides, expected=(1.0,))
                     unpredicted.add(len(ids))
+                if softened is not None:
+                    assert isinstance(constraint, Constraint)
+                    after = [legal[token_id], *(legal[other] for other in wrong)]
+                    decision = softened(decision, constraint, state, after)
+                if wrong:
+                    decisions.append(decision)
             ids.append(written)
-        self._check(legal_tokens.constraint, ids[n_prompt:-1], mentions)
+            state = legal[token_id]
+        self._check(constraint, ids[n_prompt:-1], mentions)
         return Example(tuple(ids), n_prompt, tuple(decisions), frozenset(unpredicted))
 
     def _check(self, constraint: SentenceAutomaton, answer: list[int], mentions: Iterable[Mention]) -> None:

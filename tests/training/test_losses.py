@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import transformers
 from finetuning import SMALL, mention, target_writer
 from tiny_instruct import make_tiny_instruct
+from torch.nn.functional import cross_entropy
 
 from constrained_ner.backends.protocol import Step
 from constrained_ner.backends.transformers.backend import TransformersBackend
@@ -21,9 +24,10 @@ from constrained_ner.decoding.answer import choose, is_decision
 from constrained_ner.errors import (
     ModelError,
 )
+from constrained_ner.training.batches import Example, make_batch
 from constrained_ner.training.finetune.adapter import Lora, load_for_training
 from constrained_ner.training.finetune.trainer import collate
-from constrained_ner.training.losses import Loss, Question
+from constrained_ner.training.losses import Loss, Question, Weights, batch_losses
 from constrained_ner.training.output_rows import check_output_layer, cross_entropies
 
 
@@ -145,3 +149,16 @@ def losses_of(adapted: Any, examples: Any, loss: Loss) -> torch.Tensor:
     batch = collate([examples], loss, pad=0)
     question = Question(*(batch[name] for name in ("few_at", "few", "few_right", "whole_at", "whole")))
     return cross_entropies(adapted.peft, adapted.head, batch["input_ids"], question).detach()
+
+
+def test_the_vocabulary_of_a_batch_is_what_it_has() -> None:
+    rows, hidden = torch.randn(9, 4), torch.randn(4, 4)
+    batch = make_batch([Example((2, 5, 7, 5), 1)], pad=0)
+    model = SimpleNamespace(
+        lm_head=SimpleNamespace(weight=rows),
+        model=lambda **_: SimpleNamespace(last_hidden_state=hidden[None]),
+    )
+    weights = Weights(decision=0.0, prompt=0.0, answer=1.0, share=1.0, of_batch=True)
+    found = batch_losses(model, batch, weights, np.random.default_rng(0)).answer
+    logits = hidden[:3] @ rows[[2, 5, 7]].T
+    assert float(found) == pytest.approx(float(cross_entropy(logits, torch.tensor([1, 2, 1]))), abs=1e-5)

@@ -18,7 +18,9 @@ from constrained_ner.errors import InputError, ModelError, OutputError
 from constrained_ner.formats.ddi import read_ddi
 from constrained_ner.training.bundled_model import recipe
 from constrained_ner.training.bundled_model.corpus import CHEMICAL_TYPES, TEXTS
+from constrained_ner.training.bundled_model.marks import read_marks
 from constrained_ner.training.bundled_model.model import ModelSize
+from constrained_ner.training.bundled_model.tokenizer import ModelTokenizer
 from constrained_ner.training.bundled_model.trainer import Trainer
 
 SMALL = ModelSize(n_hidden=32, n_layers=2, n_heads=2, n_feed_forward=64, n_context=256)
@@ -80,16 +82,32 @@ def test_from_data_to_a_model_and_its_student(
     assert model.read_bytes() == written
 
     with pytest.raises(InputError, match=r"taught\.jsonl: empty"):  # it knows nothing yet
-        train(tmp_path / "third", teacher=model, n_taught=8)
+        train(tmp_path / "third", teacher=str(model), soft=False, n_taught=8)
 
-    more = {"teacher": bundled_model(), "n_taught": 8, "listed": 0.3, "bias": {"drug_n": 0.5}}
-    train(second, start_from=[first], **more)
+    teacher = {"teacher": str(bundled_model()), "n_taught": 8}
+    train(second, start_from=[first], soft=False, listed=0.3, bias={"drug_n": 0.5}, **teacher)
     assert (second / "tokenizer.json").read_bytes() == (first / "tokenizer.json").read_bytes()
     assert len((second / "taught.jsonl").read_text().splitlines()) <= 8
     card = (second / "MODEL_CARD.md").read_text()
     assert "of 1 earlier training(s): `first`" in card
     assert "30% of the last stage was lists of names" in card
     assert "drug_n +0.5 was added to the logits of opening" in card
+
+    soft = tmp_path / "soft"
+    train(soft, start_from=[first], **teacher)
+    assert len(read_marks(soft / "marks.jsonl")) == 8
+    card = (soft / "MODEL_CARD.md").read_text()
+    assert "marked by `constrained-ner-bundled.gguf`; its probabilities were the targets" in card
+
+    train(
+        tmp_path / "read",
+        tokens=(0, 2000, 0),
+        rows_from=str(first / "transformers"),
+        vocabulary=400,
+        of_batch=True,
+    )
+    tokenizer = ModelTokenizer.load(tmp_path / "read" / "tokenizer.json")
+    assert tokenizer.n_tokens <= 400
 
     train(tmp_path / "mean", start_from=[first, second], tokens=(0, 0, 0))
     halves = [load_file(folder / "transformers" / "model.safetensors") for folder in (first, second)]

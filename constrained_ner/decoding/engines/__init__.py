@@ -13,8 +13,8 @@ take. Each is imported only when it is asked for.
 from __future__ import annotations
 
 from ...backends.protocol import LogitsBackend
-from ...constraint.automaton import Constraint
-from ...constraint.tag_tokens import TagTokens
+from ...constraint.answer_form import AnswerTokens
+from ...constraint.sentence_automaton import SentenceAutomaton
 from ...errors import ModelError, SentenceError
 from .protocol import Engine, EngineName, EngineTokens, Matcher, Spellings
 
@@ -27,12 +27,12 @@ class GrammarEngine:
     Raises MissingExtraError if it is not installed, ModelError if it does not work with the model.
     """
 
-    def __init__(self, name: EngineName, backend: LogitsBackend, tag_tokens: TagTokens) -> None:
+    def __init__(self, name: EngineName, backend: LogitsBackend, answer_tokens: AnswerTokens) -> None:
         self.name = name
-        self._spellings = Spellings(tag_tokens)
+        self._spellings = Spellings(answer_tokens)
         self._engine = load_engine(name, backend, self._spellings)
 
-    def start(self, constraint: Constraint) -> EngineTokens:
+    def start(self, constraint: SentenceAutomaton) -> EngineTokens:
         """The legal tokens of a sentence. Raises SentenceError if the engine cannot take it."""
         try:
             return EngineTokens(self._engine, constraint, self._spellings)

@@ -13,10 +13,11 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ...constraint.automaton import DEAD, Constraint, State
+from ...constraint.answer_form import AnswerTokens
+from ...constraint.automaton import DEAD, State
 from ...constraint.grammars import Dialect, render
 from ...constraint.legal import END
-from ...constraint.tag_tokens import TagTokens
+from ...constraint.sentence_automaton import SentenceAutomaton
 from ...errors import SentenceError
 
 EngineName = Literal["native", "outlines", "llguidance", "xgrammar", "gbnf"]
@@ -50,7 +51,7 @@ class EngineTokens:
     asked for in the order of one answer; an engine cannot go back.
     """
 
-    def __init__(self, engine: Engine, constraint: Constraint, spellings: Spellings) -> None:
+    def __init__(self, engine: Engine, constraint: SentenceAutomaton, spellings: Spellings) -> None:
         """Raises SentenceError if the engine cannot take the sentence."""
         self.start = constraint.start
         self._constraint = constraint
@@ -87,9 +88,9 @@ class Spellings:
     ids_by_bytes: the inverse.
     """
 
-    def __init__(self, tag_tokens: TagTokens) -> None:
-        vocabulary = tag_tokens.vocabulary
-        never = vocabulary.control_ids - tag_tokens.controls.keys()
+    def __init__(self, answer_tokens: AnswerTokens) -> None:
+        vocabulary = answer_tokens.vocabulary
+        never = vocabulary.control_ids - answer_tokens.controls.keys()
         self.stop_ids = vocabulary.stop_ids
         self.token_bytes = [
             b"" if token_id in never else piece for token_id, piece in enumerate(vocabulary.token_bytes)

@@ -20,8 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from ...annotation.lexicon import Lexicon, key_of
-from ...data import Mention, Sentence, Span
+from ...data import Document, Mention, Sentence, Span
 from ...errors import InputError
+from ...evaluation.folds import folds_of
 from ...files import read_lines
 from ...formats.ddi import read_ddi
 from ...formats.name_lines import read_names
@@ -74,9 +75,17 @@ class Corpus:
     swapper: Swapper
 
 
-def read_corpus(data: Path, *, seed: int = 0) -> Corpus:
-    """Read all training data under `data`."""
-    gold = tuple(s for document in read_ddi(data / "ddi" / "train.xml") for s in document)
+def read_gold(data: Path, fold: int | None = None) -> tuple[list[Document], list[Document]]:
+    """Read the annotated documents: those to learn from, and those of the fold that is left out."""
+    documents = list(read_ddi(data / "ddi" / "train.xml"))
+    held_out = [] if fold is None else folds_of(documents)[fold]
+    ids = {document.id for document in held_out}
+    return [document for document in documents if document.id not in ids], held_out
+
+
+def read_corpus(data: Path, *, fold: int | None = None, seed: int = 0) -> Corpus:
+    """Read all training data under `data`, without the gold of a fold."""
+    gold = tuple(s for document in read_gold(data, fold)[0] for s in document)
     if not any(s.mentions for s in gold):
         raise InputError(f"{data / 'ddi' / 'train.xml'}: no sentence has an entity to learn from")
     listed = read_names(data / "lexicon" / "drugbank_names.txt.gz")
@@ -93,9 +102,9 @@ def read_corpus(data: Path, *, seed: int = 0) -> Corpus:
     )
 
 
-def tokenizer_texts(data: Path) -> Iterator[str]:
+def tokenizer_texts(data: Path, fold: int | None = None) -> Iterator[str]:
     """Yield what the tokenizer is trained on: the DDI sentences ten times, all other text once."""
-    gold = [s.text for document in read_ddi(data / "ddi" / "train.xml") for s in document]
+    gold = [s.text for document in read_gold(data, fold)[0] for s in document]
     return itertools.chain(gold * 10, read_paragraphs(data))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,17 +13,22 @@ import torch
 from ...annotation.annotator import Annotator
 from ...backends.transformers.model import LoadedModel
 from ...data import Sentence
-from ...errors import ModelError, OutputError
+from ...errors import ModelError, OutputError, UserError
 from ...export.graph import write_graphs
 from ...formats.ddi import read_ddi
-from ..losses import Weights
+from ..batches import Example
 from ..measure import find_mentions, score
 from .bias_into_weights import add_bias
 from .card import write_card
-from .corpus import Corpus, read_corpus, tokenizer_texts
+from .copying_weights import copying_weights
+from .corpus import read_corpus, read_gold, tokenizer_texts
+from .first_rows import rows_read_by
+from .log_file import LogFile
+from .marking import marked_by
 from .model import ModelSize, load_weights, new_model
 from .save import save_gguf, save_transformers
-from .sources import Copying, mixture
+from .soft_targets import soft_examples
+from .stages import OF_ALL, OF_BATCH, Budgets, make_stages
 from .teaching import teach
 from .tokenizer import ModelTokenizer, train_tokenizer
 from .trainer import Stage, Trainer
@@ -35,8 +39,6 @@ BIAS_STEP = 4
 """Fit the bias on every k-th gold sentence, which is enough to see where tags may open."""
 MEASURED_AT_ONCE = 48
 
-Budgets = tuple[float, float, float]
-
 
 def train(
     data: Path,
@@ -45,10 +47,17 @@ def train(
     minutes: Budgets = (10.0, 60.0, 30.0),
     tokens: tuple[int, int, int] | None = None,
     devel: Path | None = None,
+    fold: int | None = None,
     n_measured: int = 300,
     start_from: Sequence[Path] = (),
-    teacher: Path | None = None,
+    teacher: str | None = None,
+    soft: bool = True,
+    adapter: Path | None = None,
+    marks: Path | None = None,
     n_taught: int = 20_000,
+    vocabulary: int = 8000,
+    rows_from: str | None = None,
+    of_batch: bool = False,
     listed: float = 0.0,
     bias: Mapping[str, float] | None = None,
     resume: bool = False,
@@ -60,16 +69,27 @@ def train(
     """Train tokenizer and model, export them, and write a model card with the scores on `devel`.
 
     data: folder with ddi/, text/, ner/ and lexicon/. out: folder for tokenizer, checkpoint, log and models.
-    minutes: budgets of the three stages: copying, mixture, gold. tokens: the budgets in tokens instead, which
-        makes a run repeatable to the bit.
+    minutes: budgets of the three stages: copying, mixture, gold. Without the first one, new weights copy by
+        construction. tokens: the budgets in tokens instead, which makes a run repeatable to the bit.
     devel: DDI XML to measure on: `n_measured` sentences (0 for all) after each stage, all of them at the end.
+    fold: leave this fold of the gold documents out (see `evaluation.folds`), and measure on it instead; what
+        it starts from, and its teacher, must have done the same.
     start_from: earlier `out` folders with the same tokenizer; training starts from the mean of their weights.
-    teacher: GGUF of an earlier model that, with the lexicon, marks `n_taught` sentences of the text.
+    teacher: model that marks `n_taught` sentences of the text, as `Annotator.load` takes it.
+    adapter: of peft, for the teacher and for `rows_from`.
+    soft: its probabilities are the targets; otherwise its mentions, corrected by the lexicon.
+    marks: where the probabilities are kept, and read if they are there; None for `out`/marks.jsonl.
+    vocabulary: tokens of a new tokenizer.
+    rows_from: a large model whose knowledge of each token the first rows of the embeddings get.
+    of_batch: copying is learnt against the tokens of the batch, and the text of prompts is not learnt (see
+        `losses.Weights`): the rows of rare words stay as they are.
     listed: share of the last stage that is lists of names from the lexicon, below 1.
     bias: type -> number to add to the logit of opening it at the end (see `bias_into_weights`).
     compiled: use torch.compile; None does so on a GPU, where training is in bfloat16 too.
     Raises UserError.
     """
+    if fold is not None and devel is not None:
+        raise UserError("--fold measures on the fold that it leaves out; leave --devel out, too")
     if threads:
         torch.set_num_threads(threads)
     checkpoint = out / "checkpoint.pt"
@@ -79,15 +99,39 @@ def train(
         )
     out.mkdir(parents=True, exist_ok=True)
     log = LogFile(out / "train.log")
-    tokenizer = _tokenizer(data, out, start_from)
+    tokenizer = _tokenizer(data, fold, out, start_from, vocabulary)
     model = _first_model(tokenizer, start_from, device, seed)
+    if not (start_from or checkpoint.exists()):
+        if rows_from:
+            rows = rows_read_by(rows_from, adapter, tokenizer, model.config.hidden_size, device)
+            model.model.embed_tokens.weight.data.copy_(rows)
+        if not (tokens or minutes)[0]:
+            copying_weights(model, seed)
     log(f"parameters {sum(p.numel() for p in model.parameters())}, tokens {tokenizer.n_tokens}")
-    corpus = read_corpus(data, seed=seed)
+    corpus = read_corpus(data, fold=fold, seed=seed)
+    marked: Sequence[Example] = ()
     if teacher:
-        corpus = replace(corpus, tagged=_taught(teacher, n_taught, corpus, out, threads, seed))
-        log(f"{len(corpus.tagged)} sentences marked by {teacher} and the lexicon")
-    stages = make_stages(tokenizer, corpus, minutes, tokens, taught=teacher is not None, listed=listed)
-    measured = _measured(devel, n_measured)
+        marks_file = marks or out / "marks.jsonl"
+        rng = np.random.default_rng(seed)
+        with Annotator.load(teacher, adapter=adapter, threads=threads, min_confidence=0.0) as ner:
+            if soft:
+                marked = soft_examples(marked_by(ner, corpus.tagged, n_taught, marks_file, rng), tokenizer)
+            else:
+                taught_text = teach(ner, corpus.tagged, n_taught, out / "taught.jsonl", rng)
+                corpus = replace(corpus, tagged=tuple(taught_text))
+        log(f"{len(marked) or len(corpus.tagged)} sentences marked by {teacher}")
+    taught = teacher is not None and not soft
+    stages = make_stages(
+        tokenizer,
+        corpus,
+        minutes,
+        tokens,
+        marked=marked,
+        taught=taught,
+        listed=listed,
+        weights=OF_BATCH if of_batch else OF_ALL,
+    )
+    measured = _measured(data, fold, devel, n_measured)
 
     def after_stage(stage: Stage) -> None:
         save(model, tokenizer, out)
@@ -101,6 +145,7 @@ def train(
         seed=seed,
         checkpoint=checkpoint,
         compiled=model.device.type == "cuda" if compiled is None else compiled,
+        warm_up_steps=20 if start_from or (tokens or minutes)[0] else 100,
         log=log,
     )
     trainer.run(stages, after_stage)
@@ -108,71 +153,10 @@ def train(
         spread = add_bias(model, tokenizer, corpus.gold[::BIAS_STEP], bias)
         log("; ".join(f"{name} {bias[name]:+g}, give or take {spread[name]:.2f}" for name in bias))
         save(model, tokenizer, out)
-    history = _history(start_from, teacher, listed, bias)
+    history = _history(start_from, fold, teacher, soft, listed, bias)
     card = out / "MODEL_CARD.md"
     write_card(card, out / MODEL_FILE, trainer.finished, devel, history=history, threads=threads)
     log(f"written: {out / MODEL_FILE}, {card}")
-
-
-def make_stages(
-    tokenizer: ModelTokenizer,
-    corpus: Corpus,
-    minutes: Budgets,
-    tokens: tuple[int, int, int] | None,
-    *,
-    taught: bool = False,
-    listed: float = 0.0,
-) -> list[Stage]:
-    """Make the three stages: copying, then a mixture of everything, then mostly gold.
-
-    taught: the tagged text is good enough to stay beside the gold.
-    """
-    copies = 0.3 if (tokens or minutes)[0] else 0.05  # without a copying stage the weights already copy
-    sources = (
-        Copying(tokenizer),
-        mixture(tokenizer, corpus, gold=0.35, tagged=0.4, chemical=0.15, swapped=0.5, copies=copies),
-        mixture(
-            tokenizer,
-            corpus,
-            gold=0.7 if taught else 0.9,
-            tagged=0.2 if taught else 0.0,
-            chemical=0.1,
-            listed=listed / (1 - listed),
-            swapped=0.4,
-            rare=1.0,
-        ),
-    )
-    budgets: list[dict[str, Any]] = [
-        {"n_tokens": tokens[i]} if tokens else {"minutes": minutes[i]} for i in range(len(sources))
-    ]
-    copying_only = Weights(decision=0.0, prompt=0.0, answer=1.0, share=1.0)
-    return [
-        Stage("copying", sources[0], **budgets[0], weights=copying_only, rate=1.5e-3, batch_tokens=1500),
-        Stage("mixture", sources[1], **budgets[1], rate=2e-3, last=0.7, weights=Weights(share=0.25)),
-        Stage(
-            "gold",
-            sources[2],
-            **budgets[2],
-            rate=1.5e-3,
-            last=0.02,
-            dropout=0.15,
-            weights=Weights(share=0.25),
-        ),
-    ]
-
-
-class LogFile:
-    """Writes lines to the terminal and to a file, each with the time since the start."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.began = time.monotonic()
-
-    def __call__(self, line: str) -> None:
-        stamped = f"[{time.monotonic() - self.began:.0f}s] {line}"
-        print(stamped, flush=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(stamped + "\n")
 
 
 def save(model: Any, tokenizer: ModelTokenizer, out: Path) -> None:
@@ -196,7 +180,9 @@ def in_memory(model: Any, tokenizer: ModelTokenizer, out: Path) -> LoadedModel:
     )
 
 
-def _tokenizer(data: Path, out: Path, start_from: Sequence[Path]) -> ModelTokenizer:
+def _tokenizer(
+    data: Path, fold: int | None, out: Path, start_from: Sequence[Path], size: int
+) -> ModelTokenizer:
     path = out / "tokenizer.json"
     if start_from:
         first, *others = start_from
@@ -205,7 +191,7 @@ def _tokenizer(data: Path, out: Path, start_from: Sequence[Path]) -> ModelTokeni
                 raise ModelError(f"{other / 'tokenizer.json'}: not the same tokenizer as in {first}")
         ModelTokenizer.load(first / "tokenizer.json").save(path)
     elif not path.exists():
-        train_tokenizer(tokenizer_texts(data)).save(path)
+        train_tokenizer(tokenizer_texts(data, fold), size=size).save(path)
     return ModelTokenizer.load(path)
 
 
@@ -219,7 +205,12 @@ def _first_model(tokenizer: ModelTokenizer, start_from: Sequence[Path], device: 
 
 
 def _history(
-    start_from: Sequence[Path], teacher: Path | None, listed: float, bias: Mapping[str, float] | None
+    start_from: Sequence[Path],
+    fold: int | None,
+    teacher: str | None,
+    soft: bool,
+    listed: float,
+    bias: Mapping[str, float] | None,
 ) -> str:
     """Say for the model's card what came before the stages, and after them."""
     lines = []
@@ -228,8 +219,11 @@ def _history(
         lines.append(
             f"Training began with the mean weights of {len(start_from)} earlier training(s): {names}."
         )
+    if fold is not None:
+        lines.append(f"Fold {fold} of the gold documents was left out, to measure on.")
     if teacher:
-        lines.append(f"The text was marked by an earlier model (`{teacher.name}`) and the lexicon.")
+        by = "its probabilities were the targets" if soft else "the lexicon corrected its mentions"
+        lines.append(f"Text was marked by `{Path(teacher).name}`; {by}.")
     if listed:
         lines.append(f"{listed:.0%} of the last stage was lists of names.")
     if bias:
@@ -240,16 +234,8 @@ def _history(
     return "\n".join(lines)
 
 
-def _taught(
-    teacher: Path, n: int, corpus: Corpus, out: Path, threads: int | None, seed: int
-) -> tuple[Sentence, ...]:
-    with Annotator.load(teacher, threads=threads, min_confidence=0.0) as ner:
-        return tuple(teach(ner, corpus.tagged, n, out / "taught.jsonl", np.random.default_rng(seed)))
-
-
-def _measured(devel: Path | None, n: int) -> list[Sentence]:
+def _measured(data: Path, fold: int | None, devel: Path | None, n: int) -> list[Sentence]:
     """Take every k-th sentence, so that all documents are represented."""
-    if devel is None:
-        return []
-    sentences = [s for document in read_ddi(devel) for s in document]
+    documents = read_ddi(devel) if devel else read_gold(data, fold)[1]
+    sentences = [s for document in documents for s in document]
     return sentences[:: max(1, len(sentences) // n)] if n else sentences

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -84,9 +84,11 @@ def mixture(
     copies: float = 0.0,
     listed: float = 0.0,
     rare: float = 0.0,
+    marked: tuple[Sequence[Example], float] = ((), 0.0),
 ) -> Mixture:
     """Mix gold, text tagged by the lexicon, chemicals, random strings and lists of names, by weight.
 
+    marked: examples with a teacher's expectations (see `soft_targets`), and their weight.
     swapped: share of the gold and of the tagged sentences that get other names.
     rare: how much more often to draw gold sentences with the rarest type; 1 means twice as often.
     """
@@ -112,6 +114,7 @@ def mixture(
             Share(chemical, lambda rng: other.write(_any(corpus.chemical, rng))),
             Share(copies, draw_copy),
             Share(listed, lambda rng: ddi.write(list_names(corpus.listed, rng))),
+            Share(marked[1], lambda rng: _any(marked[0], rng)),
         ]
     )
 
@@ -137,8 +140,11 @@ def list_names(names: Mapping[str, Sequence[str]], rng: np.random.Generator) -> 
     return Sentence("list", "".join(parts[:-1]), tuple(mentions))
 
 
-def _any(sentences: Sequence[Sentence], rng: np.random.Generator) -> Sentence:
-    return sentences[int(rng.integers(len(sentences)))]
+T = TypeVar("T")
+
+
+def _any(some: Sequence[T], rng: np.random.Generator) -> T:
+    return some[int(rng.integers(len(some)))]
 
 
 def _copies(tokenizer: ModelTokenizer, n: int, length: float, rng: np.random.Generator) -> list[Example]:

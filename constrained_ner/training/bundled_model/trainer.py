@@ -75,12 +75,12 @@ class Trainer:
     """Trains one model through its stages.
 
     compiled: speed up forward and backward passes with torch.compile, which takes a minute per stage.
+    warm_up_steps: steps in which the rates rise to what the stage says; weights that copy need more of them.
     finished: a summary of each stage that is done.
     """
 
     SUMMARY_CHUNKS = 5
     CHUNK_BATCHES = 8
-    WARM_UP_STEPS = 20
 
     def __init__(
         self,
@@ -91,6 +91,7 @@ class Trainer:
         checkpoint: Path,
         checkpoint_every_s: float = 180.0,
         compiled: bool = False,
+        warm_up_steps: int = 20,
         log: Callable[[str], None] = print,
     ) -> None:
         self.model = model
@@ -99,6 +100,7 @@ class Trainer:
         self.checkpoint = checkpoint
         self.checkpoint_every_s = checkpoint_every_s
         self.compiled = compiled
+        self.warm_up_steps = warm_up_steps
         self.log = log
         self.state = TrainingState()
         self.optimisers = _optimisers(model)
@@ -179,7 +181,7 @@ class Trainer:
 
     def _set_rates(self, stage: Stage) -> None:
         share = min(self.state.share(stage), 1.0)
-        factor = (1 - share * (1 - stage.last)) * min(1.0, (self.n_steps + 1) / self.WARM_UP_STEPS)
+        factor = (1 - share * (1 - stage.last)) * min(1.0, (self.n_steps + 1) / self.warm_up_steps)
         for optimiser, relative in zip(self.optimisers, (1.0, 2 / 3), strict=True):
             for group in optimiser.param_groups:
                 group["lr"] = stage.rate * relative * factor
