@@ -116,7 +116,7 @@ def test_the_command_writes_a_page_and_refuses_what_cannot_be(
     for arguments, message in (
         ([out, "-o", tmp_path / "page.txt"], "not an HTML file name"),
         ([out, out, out, "-o", page], "one output or two, not 3"),
-        ([tmp_path / "none", "-o", page], "no such file"),
+        ([tmp_path / "none", "-o", page], "No such file"),
         ([page, "-o", page], "it would be overwritten"),
     ):
         assert run_command(command.main, *arguments) == 2

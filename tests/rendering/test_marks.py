@@ -64,7 +64,7 @@ def shown(text: str) -> str:
 
 @given(texts, st.integers())
 def test_the_text_is_there_to_the_character_and_elements_are_nested(text: str, seed: int) -> None:
-    mentions = random_mentions(Random(seed), text, list(TYPES))
+    mentions = random_mentions(Random(seed), text, list(TYPES), "word")
     marks = [Mark(mention, number=n) for n, mention in enumerate(mentions)]
     reader = Reader(marked_html(text, marks, TYPES))
     assert reader.words == shown(text)
