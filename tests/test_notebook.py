@@ -57,8 +57,8 @@ def html_of(cells: list[Any], source: str) -> str:
 def test_sentences_and_documents_show_themselves(cells: list[Any]) -> None:
     html = html_of(cells, 'annotate("Ketoconazole')
     assert html.count("<mark") == 3
-    assert "Ketoconazole<small>drug</small></mark>" in html
-    assert "benzodiazepines<small>group</small></mark>" in html
+    assert "Ketoconazole<small> drug</small></mark>" in html
+    assert "benzodiazepines<small> group</small></mark>" in html
     assert "confidence" in html
     assert html_of(cells, "annotate_document(text)").count("<mark") >= 5
 
