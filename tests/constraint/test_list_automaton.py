@@ -162,7 +162,7 @@ def test_with_occurrences_every_target_reads_back_exactly(
 
 
 def test_gold_reads_back(gold: dict[str, list[Sentence]]) -> None:
-    """With occurrences all of it; without, hardly anything is lost, and places are added in 1 % of sentences."""
+    """With occurrences all of it; without, hardly anything is lost, and few places are added."""
     n_exact = n_sentences = n_lost = 0
     for sentence in [s for name in ("train", "devel") for s in gold[name] if s.text]:
         kept, _ = LISTS.markup.expressible(sentence)
