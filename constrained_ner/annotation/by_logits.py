@@ -97,7 +97,8 @@ class ByLogits:
         )
         trained_for_it = bool(backend.adapter_card is not None or settings.adapter or settings.lora)
         self.asks_untuned = self._prompt.shows_instructions and not trained_for_it
-        if not (self._prompt.shows_instructions or trained_for_it or settings.force):
+        knows_only_tags = form.name != "tags" or not self._prompt.shows_instructions
+        if knows_only_tags and not (trained_for_it or settings.force):
             _require_own_form(form, backend.vocabulary)
         self.examples = prompts.examples if self._prompt.examples is None else self._prompt.examples
         self._scheduler = scheduler_of(backend)

@@ -56,8 +56,8 @@ class OwnTokens:
         """The tokens that write a space that is not the sentence's, and begin the name after it."""
         data, token_bytes = self._automaton.data, self._vocabulary.token_bytes
         two_words = data.find(b" ", data.find(b" ", place + 1) + 1 or self._automaton.n_bytes)
-        following = data[place : two_words if 0 < two_words <= place + _LONG else self._automaton.n_bytes]
-        whole = self._first_token(" " + following.decode())
+        following = data[place : two_words if 0 < two_words <= place + _LONG else place + _LONG]
+        whole = self._first_token(" " + following.decode(errors="ignore"))
         found = [whole]
         end = place + len(token_bytes[whole]) - 1
         close = self._closes.find(1, place + 1, end)

@@ -12,6 +12,7 @@ allow, so it is the only one that is kept. It follows that a name is read at its
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from math import inf
@@ -64,6 +65,9 @@ class ListAutomaton(SentenceAutomaton):
         self.start = (machine.START if leading_space else machine.FIRST,)
         self.opens = [place for place, flags in enumerate(self.edges) if flags & OPEN]
         self.last_open = max(self.opens, default=-1)
+        self._opens_with: dict[int, list[int]] = {}  # first byte of a word -> where such words begin
+        for place in self.opens:
+            self._opens_with.setdefault(self.data[place], []).append(place)
         self._places = edges(text, boundary)
         self._numbers: dict[int, bytes] = {}
         if machine.names.occurrences:
@@ -78,19 +82,43 @@ class ListAutomaton(SentenceAutomaton):
         """The bytes that may come after one item of a state, each with the item that it leads to."""
         machine = self.machine
         position, context = divmod(item, machine.n_contexts)
-        here = item - context
         if context in machine.keeps_all:
             return self._within_name(position, context)
-        found = [
+        found = self._between_names(position, context)
+        if context in machine.names_begin:
+            found += [
+                (self.data[place], self._begun(place))
+                for place in self.opens[bisect_left(self.opens, position) :]
+            ]
+        return found
+
+    def step(self, state: State, byte: int) -> State:
+        """The state after one more byte; DEAD if no legal answer continues with it."""
+        machine = self.machine
+        found: list[int] = []
+        for position, context in machine.items(state):
+            if context in machine.keeps_all:
+                moves = self._within_name(position, context)
+            else:
+                moves = self._between_names(position, context)
+            found += [after for move, after in moves if move == byte]
+            if context in machine.names_begin:  # of all words, only those that begin like this
+                places = self._opens_with.get(byte, [])
+                found += map(self._begun, places[bisect_left(places, position) :])
+        return self.state(found)
+
+    def _begun(self, place: int) -> int:
+        """The item after the first byte of a name that begins here."""
+        return (place + 1) * self.machine.n_contexts + self.machine.INSIDE
+
+    def _between_names(self, position: int, context: int) -> list[tuple[int, int]]:
+        machine = self.machine
+        here = position * machine.n_contexts
+        return [
             (byte, here + after)
             for byte, after in machine.texts[context].items()
             if after != machine.after_entry or position <= self.last_open
         ]
-        if context in machine.names_begin:
-            for place in self.opens:
-                if place >= position:
-                    found.append((self.data[place], (place + 1) * machine.n_contexts + machine.INSIDE))
-        return found
 
     def _within_name(self, position: int, context: int) -> list[tuple[int, int]]:
         machine = self.machine

@@ -21,11 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from ..constraint.automaton import DEAD, Constraint, State, TagMachine
+from ..constraint.answer_form import AnswerName, answer_form
+from ..constraint.automaton import DEAD, State
 from ..constraint.edges import Boundary
-from ..constraint.legal import END, LegalTokens, TokenRule
+from ..constraint.legal import END, LegalTokenSets, TokenRule
 from ..constraint.markup import Markup
-from ..constraint.tag_tokens import TagTokens
 from ..data import Sentence
 from ..decoding.answer import is_decision, only
 from ..schema import DDI, Schema
@@ -35,12 +35,13 @@ Ids = tuple[int, ...]
 
 
 class OutlinesLogitsProcessor:
-    """Restricts a model to the sentences with tags, one answer per row. Reusable.
+    """Restricts a model to the legal answers of sentences, one answer per row. Reusable.
 
     texts: a sentence for each prompt of a batch, in order, or one sentence for any number of prompts. Several
         rows may share a prompt (beams, samples) if they are next to each other.
     vocabulary: the model's (`vocabulary_of_tokenizer`, `load_vocabulary`). Pass its `stop_ids` to generate()
         as `eos_token_id`, which by itself knows only some of them.
+    answer, occurrences: the form of the answers (see `constraint.answer_form`).
 
     The ids of a row decide what it may write, never what was in its place before, so beam search may reorder
     rows. A call that does not continue rows seen before begins a new generation. `reset` (which Outlines
@@ -58,21 +59,17 @@ class OutlinesLogitsProcessor:
         schema: Schema = DDI,
         rule: TokenRule = "canonical",
         boundary: Boundary = "word",
+        answer: AnswerName = "tags",
+        occurrences: bool = False,
     ) -> None:
-        tag_tokens = TagTokens(TagMachine(Markup(schema)), vocabulary)
+        tokens = answer_form(answer, Markup(schema), occurrences=occurrences).spelt(vocabulary)
         self.vocabulary = vocabulary
         self._walks = [
-            _Walk(LegalTokens(self._constraint(text, tag_tokens, boundary), tag_tokens, rule))
-            for text in ([texts] if isinstance(texts, str) else texts)
+            _Walk(tokens.of(text, rule, boundary)) for text in ([texts] if isinstance(texts, str) else texts)
         ]
         if not self._walks:
             raise ValueError("texts is empty: pass at least one sentence")
         self._prompts: list[list[int]] = []  # of the generation under way, per row
-
-    @staticmethod
-    def _constraint(text: str, tag_tokens: TagTokens, boundary: Boundary) -> Constraint:
-        leading_space = tag_tokens.vocabulary.leading_space
-        return Constraint(text, tag_tokens.machine, boundary=boundary, leading_space=leading_space)
 
     def reset(self) -> None:
         """Begin a new generation with the next call."""
@@ -144,7 +141,7 @@ class OutlinesLogitsProcessor:
 class _Walk:
     """All answers to one sentence that are in progress: the state after each sequence of ids."""
 
-    def __init__(self, legal_tokens: LegalTokens) -> None:
+    def __init__(self, legal_tokens: LegalTokenSets) -> None:
         self._legal_tokens = legal_tokens
         self._states: dict[Ids, State] = {}
         self.clear()

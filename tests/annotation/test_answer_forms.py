@@ -62,7 +62,7 @@ def test_a_listed_name_is_found_at_all_its_places(decoder: Literal["copy-draft",
         lister(" iron = drug; iron tablets = brand"),
         answer="list",
         examples=[EXAMPLE],
-        view="exact",
+        view="as-is",
         decoder=decoder,
         notify=quiet,
     )
@@ -76,7 +76,7 @@ def test_a_listed_name_is_found_at_all_its_places(decoder: Literal["copy-draft",
 
 
 def test_with_occurrences_it_is_found_at_the_place_that_is_meant() -> None:
-    ner = Annotator(lister(" iron (2) = drug"), answer="list", occurrences=True, view="exact", notify=quiet)
+    ner = Annotator(lister(" iron (2) = drug"), answer="list", occurrences=True, view="as-is", notify=quiet)
     assert found(ner.annotate(TEXT)) == [("drug", 36, 40, "constrained")]
 
 
@@ -95,7 +95,7 @@ def test_a_free_list_is_read_by_its_names() -> None:
         lister(" iron tablets = drug; Asprin = brand; wine = drug; iron = pill"),
         answer="list",
         constrained=False,
-        view="exact",
+        view="as-is",
         notify=quiet,
     )
     (annotated,) = ner.run([Sentence("s", TEXT)])
@@ -119,15 +119,15 @@ def test_a_bias_moves_types_and_the_length_of_a_list() -> None:
     """Of two equal types the one with the bias; and with a bias for all, a name where there was none."""
     vocabulary = byte_level_vocabulary()
     flat = FakeBackend(vocabulary, lambda ids: np.zeros(len(vocabulary), dtype=np.float32), max_sequences=1)
-    more = Annotator(flat, answer="list", view="exact", notify=quiet, bias=dict.fromkeys(DDI.type_names, 3.0))
+    more = Annotator(flat, answer="list", view="as-is", notify=quiet, bias=dict.fromkeys(DDI.type_names, 3.0))
     less = Annotator(
-        flat, answer="list", view="exact", notify=quiet, bias=dict.fromkeys(DDI.type_names, -3.0)
+        flat, answer="list", view="as-is", notify=quiet, bias=dict.fromkeys(DDI.type_names, -3.0)
     )
     assert len(more.annotate("iron").mentions) == 1
     assert not less.annotate("iron").mentions
-    typed = Annotator(flat, answer="list", view="exact", notify=quiet, bias={"group": 2.0, "brand": 3.0})
+    typed = Annotator(flat, answer="list", view="as-is", notify=quiet, bias={"group": 2.0, "brand": 3.0})
     (mention,) = (
-        Annotator(lister(" iron = drug"), answer="list", view="exact", notify=quiet, bias={"brand": 50.0})
+        Annotator(lister(" iron = drug"), answer="list", view="as-is", notify=quiet, bias={"brand": 50.0})
         .annotate("iron")
         .mentions
     )
@@ -157,7 +157,7 @@ def test_an_untuned_model_that_marks_nothing_is_told_of_lists_once() -> None:
         return row
 
     said: list[str] = []
-    ner = Annotator(FakeBackend(vocabulary, copying), notify=said.append, view="exact")
+    ner = Annotator(FakeBackend(vocabulary, copying), notify=said.append, view="as-is")
     list(ner.annotate_many(["x"] * 70))
     assert [message for message in said if "--answer list" in message] == [
         "no name in the first 30 sentences: models that were not tuned may find more with --answer list"
@@ -201,7 +201,7 @@ class Server:
 )
 def test_servers_write_lists(dialect: str, answer: str) -> None:
     server = Server(answer, dialect)
-    ner = Annotator(server, answer="list", view="exact", examples=[EXAMPLE])  # type: ignore[arg-type]
+    ner = Annotator(server, answer="list", view="as-is", examples=[EXAMPLE])  # type: ignore[arg-type]
     expected: Sequence[tuple[str, int, int, str]] = [
         ("drug", 12, 16, "constrained"),
         ("brand", 36, 48, "constrained"),

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
+import numpy as np
 import pytest
 from hard_texts import HARD_TEXTS, chances, random_mentions, texts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lists import SPELLS_LISTS
+from numpy.typing import NDArray
 from test_decoding import PROMPT, VOCABULARIES, decode, fake
 
+from constrained_ner.backends.fake import FakeBackend
 from constrained_ner.constraint.answer_form import AnswerTokens, answer_form
 from constrained_ner.constraint.legal import TokenRule
 from constrained_ner.constraint.markup import Markup
@@ -73,19 +76,13 @@ def test_an_expected_list_takes_one_pass() -> None:
     tokens = TOKENS["byte-level", False]
     wanted = [token_id for token_id, _ in tokens.of(text).encode(mentions)]
 
-    class Wants:
-        def __call__(self, ids: tuple[int, ...]) -> object:
-            import numpy as np
-
-            row = np.zeros(len(tokens.vocabulary), dtype=np.float32)
-            at = len(ids) - len(PROMPT)
-            row[wanted[at]] = 5.0
-            return row
-
-    from constrained_ner.backends.fake import FakeBackend
+    def score(ids: tuple[int, ...]) -> NDArray[np.float32]:
+        row = np.zeros(len(tokens.vocabulary), dtype=np.float32)
+        row[wanted[min(len(ids) - len(PROMPT), len(wanted) - 1)]] = 5.0
+        return row
 
     def backend() -> FakeBackend:
-        return FakeBackend(tokens.vocabulary, Wants(), max_sequences=1)  # type: ignore[arg-type]
+        return FakeBackend(tokens.vocabulary, score, max_sequences=1)
 
     answer = decode(copy_draft(PROMPT, tokens.of(text), 4000, mentions), backend())
     assert tokens.vocabulary.decode(answer.token_ids) == b"aspirin = drug; iron = brand"

@@ -17,8 +17,6 @@ from torch.nn.functional import cross_entropy
 
 from constrained_ner.backends.protocol import Step
 from constrained_ner.backends.transformers.backend import TransformersBackend
-from constrained_ner.constraint.automaton import Constraint
-from constrained_ner.constraint.legal import LegalTokens
 from constrained_ner.data import Sentence
 from constrained_ner.decoding.answer import choose, is_decision
 from constrained_ner.errors import (
@@ -49,7 +47,7 @@ def test_the_legal_loss_is_what_decoding_computes(model: Path) -> None:
         str(model / "model"), Lora(), quantize=None, device=torch.device("cpu"), checkpointing=True
     )
     losses = losses_of(adapted, [example, targets.write(Sentence("s", "Take aspirin."))], "legal")
-    legal = LegalTokens(Constraint(text, targets.machine), targets.tag_tokens)
+    legal = targets.tokens.of(text)
     backend = TransformersBackend.around(replace(adapted.loaded))
     backend.prefill(example.ids[: example.n_prompt - 1])
     state, expected = legal.constraint.start, []
