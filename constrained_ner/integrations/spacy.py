@@ -138,7 +138,7 @@ class ConstrainedNer:
 
         A sentence that cannot be annotated has no names, and is told in a warning.
         """
-        for batch in minibatch(stream, size=batch_size):
+        for batch in minibatch(stream, size=batch_size):  # type: ignore[no-untyped-call]
             docs = list(batch)
             found = self._kept.get().annotate_documents(_document(n, doc) for n, doc in enumerate(docs))
             for doc, document in zip(docs, found, strict=True):
