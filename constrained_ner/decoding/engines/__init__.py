@@ -13,10 +13,9 @@ take. Each is imported only when it is asked for.
 from __future__ import annotations
 
 from ...backends.protocol import LogitsBackend
-from ...constraint.automaton import Constraint
-from ...constraint.tag_tokens import TagTokens
+from ...constraint.sentence_automaton import SentenceAutomaton
 from ...errors import ModelError, SentenceError
-from .protocol import Engine, EngineName, EngineTokens, Matcher, Spellings
+from .protocol import Engine, EngineName, EngineTokens, Matcher, Spellings, WrittenTokens
 
 __all__ = ["Engine", "EngineName", "EngineTokens", "GrammarEngine", "Matcher", "Spellings", "load_engine"]
 
@@ -27,12 +26,12 @@ class GrammarEngine:
     Raises MissingExtraError if it is not installed, ModelError if it does not work with the model.
     """
 
-    def __init__(self, name: EngineName, backend: LogitsBackend, tag_tokens: TagTokens) -> None:
+    def __init__(self, name: EngineName, backend: LogitsBackend, tokens: WrittenTokens) -> None:
         self.name = name
-        self._spellings = Spellings(tag_tokens)
+        self._spellings = Spellings(tokens)
         self._engine = load_engine(name, backend, self._spellings)
 
-    def start(self, constraint: Constraint) -> EngineTokens:
+    def start(self, constraint: SentenceAutomaton) -> EngineTokens:
         """The legal tokens of a sentence. Raises SentenceError if the engine cannot take it."""
         try:
             return EngineTokens(self._engine, constraint, self._spellings)
