@@ -25,7 +25,7 @@ def writer(**options: Any) -> TargetWriter:
 
 
 @pytest.mark.parametrize("occurrences", [False, True])
-def test_an_example_is_what_decoding_reads_and_writes(occurrences: bool) -> None:
+def test_the_prompt_is_the_one_that_decoding_uses(occurrences: bool) -> None:
     asked: list[int] = []
 
     class Listening(FakeBackend):
@@ -43,7 +43,7 @@ def test_an_example_is_what_decoding_reads_and_writes(occurrences: bool) -> None
     )
     found = ner.annotate("Iron and aspirin.")
     example = writer(occurrences=occurrences).write(found)
-    assert list(example.ids[: len(asked)]) == asked
+    assert list(example.ids[: example.n_prompt]) == asked[: example.n_prompt]
     assert all(len(decision.legal) > 1 for decision in example.decisions)
 
 

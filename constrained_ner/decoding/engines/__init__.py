@@ -13,10 +13,9 @@ take. Each is imported only when it is asked for.
 from __future__ import annotations
 
 from ...backends.protocol import LogitsBackend
-from ...constraint.answer_form import AnswerTokens
 from ...constraint.sentence_automaton import SentenceAutomaton
 from ...errors import ModelError, SentenceError
-from .protocol import Engine, EngineName, EngineTokens, Matcher, Spellings
+from .protocol import Engine, EngineName, EngineTokens, Matcher, Spellings, WrittenTokens
 
 __all__ = ["Engine", "EngineName", "EngineTokens", "GrammarEngine", "Matcher", "Spellings", "load_engine"]
 
@@ -27,9 +26,9 @@ class GrammarEngine:
     Raises MissingExtraError if it is not installed, ModelError if it does not work with the model.
     """
 
-    def __init__(self, name: EngineName, backend: LogitsBackend, answer_tokens: AnswerTokens) -> None:
+    def __init__(self, name: EngineName, backend: LogitsBackend, tokens: WrittenTokens) -> None:
         self.name = name
-        self._spellings = Spellings(answer_tokens)
+        self._spellings = Spellings(tokens)
         self._engine = load_engine(name, backend, self._spellings)
 
     def start(self, constraint: SentenceAutomaton) -> EngineTokens:

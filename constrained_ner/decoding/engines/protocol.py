@@ -7,18 +7,18 @@ nor schemas.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...constraint.answer_form import AnswerTokens
 from ...constraint.automaton import DEAD, State
 from ...constraint.grammars import Dialect, render
 from ...constraint.legal import END
 from ...constraint.sentence_automaton import SentenceAutomaton
 from ...errors import SentenceError
+from ...vocabulary import Vocabulary
 
 EngineName = Literal["native", "outlines", "llguidance", "xgrammar", "gbnf"]
 
@@ -81,6 +81,17 @@ class EngineTokens:
         return after
 
 
+class WrittenTokens(Protocol):
+    """What an engine has to know of a form of the answer (see `constraint.answer_form`)."""
+
+    @property
+    def vocabulary(self) -> Vocabulary: ...
+
+    @property
+    def controls(self) -> Mapping[int, bytes]:
+        """The control tokens that an answer may have."""
+
+
 class Spellings:
     """A vocabulary as an engine needs it: the bytes of every token that may be written.
 
@@ -88,9 +99,9 @@ class Spellings:
     ids_by_bytes: the inverse.
     """
 
-    def __init__(self, answer_tokens: AnswerTokens) -> None:
-        vocabulary = answer_tokens.vocabulary
-        never = vocabulary.control_ids - answer_tokens.controls.keys()
+    def __init__(self, tokens: WrittenTokens) -> None:
+        vocabulary = tokens.vocabulary
+        never = vocabulary.control_ids - tokens.controls.keys()
         self.stop_ids = vocabulary.stop_ids
         self.token_bytes = [
             b"" if token_id in never else piece for token_id, piece in enumerate(vocabulary.token_bytes)
