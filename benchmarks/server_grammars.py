@@ -41,7 +41,7 @@ from constrained_ner.decoding.engines.xgrammar import XgrammarEngine
 from constrained_ner.formats.ddi import read_ddi
 from constrained_ner.schema import DDI
 
-_TAGS = re.compile(r'"<(\w+>[^"]*)" (\S+)')
+_TAGS = re.compile(r'"<(\w+>(?:[^"\\]|\\.)*)"((?: (?:out|in)\S*)?)')
 
 
 def factored(gbnf: str) -> str:
@@ -53,7 +53,7 @@ def factored(gbnf: str) -> str:
         tags = _TAGS.findall(line)
         if line.startswith("out-") and len(tags) > 1:
             first = line.index('| "<')
-            inner = " | ".join(f'"{text}" {rule}' for text, rule in tags)
+            inner = " | ".join(f'"{text}"{rule}' for text, rule in tags)
             line = f'{line[:first]}| "<" ({inner})'
         lines.append(line)
     return "\n".join(lines) + "\n"

@@ -152,9 +152,8 @@ class ByLogits:
         The confidence of one is the probability that the model writes just it, given what came before.
         """
         n_bytes = (len(self._vocabulary.token_bytes[token_id]) for token_id in answer.token_ids)
-        margins = decisions_by_span(
-            tagged, zip(n_bytes, (choice and choice.margins for choice in answer.choices), strict=True)
-        )
+        decided = (None if choice is None else choice.margins for choice in answer.choices)
+        margins = decisions_by_span(tagged, zip(n_bytes, decided, strict=True))
         for span, decisions in zip(tagged, margins, strict=True):
             sure = confidence(decisions, self._temperature)
             yield replace(span.mention(text), confidence=sure, margins=tuple(decisions))
