@@ -17,8 +17,7 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,12 +44,14 @@ def main() -> None:
     python = work / f"venv-{server.name}" / "bin" / "python"
     version = environment(python, server)
     sentences = read(arguments.input, arguments.sentences)
-    shots = read(ROOT / "examples" / "shots.xml", 3)
-    settings = {"examples": shots, "bias": dict.fromkeys(TYPES, arguments.bias)}
+    settings: dict[str, Any] = {"bias": dict.fromkeys(TYPES, arguments.bias)}
     here = {"model": str(arguments.here or arguments.model), "threads": 1, "context": 2048, "batch": 1}
     if arguments.adapter:
         settings = {"prompt": "bare"}
         here["lora"] = str(arguments.adapter)
+    said = {"shots": 0 if arguments.adapter else 3, **settings}  # as the transcript says it
+    if not arguments.adapter:
+        settings["examples"] = shots(3)
     figures = Figures(work / f"{server.name}.json", {"server": server.name, "version": version})
 
     def running(**options: Any) -> Target:
@@ -65,8 +66,9 @@ def main() -> None:
         figures.of("ignored grammar", lambda: checks.ignored_grammar_is_noticed(target, sentences[:2]))
         figures.of("time-out", lambda: checks.slow_answers_time_out(target, sentences[0]))
         figures.of("cancellation", lambda: checks.cancelled_requests_stop(target))
-        with recording(target, work / f"{server.name}.transcript.jsonl") as recorded:
-            figures.of("equality", lambda: checks.answers_equal_local_ones(recorded, sentences))
+        figures.of("equality", lambda: checks.answers_equal_local_ones(target, sentences))
+        about = {"server": server.name, "version": version, "settings": said}
+        record(target, sentences[:8], about, work / f"{server.name}.transcript.jsonl")
     finally:
         target.kill()
     parallel = {"parallel": 8} if server.name == "llama-server" else {}
@@ -96,26 +98,37 @@ class Figures:
         print(f"{name}: {shown(seen)}", flush=True)
 
 
-@contextmanager
-def recording(target: Target, transcript: Path) -> Iterator[Target]:
-    """The same server behind a proxy that writes down every request and its answer."""
+def record(target: Target, sentences: Sequence[Sentence], about: dict[str, Any], transcript: Path) -> None:
+    """Write down every request for these sentences, and its answer, as a proxy sees them.
+
+    The first line says with which settings, and what was found; `test_transcripts.py` replays the rest.
+    """
     root = target.address.removesuffix("/v1")
+    lines: list[dict[str, Any]] = []
+
+    def forward(path: str, body: dict[str, Any]) -> Reply:
+        data = json.dumps(body).encode() if body else None
+        request = urllib.request.Request(root + path, data, {"content-type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=600) as reply:
+                status, said = reply.status, json.load(reply)
+        except urllib.error.HTTPError as error:
+            status, said = error.code, json.load(error)
+        lines.append({"path": path, "request": body, "status": status, "answer": said})
+        return status, said
+
+    with StandIn(forward) as proxy:
+        results = checks.run_all(replace(target, address=f"{proxy.url}/v1").annotator(), sentences)
+    found = [mention for result in results for mention in checks.found(result)]
     with open(transcript, "w", encoding="utf-8") as file:
-
-        def forward(path: str, body: dict[str, Any]) -> Reply:
-            data = json.dumps(body).encode() if body else None
-            request = urllib.request.Request(root + path, data, {"content-type": "application/json"})
-            try:
-                with urllib.request.urlopen(request, timeout=600) as reply:
-                    status, said = reply.status, json.load(reply)
-            except urllib.error.HTTPError as error:
-                status, said = error.code, json.load(error)
-            line = {"path": path, "request": body, "status": status, "answer": said}
+        for line in ({**about, "mentions": found}, *lines):
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
-            return status, said
 
-        with StandIn(forward) as proxy:
-            yield replace(target, address=f"{proxy.url}/v1")
+
+def shots(n: int) -> list[Sentence]:
+    """The first examples that ship."""
+    path = ROOT / "examples" / "shots.xml"
+    return [s for document in read_documents(path) for s in document.sentences][:n]
 
 
 def read(path: Path, most: int) -> list[Sentence]:
