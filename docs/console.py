@@ -1,7 +1,7 @@
 """What the documentation shows is what the commands print: cog calls the functions of this module.
 
-    python docs/console.py             # write the outputs in README.md and docs/ again
-    python docs/console.py --check     # say which are out of date
+    python docs/console.py [PAGE...]     # write the outputs in README.md and docs/, or in some pages, again
+    python docs/console.py --check       # say which are out of date
 
 Commands run as they are written, in a folder of their own that looks like a checkout. Only standard output is
 shown: times and progress go to standard error.
@@ -74,7 +74,8 @@ def _output(arguments: list[str], called: str) -> str:
 
 
 if __name__ == "__main__":
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    chosen = [word for word in sys.argv[1:] if not word.startswith("-")]
+    pages = chosen or [str(page) for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))]
     how = ["--check", "--diff"] if "--check" in sys.argv else ["-r"]
     prologue = ["-P", "-I", str(ROOT / "docs"), "-p", "from console import *"]
-    sys.exit(Cog().main(["cog", "--verbosity=1", *prologue, *how, *map(str, pages)]))
+    sys.exit(Cog().main(["cog", "--verbosity=1", *prologue, *how, *pages]))
