@@ -1,8 +1,10 @@
 """Named entities by a language model that can only copy the sentence and insert tags.
 
-from constrained_ner import Annotator
-ner = Annotator.load()
-sentence = ner.annotate("Effect of aspirin on beta-blockers.")
+import constrained_ner
+sentence = constrained_ner.annotate("Effect of aspirin on beta-blockers.")
+document = constrained_ner.annotate_document("A text of any length. It is cut into sentences.")
+
+ner = constrained_ner.Annotator.load("model.gguf", min_confidence=0.9)
 """
 
 from importlib import import_module
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .annotation.annotator import Annotator
+    from .annotation.kept import annotate, annotate_document, annotate_many
     from .annotation.settings import Settings
     from .data import Document, Mention, Sentence, Span
     from .errors import ConstrainedNerError, SentenceError, UserError
@@ -31,11 +34,15 @@ __all__ = [
     "Span",
     "UserError",
     "__version__",
+    "annotate",
+    "annotate_document",
+    "annotate_many",
 ]
 
 _MODULES = {
     "Annotator": "annotation.annotator",
     "Settings": "annotation.settings",
+    **dict.fromkeys(("annotate", "annotate_document", "annotate_many"), "annotation.kept"),
     **dict.fromkeys(("Document", "Mention", "Sentence", "Span"), "data"),
     **dict.fromkeys(("ConstrainedNerError", "SentenceError", "UserError"), "errors"),
     **dict.fromkeys(("DDI", "EntityType", "Schema"), "schema"),

@@ -6,9 +6,13 @@ Other conventions (the inclusive ends of the DDI corpus) are converted in the mo
 
 from __future__ import annotations
 
+import json
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
+
+from .errors import MissingExtraError
 
 Provenance = Literal["gold", "constrained", "exact", "normalised", "fuzzy", "repeated"]
 """How the offsets of a mention were obtained.
@@ -34,7 +38,7 @@ class Span:
             raise ValueError(f"span {self.start}-{self.end} is empty or starts before the text")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Mention:
     """A typed name in a sentence: one span, or several when the name is discontinuous.
 
@@ -63,6 +67,24 @@ class Mention:
     @property
     def discontinuous(self) -> bool:
         return len(self.spans) > 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, as in JSON lines: what has no value is left out, decisions (`margins`) always are."""
+        record: dict[str, Any] = {"start": self.start, "end": self.end, "text": self.text, "type": self.type}
+        if self.discontinuous:
+            record["spans"] = [[span.start, span.end] for span in self.spans]
+        if self.confidence is not None:
+            record["confidence"] = round(self.confidence, 6)
+        record["provenance"] = self.provenance
+        if self.score is not None:
+            record["score"] = round(self.score, 6)
+        return record
+
+    def __repr__(self) -> str:
+        """Example: <Mention 10-17 'aspirin' drug 0.97 constrained>"""
+        spans = ";".join(f"{span.start}-{span.end}" for span in self.spans)
+        confidence = "" if self.confidence is None else f" {self.confidence:.2f}"
+        return f"<Mention {spans} {self.text!r} {self.type}{confidence} {self.provenance}>"
 
     def moved(self, offset: int) -> Mention:
         """The same mention with every span moved by `offset` code points."""
@@ -95,8 +117,46 @@ def single_line(text: str) -> str:
     return text.replace("\r", " ").replace("\n", " ")
 
 
-@dataclass(frozen=True, slots=True)
-class Sentence:
+class _Exported:
+    """What sentences and documents can be turned into."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+
+    @abstractmethod
+    def texts(self) -> Iterator[Sentence]:
+        """The texts that offsets count in."""
+
+    def to_json(self, *, indent: int | None = None) -> str:
+        """`to_dict` as JSON. Characters stay as they are."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, indent=indent)
+
+    def to_dataframe(self) -> Any:
+        """A row for each mention, as a `pandas.DataFrame`. Raises MissingExtraError without pandas."""
+        try:
+            import pandas
+        except ImportError:
+            raise MissingExtraError("pandas") from None
+        columns = ("id", "start", "end", "text", "type", "confidence", "provenance")
+        rows = [
+            (text.id, m.start, m.end, m.text, m.type, m.confidence, m.provenance)
+            for text in self.texts()
+            for m in text.mentions
+        ]
+        return pandas.DataFrame(rows, columns=columns)
+
+    def _repr_html_(self) -> str:
+        """The text with its names in colours, for notebooks."""
+        from .rendering.fragment import notebook_html  # the one import upwards: see pyproject.toml
+
+        return notebook_html(self.texts())
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Sentence(_Exported):
     """A sentence, verbatim: never stripped, never normalised.
 
     Offsets of its mentions count from its own first character.
@@ -114,6 +174,49 @@ class Sentence:
         """The same sentence with these mentions, sorted by offset."""
         return replace(self, mentions=tuple(sorted(mentions, key=lambda m: (m.spans, m.type))))
 
+    def texts(self) -> Iterator[Sentence]:
+        """Itself."""
+        yield self
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data: id, text, mentions; where it starts and why it failed, if there is something to say."""
+        record: dict[str, Any] = {"id": self.id, "text": self.text}
+        if self.start:
+            record["start"] = self.start
+        record["mentions"] = [mention.to_dict() for mention in self.mentions]
+        if self.failure is not None:
+            record["failure"] = self.failure
+        return record
+
+    def to_spacy(self, nlp: Any) -> Any:
+        """A `Doc` of spaCy, its names as entities: `doc.ents`, `ent._.confidence` (see `integrations.spacy`).
+
+        nlp: the pipeline whose tokenizer cuts the text. A name that begins or ends inside of a token takes
+        the whole token; how many do is told in a warning.
+        """
+        from .integrations.spacy import doc_of  # upwards, as spaCy's users want it: see pyproject.toml
+
+        return doc_of(self, nlp)
+
+    def __repr__(self) -> str:
+        """Example: <Sentence '0' 'Take aspirin.' 1 mention: aspirin (drug 0.97)>"""
+        return f"<Sentence {self.id!r} {_shortened(self.text)!r} {_listed(self.mentions)}>"
+
+
+def _shortened(text: str, most: int = 60) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _listed(mentions: Iterable[Mention], most: int = 5) -> str:
+    """Example: "2 mentions: aspirin (drug 0.97), NSAIDs (group)" """
+    names = [
+        f"{_shortened(m.text, 30)} ({m.type}{'' if m.confidence is None else f' {m.confidence:.2f}'})"
+        for m in mentions
+    ]
+    counted = f"{len(names)} mention{'s' * (len(names) != 1)}"
+    more = ["…"] if len(names) > most else []
+    return f"{counted}: {', '.join([*names[:most], *more])}" if names else "no mentions"
+
 
 def misplaced(sentence: Sentence) -> Iterator[Mention]:
     """The mentions whose text is not at their offsets, whatever its case and white space.
@@ -128,8 +231,8 @@ def misplaced(sentence: Sentence) -> Iterator[Mention]:
             yield mention
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+@dataclass(frozen=True, slots=True, repr=False)
+class Document(_Exported):
     """The sentences of one source text, in order.
 
     text: the running text that the sentences are parts of, blanks between them included. None if there is
@@ -169,3 +272,22 @@ class Document:
     def located(self) -> Iterator[tuple[str, Mention]]:
         """The mentions with the id of the text that their offsets count in (see `texts`)."""
         return ((text.id, mention) for text in self.texts() for mention in text.mentions)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data: a text with its mentions, or the sentences if there is no text of its own."""
+        if self.text is None:
+            return {"id": self.id, "sentences": [sentence.to_dict() for sentence in self.sentences]}
+        record: dict[str, Any] = {"id": self.id, "text": self.text}
+        if self.start:
+            record["start"] = self.start
+        record["mentions"] = [mention.to_dict() for _, mention in self.located()]
+        if failures := {s.id: s.failure for s in self.sentences if s.failure is not None}:
+            record["failures"] = failures
+        return record
+
+    def __repr__(self) -> str:
+        """Example: <Document '0' of 2 sentences, 1 mention: aspirin (drug 0.97)>"""
+        n = len(self.sentences)
+        parts = "sentence" if self.in_sentences else "passage"
+        mentions = [mention for sentence in self.sentences for mention in sentence.mentions]
+        return f"<Document {self.id!r} of {n} {parts}{'s' * (n != 1)}, {_listed(mentions)}>"

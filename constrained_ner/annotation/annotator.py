@@ -14,22 +14,24 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from ..adapters import AdapterCard
 from ..backends import load_backend
 from ..backends.protocol import LogitsBackend, TextBackend
 from ..constraint.automaton import TagMachine
-from ..data import Sentence
+from ..data import Document, Sentence
 from ..errors import ModelError, SentenceError, UserError
 from ..prompting.examples.pool import examples_hash
 from ..prompting.messages import Prompts
 from ..prompting.wording import PromptFile
 from ..schema import DDI
+from ..text.sentences import cut_document
 from ..text.view import view_of
 from .about import About, Judge
 from .by_logits import ByLogits
 from .by_text import ByText
+from .documents import annotated_documents
 from .given import expected_names, given_examples, numbered
 from .pipeline import OnWindow, Pipeline, Transport
 from .resolve import as_trained, settled
@@ -139,13 +141,38 @@ class Annotator:
         """
         return map(self._told, self.run(numbered(texts, "annotate_many")))
 
-    def annotate_document(self, texts: Iterable[str]) -> list[Sentence]:
-        """The sentences of one document, made to agree on each name.
+    @overload
+    def annotate_document(self, text: str) -> Document: ...
+    @overload
+    def annotate_document(self, text: Iterable[str]) -> list[Sentence]: ...
+    def annotate_document(self, text: str | Iterable[str]) -> Document | list[Sentence]:
+        """A running text of any length, or the sentences of a document, made to agree on each name.
 
-        Raises SentenceError if one of them fails: the others cannot agree with it.
+        A text is cut into sentences, and comes back as a document whose offsets count in it
+        (`document.located()`). Sentences come back as they were given, in a list.
+        Raises SentenceError if a sentence fails: the others cannot agree with it.
         """
-        found = list(self.run(numbered(texts, "annotate_document"), doubtful=True))
-        return self.agreed([_succeeded(annotated) for annotated in found])
+        if not isinstance(text, str):
+            found = list(self.run(numbered(text, "annotate_document"), doubtful=True))
+            return self.agreed([_succeeded(annotated) for annotated in found])
+        document = cut_document(Document.of_text("0", text))
+        results = [_succeeded(annotated) for annotated in self.run(document, doubtful=True)]
+        return dataclasses.replace(document, sentences=tuple(self.agreed(results)))
+
+    def annotate_documents(self, documents: Iterable[Document]) -> Iterator[Document]:
+        """Documents with their mentions, in order, each as soon as it is done; running text is cut first.
+
+        A sentence that fails is named through `notify`, and says why (`failure`).
+        """
+        about = self.about()
+
+        def run(sentences: Iterator[Sentence]) -> Iterator[Annotated]:
+            return self.run(sentences, doubtful=about.consistency)
+
+        for document, found in annotated_documents(documents, run, about):
+            for annotated in found:
+                self._told(annotated)
+            yield document
 
     def run(
         self,

@@ -86,6 +86,10 @@ class Annotated:
         effort = replace(self.effort, n_doubtful=self.effort.n_doubtful + len(mentions) - len(kept))
         return replace(self, sentence=self.sentence.with_mentions(kept), effort=effort)
 
+    def _repr_html_(self) -> str:
+        """Its sentence, for notebooks."""
+        return replace(self.sentence, failure=self.failure)._repr_html_()
+
     def exact_only(self) -> Annotated:
         """The result without mentions whose offsets are a guess. Each is named among the problems."""
         mentions = self.sentence.mentions

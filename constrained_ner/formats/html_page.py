@@ -1,7 +1,7 @@
 """Pages in HTML: written for eyes (see `rendering`), and refused as an input.
 
-The pages of other tools, such as displaCy's, add blanks and line breaks around each name, and a browser shows many blanks as one: taking the tags away
-does not give the text, and offsets would be those of another.
+Pages, such as displaCy's, add blanks and line breaks around each name, and a browser shows many blanks as
+one: taking the tags away does not give the text, and offsets would be those of another.
 """
 
 from __future__ import annotations

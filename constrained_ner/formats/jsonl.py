@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..data import Document, Mention
+from ..data import Document
 from .json_items import half_character
 from .json_records import BrokenRecord, json_records
 from .json_shapes import shape_of
@@ -41,29 +41,12 @@ def records_of(document: Document) -> Iterator[dict[str, Any]]:
     """What the lines of a document hold."""
     if document.text is None:
         for sentence in document:
-            mentions = [_mention_record(m) for m in sentence.with_mentions(sentence.mentions).mentions]
+            mentions = [m.to_dict() for m in sentence.with_mentions(sentence.mentions).mentions]
             yield {"id": sentence.id, "document": document.id, "text": sentence.text, "mentions": mentions}
         return
     start = {"start": document.start} if document.start else {}
-    mentions = [_mention_record(mention) for _, mention in document.located()]
+    mentions = [mention.to_dict() for _, mention in document.located()]
     yield {"id": document.id, **start, "text": document.text, "mentions": mentions}
-
-
-def _mention_record(mention: Mention) -> dict[str, Any]:
-    record: dict[str, Any] = {
-        "start": mention.start,
-        "end": mention.end,
-        "text": mention.text,
-        "type": mention.type,
-    }
-    if mention.discontinuous:
-        record["spans"] = [[span.start, span.end] for span in mention.spans]
-    if mention.confidence is not None:
-        record["confidence"] = round(mention.confidence, 6)
-    record["provenance"] = mention.provenance
-    if mention.score is not None:
-        record["score"] = round(mention.score, 6)
-    return record
 
 
 # ---- reading

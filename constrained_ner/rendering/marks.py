@@ -1,6 +1,6 @@
 """A text with its mentions as HTML: each name is a `<mark>` that carries its type in words.
 
-    Effect of <mark class="t0 s5" title="aspirin: drug ...">aspirin<small>drug</small></mark>.
+    Effect of <mark class="t0 s5" title="aspirin: drug ...">aspirin<small> drug</small></mark>.
 
 Nothing of a text is interpreted: markup is escaped, and characters that would be obeyed or not be seen stand
 there as escapes (see `visible`). Text and types are all that a mark is made of, so a page and a notebook may
@@ -173,7 +173,7 @@ def _closing(part: _Part, *, done: bool) -> str:
         return "</mark>"
     if not part.is_last:
         return f"{_GAP}</mark>"
-    return f"<small>{escape(label(part.mark))}</small></mark>"
+    return f"<small> {escape(label(part.mark))}</small></mark>"  # a word of its own
 
 
 def label(mark: Mark) -> str:

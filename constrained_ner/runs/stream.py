@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from ..annotation.about import About
+from ..annotation.documents import settled
 from ..annotation.result import Annotated
 from ..annotation.settings import Settings
 from ..data import Document, Sentence
@@ -63,13 +64,3 @@ class _UnderWay:
 
     def settled(self, about: About) -> Document:
         return settled(self.document, [self.done[sentence.id] for sentence in self.document], about)
-
-
-def settled(document: Document, found: Sequence[Annotated], about: About) -> Document:
-    """The document with what was found in its sentences, which agree on each name; failures say why."""
-    succeeded = [annotated.sentence for annotated in found if annotated.failure is None]
-    if about.consistency:
-        succeeded = about.judge.agreed(succeeded)
-    agreed = iter(succeeded)
-    sentences = (next(agreed) if a.failure is None else replace(a.sentence, failure=a.failure) for a in found)
-    return replace(document, sentences=tuple(sentences))

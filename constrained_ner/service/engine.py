@@ -15,11 +15,11 @@ from typing import Any, Protocol
 
 from ..annotation.about import About
 from ..annotation.annotator import Annotator
+from ..annotation.documents import settled
 from ..annotation.result import Annotated
 from ..annotation.xray import XRay
 from ..data import Document, Sentence
 from ..runs.source import known_names
-from ..runs.stream import settled
 from ..runs.stretches import annotate_all, stretches
 from ..text.sentences import cut_document
 

@@ -12,13 +12,13 @@ from dataclasses import replace
 from typing import Any
 
 from ..annotation.annotator import Annotator, Notify
+from ..annotation.documents import settled
 from ..annotation.result import Annotated
 from ..annotation.settings import Settings
 from ..annotation.xray import XRay
 from ..backends import model_kind
 from ..data import Document
 from ..runs.source import known_names
-from ..runs.stream import settled
 from ..runs.workers import Crew, WorkerProcesses
 from ..text.sentences import cut_document
 from .engine import Stop, StoppedError, ThisProcess, whole

@@ -1,4 +1,4 @@
-"""Make highlighted.png, the picture in the README, from the page that llm-NERC writes for a document of the sample.
+"""Make highlighted.png, the README's picture: the page that llm-NERC writes for a document of the sample.
 
 python docs/images/make.py      # needs chromium, and the extra dev
 """

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hard_texts import texts
+from hypothesis import given
 from vocabularies import byte_vocabulary, tag_token_vocabulary
 
 from constrained_ner.annotation.annotator import Annotator
 from constrained_ner.annotation.settings import Settings
 from constrained_ner.backends.fake import FakeBackend, seeded_score
-from constrained_ner.data import Mention, Sentence, Span
+from constrained_ner.data import Document, Mention, Sentence, Span
 from constrained_ner.errors import PromptError, SentenceError, UserError
 from constrained_ner.prompting.wording import PromptFile
 from constrained_ner.runs.job import annotate_file
@@ -65,8 +67,42 @@ def test_a_wrong_type_is_refused_in_one_line(bad: Any) -> None:
 @pytest.mark.parametrize("one", ["Aspirin.", b"Aspirin.", None, 7], ids=repr)
 @pytest.mark.parametrize("method", ["annotate_many", "annotate_document"])
 def test_one_text_where_several_are_wanted_is_refused_at_once(method: str, one: Any) -> None:
+    if method == "annotate_document" and isinstance(one, str):
+        return  # a running text
     with pytest.raises(UserError, match=f"{method} takes several texts, such as a list, not"):
         getattr(Annotator(backend()), method)(one)
+
+
+# ---- running text
+
+
+@given(texts)
+def test_a_running_text_comes_back_whole_with_offsets_that_count_in_it(text: str) -> None:
+    document = Annotator(backend(byte_vocabulary(), None), rule="any").annotate_document(text)
+    assert document.text == text
+    for _, mention in document.located():
+        assert text[mention.start : mention.end] == mention.text
+
+
+def test_a_running_text_is_annotated_like_its_sentences() -> None:
+    ner = Annotator(backend())
+    sentences = ["Aspirin and warfarin.", "Effect of ibuprofen on digoxin."]
+    document = ner.annotate_document(f"{sentences[0]}  {sentences[1]}\n")
+    assert [sentence.text for sentence in document] == sentences
+    assert [s.mentions for s in document] == [s.mentions for s in ner.annotate_document(sentences)]
+    assert [sentence.start for sentence in document] == [0, 23]
+
+
+def test_documents_come_back_in_order_and_one_bad_sentence_fails_alone() -> None:
+    said: list[str] = []
+    ner = Annotator(backend(), notify=said.append)
+    contents = {"a": "Aspirin. Warfarin.", "b": "", "c": "Iron \ud83d"}
+    a, b, c = ner.annotate_documents(Document.of_text(id, text) for id, text in contents.items())
+    assert [d.id for d in (a, b, c)] == ["a", "b", "c"]
+    assert [s.id for s in a] == ["a.s0", "a.s1"]
+    assert b.sentences == ()
+    assert c.sentences[0].failure is not None
+    assert len(said) == 1
 
 
 def test_annotating_goes_on_after_a_failure() -> None:

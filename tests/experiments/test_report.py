@@ -378,7 +378,7 @@ def test_without_the_extra_the_pip_line_is_named(runs: Path, monkeypatch: pytest
     with pytest.raises(MissingExtraError, match=r"matplotlib .*constrained-ner\[report\]"):
         ReportPage.of(scored(runs)).html()
     monkeypatch.setitem(sys.modules, "jinja2", None)  # of the core: something removed it
-    with pytest.raises(MissingExtraError, match="jinja2 .*pip install jinja2"):
+    with pytest.raises(MissingExtraError, match=r"jinja2 .*pip install jinja2"):
         ReportPage.of(scored(runs)).markdown()
 
 

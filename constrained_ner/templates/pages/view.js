@@ -8,8 +8,8 @@ function viewOf(page) {
 
   function refresh() {
     const byNumber = new Map();
-    rows = [...texts.querySelectorAll(".row")].map((element, index) => ({
-      element, index, differs: element.classList.contains("differs"), shown: true, nodes: null, words: null }));
+    rows = [...texts.querySelectorAll(".row")].map((element) => ({
+      element, section: element.parentElement, differs: element.classList.contains("differs"), shown: true, nodes: null, words: null }));
     for (const row of rows) {
       for (const piece of row.element.querySelectorAll("mark[data-m]")) {
         const known = byNumber.get(piece.dataset.m);
@@ -20,6 +20,7 @@ function viewOf(page) {
       }
     }
     marks = [...byNumber.values()];
+    marks.forEach((mark, index) => { mark.index = index; });
     errors = [...page.querySelectorAll(".errors li")].map((element) => ({ element, mark: byNumber.get(element.dataset.of) }));
     update();
   }
@@ -46,15 +47,19 @@ function viewOf(page) {
       if (typed && sure && mark.verdict !== "missed") { found += 1; right += mark.verdict === "right"; }
     }
     const onlyNamed = at("named")?.checked, onlyDiffering = at("differing")?.checked;
+    const sections = new Map();
     let nRows = 0;
     for (const row of rows) {
       const shown = (!onlyNamed || named.has(row)) && (!onlyDiffering || row.differs) && (!searched || wordsOf(row).includes(searched));
       if (shown !== row.shown) { row.shown = shown; row.element.hidden = !shown; }
       nRows += shown;
+      sections.set(row.section, sections.get(row.section) || shown);
     }
-    for (const section of texts.querySelectorAll("section"))
-      section.hidden = !section.querySelector(".row:not([hidden])");
-    for (const { element, mark } of errors) element.hidden = !(mark && mark.shown && mark.row.shown);
+    for (const [section, shown] of sections) if (section.hidden === shown) section.hidden = !shown;
+    for (const { element, mark } of errors) {
+      const shown = mark !== undefined && mark.shown && mark.row.shown;
+      if (element.hidden === shown) element.hidden = !shown;
+    }
     for (const output of page.querySelectorAll("[data-count]")) output.value = (counts.get(output.dataset.count) || 0).toLocaleString("en");
     if (least) at("least-shown").value = `${least.value} %`;
     at("nothing").hidden = nRows > 0;
@@ -122,11 +127,11 @@ function viewOf(page) {
   function go(step) {
     const places = reachable();
     if (!places.length) return tellPlace();
-    const here = current === null ? -1 : marks.indexOf(current);
+    const here = current === null ? -1 : current.index;
     let n = places.indexOf(current);
     if (n >= 0) n = (n + step + places.length) % places.length;
-    else if (step > 0) n = Math.max(0, places.findIndex((mark) => marks.indexOf(mark) > here));
-    else n = (places.findLastIndex((mark) => marks.indexOf(mark) < here) + places.length) % places.length;
+    else if (step > 0) n = Math.max(0, places.findIndex((mark) => mark.index > here));
+    else n = (places.findLastIndex((mark) => mark.index < here) + places.length) % places.length;
     goTo(places[n]);
   }
 
@@ -174,10 +179,14 @@ function viewOf(page) {
 
   // ---- what is known of a name
 
+  let told = null;
+
   function tell(piece) {
     if (piece.title) { piece.dataset.details = piece.title; piece.removeAttribute("title"); }
     tip.textContent = piece.dataset.details;
     tip.hidden = false;
+    if (told && told !== piece) told.removeAttribute("aria-describedby");
+    told = piece;
     piece.setAttribute("aria-describedby", "details");
     const [box] = piece.getClientRects(), width = tip.offsetWidth, height = tip.offsetHeight;
     const above = box.bottom + height + 8 > innerHeight;
@@ -187,7 +196,8 @@ function viewOf(page) {
 
   function untell() {
     tip.hidden = true;
-    for (const piece of page.querySelectorAll("[aria-describedby=details]")) piece.removeAttribute("aria-describedby");
+    told?.removeAttribute("aria-describedby");
+    told = null;
   }
 
   const markAt = (target) => (target.closest ? target.closest("#texts mark[data-m]:not(.off)") : null);
@@ -199,7 +209,7 @@ function viewOf(page) {
   addEventListener("scroll", () => { const piece = markAt(page.activeElement); if (!tip.hidden) { if (piece) tell(piece); else untell(); } }, { passive: true });
   texts.addEventListener("click", (event) => {
     const piece = markAt(event.target);
-    const mark = piece && marks.find(({ pieces }) => pieces.includes(piece));
+    const mark = piece && marks.find(({ pieces }) => pieces[0].dataset.m === piece.dataset.m);
     if (mark && String(getSelection()) === "") goTo(mark);
   });
 
