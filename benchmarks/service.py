@@ -4,9 +4,9 @@
 
 One process serves on the loopback interface, another is all the clients; each client sends a sentence, waits
 for the answer, and sends the next. Before each number of clients the loop is timed again beside it, so that a
-machine that others use slows both; "CPU ms" are processor time for a sentence, which others do not slow much:
-the service's, all threads, and the loop's. After that: overload (more clients than places), clients that vanish in
-the middle, clients that do not read. Exits with 1 if any answer is lost, wrong or somebody else's.
+machine that others use slows both. "CPU ms" are the processor time of a sentence, which others slow less: the
+service's, all threads, and the loop's. After that: overload (more clients than places), clients that vanish
+in the middle, clients that do not read. Exits with 1 if any answer is lost, wrong or somebody else's.
 """
 
 from __future__ import annotations
