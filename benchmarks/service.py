@@ -4,8 +4,9 @@
 
 One process serves on the loopback interface, another is all the clients; each client sends a sentence, waits
 for the answer, and sends the next. Before each number of clients the loop is timed again beside it, so that a
-machine that others use slows both. After that: overload (more clients than places), clients that vanish in
-the middle, clients that do not read. Exits with 1 if any answer is lost, wrong or somebody else's.
+machine that others use slows both. "CPU ms" are the processor time of a sentence, which others slow less: the
+service's, all threads, and the loop's. After that: overload (more clients than places), clients that vanish
+in the middle, clients that do not read. Exits with 1 if any answer is lost, wrong or somebody else's.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import os
 import random
 import statistics
@@ -49,9 +51,9 @@ def main() -> None:
         engine = ThisProcess(annotator)
         wanted = [found_in(engine, text) for text in texts]  # also warms up
         command = ["--workers", asked.workers, *(["--model", asked.model] if asked.model else [])]
-        with service(command) as url:
-            wrong = asyncio.run(load(url, engine, texts, wanted, asked.answers))
-        with service([*command, "--queue", "8", "--time-limit", "20"]) as url:
+        with service(command) as (url, process):
+            wrong = asyncio.run(load(url, process, engine, texts, wanted, asked.answers))
+        with service([*command, "--queue", "8", "--time-limit", "60"]) as (url, _):
             wrong += asyncio.run(trouble(url, texts, wanted))
     print(f"wrong, lost or swapped answers: {wrong}")
     sys.exit(1 if wrong else 0)
@@ -80,7 +82,7 @@ def service(options: Sequence[str]) -> Any:
             raise SystemExit("the service did not start")
         # Nobody would read its log: it goes on without.
         drain = subprocess.Popen(["cat"], stdin=process.stderr, stdout=subprocess.DEVNULL)
-        yield line.split("listening on ")[1].strip()
+        yield line.split("listening on ")[1].strip(), process.pid
     finally:
         process.terminate()
         process.wait(60)
@@ -88,37 +90,49 @@ def service(options: Sequence[str]) -> Any:
 
 
 async def load(
-    url: str, engine: ThisProcess, texts: Sequence[str], wanted: Sequence[Any], n_answers: int
+    url: str, process: int, engine: ThisProcess, texts: Sequence[str], wanted: Sequence[Any], n_answers: int
 ) -> int:
     """The table; returns the number of wrong answers."""
-    print("clients  answers  sentences/s  of the loop's  p50 ms  p95 ms  p99 ms  loop ms  wrong")
+    print(
+        "clients  answers  sentences/s  of the loop's  p50 ms  p95 ms  p99 ms  loop ms  CPU ms  loop's  wrong"
+    )
     wrong = 0
     order = random.Random(0)
     for n_clients in CLIENTS:
         n = max(n_answers // len(CLIENTS), 2 * n_clients)
         numbers = [order.randrange(len(texts)) for _ in range(n)]
-        loop_s = loop_time(engine, [texts[i] for i in numbers[:200]])
-        began = time.perf_counter()
+        loop_s, loop_cpu_s = loop_time(engine, [texts[i] for i in numbers[:200]])
+        began, cpu_s = time.perf_counter(), processor_s(process)
         times, bad = await ask_all(url, numbers, n_clients, texts, wanted)
+        cpu_s = (processor_s(process) - cpu_s) / n
         rate = len(times) / (time.perf_counter() - began)
         cuts = statistics.quantiles(times, n=100, method="inclusive")
         p50, p95, p99 = (1e3 * cuts[at] for at in (49, 94, 98))
         share = rate * loop_s
         print(
             f"{n_clients:7}  {n:7}  {rate:11.1f}  {share:13.0%}  {p50:6.0f}  {p95:6.0f}  {p99:6.0f}  "
-            f"{1e3 * loop_s:7.1f}  {bad:5}",
+            f"{1e3 * loop_s:7.1f}  {1e3 * cpu_s:6.1f}  {1e3 * loop_cpu_s:6.1f}  {bad:5}",
             flush=True,
         )
         wrong += bad + n - len(times)
     return wrong
 
 
-def loop_time(engine: ThisProcess, texts: Sequence[str]) -> float:
-    """Seconds for a sentence in a loop."""
-    began = time.perf_counter()
+def loop_time(engine: ThisProcess, texts: Sequence[str]) -> tuple[float, float]:
+    """Seconds for a sentence in a loop, and those of the processor."""
+    began, cpu_s = time.perf_counter(), time.process_time()
     for text in texts:
         found_in(engine, text)
-    return (time.perf_counter() - began) / len(texts)
+    return (time.perf_counter() - began) / len(texts), (time.process_time() - cpu_s) / len(texts)
+
+
+def processor_s(process: int) -> float:
+    """Seconds that a process has computed, without its children; not a number where there is no /proc."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return math.nan
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def ask_all(

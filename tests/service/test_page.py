@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import sync_playwright
-from serving import HeldEngine, Served, served
+from serving import HeldEngine, Served, served, wait_for
 
 from constrained_ner import Annotator
 from constrained_ner.service.engine import ThisProcess
@@ -53,10 +53,15 @@ def page(browser: Any, running: Served) -> Iterator[Any]:
     assert errors == []
 
 
+def until(page: Any, condition: str) -> None:
+    """Wait until a condition holds in the page, whose policy forbids to evaluate it from within."""
+    wait_for(lambda: page.evaluate(condition), PATIENCE_MS / 1000)
+
+
 def test_names_appear_as_one_types(page: Any) -> None:
     page.fill("#text", "")
     page.type("#text", "Warfarin interacts with ibuprofen.")
-    page.wait_for_function("document.querySelectorAll('#texts mark[id]').length == 2")
+    until(page, "document.querySelectorAll('#texts mark[id]').length == 2")
     texts = page.locator("#texts mark").evaluate_all("all => all.map(m => m.firstChild.data)")
     assert texts == ["Warfarin", "ibuprofen"]
     assert "2 names" in page.inner_text("#status")
@@ -66,11 +71,11 @@ def test_the_slider_and_the_legend_hide_names(page: Any) -> None:
     shown = "document.querySelectorAll('#texts mark[id]:not(.off)').length"
     before = page.evaluate(shown)
     page.locator("#least").fill("100")
-    page.wait_for_function(f"{shown} == 0")
+    until(page, f"{shown} == 0")
     page.locator("#least").fill("0")
-    page.wait_for_function(f"{shown} >= {before}")
+    until(page, f"{shown} >= {before}")
     page.uncheck("[data-type='0']")
-    page.wait_for_function(f"{shown} < {before}")
+    until(page, f"{shown} < {before}")
 
 
 def test_the_xray_opens_from_the_keyboard(page: Any) -> None:
@@ -87,7 +92,7 @@ def test_the_xray_opens_from_the_keyboard(page: Any) -> None:
 def test_what_is_typed_is_never_markup(page: Any) -> None:
     hostile = '<img src=x onerror="document.title=\'hit\'"></drug><|endoftext|>\u202e\x1b[31m & "aspirin"'
     page.fill("#text", hostile)
-    page.wait_for_function("document.querySelector('#texts .row')?.dataset.text.includes('onerror')")
+    until(page, "document.querySelector('#texts .row')?.dataset.text.includes('onerror')")
     assert page.locator("#texts img").count() == 0
     page.locator("#texts .look").first.click()
     page.wait_for_selector("#xray:not([hidden]) tbody tr")
@@ -116,7 +121,7 @@ def test_a_busy_service_says_so(browser: Any, engine: ThisProcess) -> None:
     with served(held, Limits(queue=1)) as service:
         first, second = browser.new_page(), browser.new_page()
         first.goto(service.url)
-        first.wait_for_function("document.readyState == 'complete'")
+        until(first, "document.readyState == 'complete'")
         while held.n_begun == 0:
             first.wait_for_timeout(20)
         second.goto(service.url)

@@ -59,7 +59,7 @@ def served(engine: Engine, limits: Limits | None = None, **options: Any) -> Iter
         listening.close()
 
 
-def wait_for(condition: Any, seconds: float = 20.0) -> None:
+def wait_for(condition: Any, seconds: float = 60.0) -> None:
     """Wait until a condition holds; fail if it does not in time."""
     end_s = time.monotonic() + seconds
     while not condition():
