@@ -77,7 +77,7 @@ def train_bundled(
     marks: Annotated[
         Path | None,
         typer.Option(
-            help="File for the probabilities, used again if it is there; default: marks.jsonl in --out.",
+            help="File of the probabilities, marks.jsonl in --out by default; enough without a --teacher.",
             rich_help_panel=_DATA,
         ),
     ] = None,

@@ -97,7 +97,7 @@ def test_from_data_to_a_model_and_its_student(
     train(soft, start_from=[first], **teacher)
     assert len(read_marks(soft / "marks.jsonl")) == 8
     card = (soft / "MODEL_CARD.md").read_text()
-    assert "marked by `constrained-ner-bundled.gguf`; its probabilities were the targets" in card
+    assert "marked (`constrained-ner-bundled.gguf`); its probabilities were the targets" in card
 
     train(
         tmp_path / "read",
@@ -108,6 +108,10 @@ def test_from_data_to_a_model_and_its_student(
     )
     tokenizer = ModelTokenizer.load(tmp_path / "read" / "tokenizer.json")
     assert tokenizer.n_tokens <= 400
+
+    again = tmp_path / "again"
+    train(again, start_from=[first], marks=soft / "marks.jsonl")
+    assert (again / recipe.MODEL_FILE).read_bytes() == (soft / recipe.MODEL_FILE).read_bytes()
 
     train(tmp_path / "mean", start_from=[first, second], tokens=(0, 0, 0))
     halves = [load_file(folder / "transformers" / "model.safetensors") for folder in (first, second)]

@@ -25,6 +25,7 @@ from .corpus import read_corpus, read_gold, tokenizer_texts
 from .first_rows import rows_read_by
 from .log_file import LogFile
 from .marking import marked_by
+from .marks import read_marks
 from .model import ModelSize, load_weights, new_model
 from .save import save_gguf, save_transformers
 from .soft_targets import soft_examples
@@ -78,7 +79,7 @@ def train(
     teacher: model that marks `n_taught` sentences of the text, as `Annotator.load` takes it.
     adapter: of peft, for the teacher and for `rows_from`.
     soft: its probabilities are the targets; otherwise its mentions, corrected by the lexicon.
-    marks: where the probabilities are kept, and read if they are there; None for `out`/marks.jsonl.
+    marks: where the probabilities are kept; None for `out`/marks.jsonl. Without a teacher, they are read.
     vocabulary: tokens of a new tokenizer.
     rows_from: a large model whose knowledge of each token the first rows of the embeddings get.
     of_batch: copying is learnt against the tokens of the batch, and the text of prompts is not learnt (see
@@ -120,6 +121,9 @@ def train(
                 taught_text = teach(ner, corpus.tagged, n_taught, out / "taught.jsonl", rng)
                 corpus = replace(corpus, tagged=tuple(taught_text))
         log(f"{len(marked) or len(corpus.tagged)} sentences marked by {teacher}")
+    elif marks:
+        marked = soft_examples(read_marks(marks), tokenizer)
+        log(f"{len(marked)} sentences marked in {marks}")
     taught = teacher is not None and not soft
     stages = make_stages(
         tokenizer,
@@ -153,7 +157,7 @@ def train(
         spread = add_bias(model, tokenizer, corpus.gold[::BIAS_STEP], bias)
         log("; ".join(f"{name} {bias[name]:+g}, give or take {spread[name]:.2f}" for name in bias))
         save(model, tokenizer, out)
-    history = _history(start_from, fold, teacher, soft, listed, bias)
+    history = _history(start_from, fold, teacher or (str(marks) if marks else None), soft, listed, bias)
     card = out / "MODEL_CARD.md"
     write_card(card, out / MODEL_FILE, trainer.finished, devel, history=history, threads=threads)
     log(f"written: {out / MODEL_FILE}, {card}")
@@ -223,7 +227,7 @@ def _history(
         lines.append(f"Fold {fold} of the gold documents was left out, to measure on.")
     if teacher:
         by = "its probabilities were the targets" if soft else "the lexicon corrected its mentions"
-        lines.append(f"Text was marked by `{Path(teacher).name}`; {by}.")
+        lines.append(f"Text was marked (`{Path(teacher).name}`); {by}.")
     if listed:
         lines.append(f"{listed:.0%} of the last stage was lists of names.")
     if bias:
