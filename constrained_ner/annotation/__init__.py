@@ -12,5 +12,6 @@ free_answer.py  an answer that may be anything -> mentions; alignment.py, inked.
 result.py       what comes back for a sentence
 consistency.py  names agree within a document
 lexicon.py      names to expect in drafts
+lexicon_prior.py  a list of names as prior: likelier where the text has them
 shipped.py      adapters that ship, by their names
 """

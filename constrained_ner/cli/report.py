@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from ..errors import OutputError
+from ..experiments.learning import learning_curves
 from ..experiments.scored_run import find_records, score_runs
 from ..files import require_apart, require_writable, write_atomically
 from .run import CommandLine
@@ -36,16 +37,23 @@ def report(
             "--gold", help="Score against this annotated file; default: the file that each run annotated."
         ),
     ] = None,
+    learning: Annotated[
+        Path | None,
+        typer.Option(
+            "--learning", help="Also draw F1 against the number of examples, of the trainings in this folder."
+        ),
+    ] = None,
     track: Annotated[
         Track | None, typer.Option("--track", help="Also log every run to this tracker.")
     ] = None,
 ) -> None:
     """Compare finished RUNS on one self-contained page and in a Markdown file.
 
-    \b
-    Examples:
-      constrained-ner report results/ --out comparison.html
-      constrained-ner report a.out b.out --gold devel.xml --out comparison.html --track mlflow
+      \b
+      Examples:
+        constrained-ner report results/ --out comparison.html
+    constrained-ner report results/ --learning tunings/ --out curve.html
+    constrained-ner report a.out b.out --gold devel.xml --out comparison.html --track mlflow
     """
     if out.suffix.lower() not in {".html", ".htm"}:
         raise OutputError(f"{out}: not an HTML file name; end --out in .html")
@@ -61,10 +69,11 @@ def report(
         from ..experiments.report.tracking import require_mlflow
 
         require_mlflow()
+    curves = learning_curves(learning) if learning else {}
     scored = score_runs(records, gold)
     from ..experiments.report import ReportPage  # needs matplotlib and Jinja, which are an extra
 
-    page = ReportPage.of(scored)
+    page = ReportPage.of(scored, curves)
     write_atomically(out, [page.html()])
     write_atomically(markdown, [page.markdown()])
     print(f"compared {len(scored)} run{'s' * (len(scored) != 1)} in {out} and {markdown}", file=sys.stderr)

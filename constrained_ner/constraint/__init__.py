@@ -12,6 +12,7 @@ tag_tokens.py          how a vocabulary spells the tags
 copy_tokens.py         how it spells the sentence
 legal.py               automaton x vocabulary: the legal tokens
 bias.py                moving the balance between types
+place_bias.py          making tags likelier where a known name stands
 
 A list of its names, with their types:
 

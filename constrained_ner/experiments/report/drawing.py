@@ -66,9 +66,17 @@ class Point:
 
 
 def lines(
-    panels: Mapping[str, Mapping[str, Sequence[Point]]], *, x_label: str, y_label: str, caption: str
+    panels: Mapping[str, Mapping[str, Sequence[Point]]],
+    *,
+    x_label: str,
+    y_label: str,
+    caption: str,
+    logarithmic: bool = False,
 ) -> Figure:
-    """A panel for each measure, with a line for each series through its points, from left to right."""
+    """A panel for each measure, with a line for each series through its points, from left to right.
+
+    logarithmic: the horizontal axis; all places are above 0 then.
+    """
 
     def paint(canvas: Canvas, ink: str) -> None:
         axes = canvas.subplots(1, len(panels), sharey=True, squeeze=False)[0]
@@ -77,12 +85,18 @@ def lines(
             for n, (name, points) in enumerate(series.items()):
                 colour, marker = _SERIES[n % len(_SERIES)], _MARKERS[n % len(_MARKERS)]
                 # Shifted a little, so that whiskers do not cover each other.
-                shift = (n - (len(series) - 1) / 2) * 0.008 * (places[-1] - places[0])
-                xs, ys = [p.x + shift for p in points], [100 * p.bar.value for p in points]
+                side = n - (len(series) - 1) / 2
+                shift = side * 0.008 * (places[-1] - places[0])
+                xs = [p.x * 1.02**side if logarithmic else p.x + shift for p in points]
+                ys = [100 * p.bar.value for p in points]
                 ax.plot(xs, ys, color=colour, marker=marker, markersize=5, label=_printable(name))
                 for x, point in zip(xs, points, strict=True):
                     _whisker(ax, point.bar, colour, x)
+            if logarithmic:
+                ax.set_xscale("log")
+                ax.minorticks_off()
             ax.set(title=_printable(title), xlabel=x_label, xticks=places)
+            ax.set_xticklabels([f"{place:,.6g}" for place in places])
             ax.grid(axis="y", alpha=0.25)
         axes[0].set_ylabel(y_label)
         axes[0].set_ylim(bottom=0)

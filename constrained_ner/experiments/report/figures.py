@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ..comparison import Comparison
+from ..learning import LearningPoint
 from ..measures import Measure
 from .drawing import Bar, Figure, Point, lines, scatter
 
@@ -26,6 +27,23 @@ def comparison_figures(comparison: Comparison) -> Iterator[Figure]:
     if len({point.x for point in points}) >= _FEWEST_PLACES:
         caption = "Micro F1 against seconds per sentence; the numbers are those of the table."
         yield scatter(points, x_label="seconds per sentence", y_label="micro F1", caption=caption)
+
+
+def learning_figure(curves: Mapping[str, Sequence[LearningPoint]]) -> Figure:
+    """F1 against the number of sentences that were learnt from. Whiskers: trainings that differ otherwise."""
+    panels = {
+        "micro F1": {
+            name: [Point(p.n_examples, Bar(*p.micro)) for p in points] for name, points in curves.items()
+        },
+        "macro F1": {
+            name: [Point(p.n_examples, Bar(*p.macro)) for p in points] for name, points in curves.items()
+        },
+    }
+    caption = (
+        "F1 on the validation file of each training against the number of sentences that it learnt from. "
+        "Whiskers: the lowest and the highest of trainings with the same number."
+    )
+    return lines(panels, x_label="sentences learnt from", y_label="F1", caption=caption, logarithmic=True)
 
 
 def _f1_against_shots(shots: Sequence[float | None], comparison: Comparison) -> Figure:

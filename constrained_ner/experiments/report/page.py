@@ -5,17 +5,18 @@ Names and texts come from records and corpora, so both escape everything.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import PurePath
 
 from ...rendering.pages import environment
 from ..comparison import EXPLANATION, Comparison, shared_options
+from ..learning import LearningPoint
 from ..measures import NO_VALUE
 from ..scored_run import ScoredRun
 from ..table import Table, markdown_text
 from .drawing import Figure
-from .figures import comparison_figures
+from .figures import comparison_figures, learning_figure
 from .quotes import ErrorKind, error_kinds
 from .tables import Group, confusion_table, groups, kinds_table, scores_table
 
@@ -65,14 +66,21 @@ class Details:
 
 @dataclass(frozen=True, slots=True)
 class ReportPage:
-    """Everything that the page shows, best micro F1 first."""
+    """Everything that the page shows, best micro F1 first.
+
+    learning: the learning curves of trainings (see `experiments.learning`); none by default.
+    """
 
     comparison: Comparison
+    learning: Mapping[str, Sequence[LearningPoint]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, runs: Sequence[ScoredRun]) -> ReportPage:
+    def of(
+        cls, runs: Sequence[ScoredRun], learning: Mapping[str, Sequence[LearningPoint]] | None = None
+    ) -> ReportPage:
         """Compare runs with the best of them."""
-        return cls(Comparison.of(sorted(runs, key=lambda run: (-run.evaluation.micro.f1, run.name))))
+        best_first = sorted(runs, key=lambda run: (-run.evaluation.micro.f1, run.name))
+        return cls(Comparison.of(best_first), learning or {})
 
     @property
     def runs(self) -> tuple[ScoredRun, ...]:
@@ -140,7 +148,8 @@ class ReportPage:
 
     def figures(self) -> list[Figure]:
         """The figures that compare runs. Raises MissingExtraError without matplotlib."""
-        return list(comparison_figures(self.comparison))
+        learnt = [learning_figure(self.learning)] if self.learning else []
+        return [*comparison_figures(self.comparison), *learnt]
 
     def html(self) -> str:
         """The self-contained page. Raises MissingExtraError without matplotlib or Jinja."""

@@ -50,7 +50,7 @@ def add_tag_tokens(config: Any, tokenizer: Any, schema: Schema) -> Spellings:
     """
     tags = [tag for name in schema.type_names for tag in _tags(schema, name)]
     spellings = {tag: list(tokenizer(tag, add_special_tokens=False)["input_ids"]) for tag in tags}
-    tokenizer.add_special_tokens({"additional_special_tokens": tags}, replace_extra_special_tokens=False)
+    tokenizer.add_special_tokens({"additional_special_tokens": tags}, False)  # besides those that it has
     text = config.get_text_config(decoder=True)
     text.vocab_size = max(text.vocab_size, len(tokenizer))
     return spellings
