@@ -5,8 +5,10 @@
     Sentence: ...
 
 A base model goes on with such a text. The answer is in the line of its question, so it begins with a space,
-and a line break ends it. (On 30 sentences of DDI train with 20 examples, Gemma 3 270M finds names with a
-typed F1 of 52 this way, and of 46 with each answer in a line of its own.)
+and a line break ends it.
+
+In a trial on 30 sentences of DDI train with 20 examples, Gemma 3 270M found names with a typed F1 of 52 this
+way, and of 46 with each answer in a line of its own.
 """
 
 from __future__ import annotations
