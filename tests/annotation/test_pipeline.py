@@ -441,12 +441,16 @@ class FakeServer:
     chat_template = temperature = adapter_card = base_model = None
     context_length: int | None = None
     max_sequences = 2
+    reports_tokens = False
 
     def __init__(self, answer: Callable[[str], str | Exception]) -> None:
         self.answer = answer
         self.identity = {"backend": "fake server"}
         self.description = {"name": "fake", **self.identity}
         self.requests: list[TextRequest] = []
+
+    def tokenize(self, text: str) -> list[tuple[int, bytes]]:
+        raise ModelError("the fake server has no tokenizer")
 
     def submit(self, request: TextRequest) -> Future[TextAnswer]:
         self.requests.append(request)

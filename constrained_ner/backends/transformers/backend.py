@@ -59,8 +59,8 @@ class TransformersBackend:
     merge: add the adapter to the weights; None does so unless they are quantised.
     dtype: "auto" is the checkpoint's own precision on a GPU and float32 on the processor.
     batch: sequences at once. context: context length in tokens; None takes the length that the model was
-        trained for. threads: of the processor, for all models that torch runs in this process; None leaves
-        torch's own number.
+        trained for. threads: of the processor, for all models that torch runs in this process; None for
+        torch's own number, or what is free if that is less.
 
     Raises ModelError or MissingExtraError, in one sentence, if the model cannot be loaded or used this way.
     """
@@ -87,8 +87,6 @@ class TransformersBackend:
         merge: bool | None = None,
         threads: int | None = None,
     ) -> None:
-        if threads is not None:
-            torch.set_num_threads(threads)
         loaded = load_model(
             name_or_path,
             adapter=adapter,
@@ -98,6 +96,8 @@ class TransformersBackend:
             trust_remote_code=trust_remote_code,
             merge=merge,
         )
+        if threads is not None:  # more than `load_model` would use, too
+            torch.set_num_threads(threads)
         self._use(loaded, batch, context)
 
     @classmethod
