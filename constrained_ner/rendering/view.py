@@ -103,16 +103,7 @@ class View:
     @classmethod
     def of_documents(cls, title: str, documents: Iterable[Document]) -> View:
         """A page of one output, compared with nothing. The documents are in sentences."""
-        return cls.of(
-            title,
-            (
-                Section(
-                    document.id,
-                    tuple(Row(s.id, s.text, (tuple(map(Mark, s.mentions)),), s.failure) for s in document),
-                )
-                for document in documents
-            ),
-        )
+        return cls.of(title, (Section(d.id, tuple(_rows(d))) for d in documents))
 
     def html(self) -> Iterator[str]:
         """The text of the page, in pieces."""
@@ -193,6 +184,19 @@ class View:
     details = staticmethod(details)
     percent = staticmethod(percent)
     text_html = staticmethod(text_html)
+
+
+def _rows(document: Document) -> Iterator[Row]:
+    """A row for each sentence, with the blanks up to the next one: nothing of a text is left out."""
+    starts = [sentence.start for sentence in document][1:]
+    borders = [0, *starts, len(document.text or "")]
+    for n, sentence in enumerate(document):
+        text, marks = sentence.text, [Mark(mention) for mention in sentence.mentions]
+        if document.text is not None:
+            text = document.text[borders[n] : borders[n + 1]]
+            before = sentence.start - borders[n]
+            marks = [Mark(mention.moved(before)) for mention in sentence.mentions]
+        yield Row(sentence.id, text, (tuple(marks),), sentence.failure)
 
 
 class _Names:

@@ -9,7 +9,7 @@ from hard_texts import random_mentions, texts
 from hypothesis import given
 from hypothesis import strategies as st
 
-from constrained_ner.data import Mention, Span
+from constrained_ner.data import Document, Mention, Sentence, Span
 from constrained_ner.rendering.marks import (
     VERDICTS,
     Mark,
@@ -20,6 +20,7 @@ from constrained_ner.rendering.marks import (
     shade_of,
     type_numbers,
 )
+from constrained_ner.rendering.view import View
 from constrained_ner.rendering.visible import escaped
 
 TYPES = {"drug": 0, "brand": 1, "group": 2, "drug_n": 3}
@@ -123,3 +124,13 @@ def test_known_types_keep_their_colours() -> None:
         "ape": 2,
         "zoo": 3,
     }
+
+
+def test_a_page_of_a_running_text_leaves_nothing_out() -> None:
+    text = "  Aspirin.\n\nTake iron. "
+    iron = Mention((Span(5, 9),), "drug_n", "iron")
+    sentences = (Sentence("d.s0", "Aspirin.", start=2), Sentence("d.s1", "Take iron.", (iron,), start=12))
+    (section,) = View.of_documents("t", [Document("d", sentences, text)]).sections
+    assert "".join(row.text for row in section.rows) == text
+    (mark,) = section.rows[1].sides[0]
+    assert section.rows[1].text[mark.mention.start : mark.mention.end] == "iron"
