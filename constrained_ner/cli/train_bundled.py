@@ -87,6 +87,12 @@ def train_bundled(
     vocabulary: Annotated[
         int, typer.Option(min=300, help="Tokens of a new tokenizer.", rich_help_panel=_DATA)
     ] = 8000,
+    names_in_vocabulary: Annotated[
+        int,
+        typer.Option(
+            min=0, help="How many times a new tokenizer is shown each public name.", rich_help_panel=_DATA
+        ),
+    ] = 0,
     rows_from: Annotated[
         str | None,
         typer.Option(
@@ -157,6 +163,7 @@ def train_bundled(
         marks=marks,
         n_taught=n_taught,
         vocabulary=vocabulary,
+        names_in_vocabulary=names_in_vocabulary,
         rows_from=rows_from,
         of_batch=of_batch,
         listed=listed,

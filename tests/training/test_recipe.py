@@ -104,6 +104,7 @@ def test_from_data_to_a_model_and_its_student(
         tokens=(0, 2000, 0),
         rows_from=str(first / "transformers"),
         vocabulary=400,
+        names_in_vocabulary=1,
         of_batch=True,
     )
     tokenizer = ModelTokenizer.load(tmp_path / "read" / "tokenizer.json")

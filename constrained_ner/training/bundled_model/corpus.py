@@ -25,7 +25,7 @@ from ...errors import InputError
 from ...evaluation.folds import folds_of
 from ...files import read_lines
 from ...formats.ddi import read_ddi
-from ...formats.name_lines import read_names
+from ...formats.name_lines import PUBLIC_NAMES, read_names
 from .names import build_lexicon, lower_case_counts
 from .swapping import Swapper, names_by_type
 
@@ -102,10 +102,14 @@ def read_corpus(data: Path, *, fold: int | None = None, seed: int = 0) -> Corpus
     )
 
 
-def tokenizer_texts(data: Path, fold: int | None = None) -> Iterator[str]:
-    """Yield what the tokenizer is trained on: the DDI sentences ten times, all other text once."""
+def tokenizer_texts(data: Path, fold: int | None = None, n_names: int = 0) -> Iterator[str]:
+    """Yield what the tokenizer is trained on: the DDI sentences ten times, all other text once.
+
+    n_names: how many times to add each public name of one word, so that more names are one token.
+    """
     gold = [s.text for document in read_gold(data, fold)[0] for s in document]
-    return itertools.chain(gold * 10, read_paragraphs(data))
+    names = [f" {n}, {n.lower()}" for n, _ in read_names(PUBLIC_NAMES) if n.isalpha() and 4 <= len(n) <= 20]
+    return itertools.chain(gold * 10, read_paragraphs(data), names * n_names)
 
 
 def read_paragraphs(data: Path) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from ..measure import find_mentions, score
 from .bias_into_weights import add_bias
 from .card import write_card
 from .copying_weights import copying_weights
-from .corpus import read_corpus, read_gold, tokenizer_texts
+from .corpus import Corpus, read_corpus, read_gold, tokenizer_texts
 from .first_rows import rows_read_by
 from .log_file import LogFile
 from .marking import marked_by
@@ -57,6 +57,7 @@ def train(
     marks: Path | None = None,
     n_taught: int = 20_000,
     vocabulary: int = 8000,
+    names_in_vocabulary: int = 0,
     rows_from: str | None = None,
     of_batch: bool = False,
     listed: float = 0.0,
@@ -80,7 +81,7 @@ def train(
     adapter: of peft, for the teacher and for `rows_from`.
     soft: its probabilities are the targets; otherwise its mentions, corrected by the lexicon.
     marks: where the probabilities are kept; None for `out`/marks.jsonl. Without a teacher, they are read.
-    vocabulary: tokens of a new tokenizer.
+    vocabulary: tokens of a new tokenizer. names_in_vocabulary: how many times it is shown each public name.
     rows_from: a large model whose knowledge of each token the first rows of the embeddings get.
     of_batch: copying is learnt against the tokens of the batch, and the text of prompts is not learnt (see
         `losses.Weights`): the rows of rare words stay as they are.
@@ -100,30 +101,27 @@ def train(
         )
     out.mkdir(parents=True, exist_ok=True)
     log = LogFile(out / "train.log")
-    tokenizer = _tokenizer(data, fold, out, start_from, vocabulary)
-    model = _first_model(tokenizer, start_from, device, seed)
+    tokenizer = _tokenizer(
+        out, start_from, lambda: tokenizer_texts(data, fold, names_in_vocabulary), vocabulary
+    )
+    model = _first_model(tokenizer, start_from, seed)
     if not (start_from or checkpoint.exists()):
         if rows_from:
             rows = rows_read_by(rows_from, adapter, tokenizer, model.config.hidden_size, device)
             model.model.embed_tokens.weight.data.copy_(rows)
         if not (tokens or minutes)[0]:
             copying_weights(model, seed)
+    model = model.to(device)
     log(f"parameters {sum(p.numel() for p in model.parameters())}, tokens {tokenizer.n_tokens}")
     corpus = read_corpus(data, fold=fold, seed=seed)
     marked: Sequence[Example] = ()
     if teacher:
-        marks_file = marks or out / "marks.jsonl"
-        rng = np.random.default_rng(seed)
         with Annotator.load(teacher, adapter=adapter, threads=threads, min_confidence=0.0) as ner:
-            if soft:
-                marked = soft_examples(marked_by(ner, corpus.tagged, n_taught, marks_file, rng), tokenizer)
-            else:
-                taught_text = teach(ner, corpus.tagged, n_taught, out / "taught.jsonl", rng)
-                corpus = replace(corpus, tagged=tuple(taught_text))
-        log(f"{len(marked) or len(corpus.tagged)} sentences marked by {teacher}")
+            corpus, marked = _taught(ner, corpus, n_taught, tokenizer, out, marks, soft=soft, seed=seed)
     elif marks:
         marked = soft_examples(read_marks(marks), tokenizer)
-        log(f"{len(marked)} sentences marked in {marks}")
+    if teacher or marks:
+        log(f"{len(marked) or len(corpus.tagged)} sentences marked by {teacher or marks}")
     taught = teacher is not None and not soft
     stages = make_stages(
         tokenizer,
@@ -185,8 +183,9 @@ def in_memory(model: Any, tokenizer: ModelTokenizer, out: Path) -> LoadedModel:
 
 
 def _tokenizer(
-    data: Path, fold: int | None, out: Path, start_from: Sequence[Path], size: int
+    out: Path, start_from: Sequence[Path], texts: Callable[[], Iterable[str]], size: int
 ) -> ModelTokenizer:
+    """Take the tokenizer of earlier trainings, or this one's own; without any, train one."""
     path = out / "tokenizer.json"
     if start_from:
         first, *others = start_from
@@ -195,17 +194,37 @@ def _tokenizer(
                 raise ModelError(f"{other / 'tokenizer.json'}: not the same tokenizer as in {first}")
         ModelTokenizer.load(first / "tokenizer.json").save(path)
     elif not path.exists():
-        train_tokenizer(tokenizer_texts(data, fold), size=size).save(path)
+        train_tokenizer(texts(), size=size).save(path)
     return ModelTokenizer.load(path)
 
 
-def _first_model(tokenizer: ModelTokenizer, start_from: Sequence[Path], device: str, seed: int) -> Any:
+def _first_model(tokenizer: ModelTokenizer, start_from: Sequence[Path], seed: int) -> Any:
     """Make the model that training begins with: random weights, or the mean of earlier ones."""
     torch.manual_seed(seed)
-    model = new_model(ModelSize(), tokenizer).to(device)
+    model = new_model(ModelSize(), tokenizer)
     if start_from:
         load_weights(model, [folder / TRANSFORMERS_FOLDER for folder in start_from])
     return model
+
+
+def _taught(
+    teacher: Annotator,
+    corpus: Corpus,
+    n: int,
+    tokenizer: ModelTokenizer,
+    out: Path,
+    marks: Path | None,
+    *,
+    soft: bool,
+    seed: int,
+) -> tuple[Corpus, Sequence[Example]]:
+    """Let the teacher mark text: examples with its probabilities, or other tagged text for the corpus."""
+    rng = np.random.default_rng(seed)
+    if soft:
+        found = marked_by(teacher, corpus.tagged, n, marks or out / "marks.jsonl", rng)
+        return corpus, soft_examples(found, tokenizer)
+    taught = teach(teacher, corpus.tagged, n, out / "taught.jsonl", rng)
+    return replace(corpus, tagged=tuple(taught)), ()
 
 
 def _history(
