@@ -163,7 +163,7 @@ def main() -> None:
         settings = Settings(examples=examples, consistency=False, **options)  # type: ignore[arg-type]
         began = time.process_time()
         try:
-            ner = Annotator(backend, settings, notify=lambda _: None)
+            ner = Annotator(backend, settings, notify=lambda text: print(f"note: {text}"))
             found = figures(list(ner.surveys(labelled, reach=-1.0, copy=False)))
         except UserError as error:
             print(f"{name:<28}{error}", flush=True)
