@@ -140,7 +140,7 @@ class Annotator:
         return map(self._told, self.run(numbered(texts, "annotate_many")))
 
     @overload
-    def annotate_document(self, text: str) -> Document: ...
+    def annotate_document(self, text: str) -> Document: ...  # type: ignore[overload-overlap]
     @overload
     def annotate_document(self, text: Iterable[str]) -> list[Sentence]: ...
     def annotate_document(self, text: str | Iterable[str]) -> Document | list[Sentence]:

@@ -47,7 +47,7 @@ def annotate_many(texts: Iterable[str]) -> Iterator[Sentence]:
 
 
 @overload
-def annotate_document(text: str) -> Document: ...
+def annotate_document(text: str) -> Document: ...  # type: ignore[overload-overlap]
 @overload
 def annotate_document(text: Iterable[str]) -> list[Sentence]: ...
 def annotate_document(text: str | Iterable[str]) -> Document | list[Sentence]:
