@@ -54,7 +54,7 @@ class _Output:
                 notify(
                     f"{beside}: belongs to another output, so there are no confidences; run llm-NERC again"
                 )
-        found = defaultdict(list)
+        found: defaultdict[str, list[Mention]] = defaultdict(list)
         for text_id, mention in mentions:
             found[text_id].append(mention)
         return cls(path, found)

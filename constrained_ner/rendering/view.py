@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from ..data import Document
 from ..schema import DDI
-from .marks import SHADES, VERDICTS, Mark, details, label, marked_html, percent, text_html, type_numbers
+from .marks import SHADES, VERDICTS, Mark, label, marked_html, percent, type_numbers
 from .pages import environment, security_policy, source, type_colours
 from .visible import visible
 
@@ -113,7 +113,8 @@ class View:
         scripts = [source("view.js")]
         template = environment().get_template("view.html")
         policy = security_policy(styles=styles, scripts=scripts)
-        return template.generate(view=self, style=styles[0], script=scripts[0], policy=policy)
+        words = {"shown": visible, "label": label, "percent": percent}
+        return template.generate(view=self, style=styles[0], script=scripts[0], policy=policy, **words)
 
     def rows(self) -> Iterator[Row]:
         return (row for section in self.sections for row in section.rows)
@@ -177,13 +178,6 @@ class View:
     def marked(self, row: Row, side: int) -> str:
         """The text of a row with the marks of an output, as HTML."""
         return marked_html(row.text, row.sides[side], self.types)
-
-    # What the template says of single things; jinja escapes what they return.
-    shown = staticmethod(visible)
-    label = staticmethod(label)
-    details = staticmethod(details)
-    percent = staticmethod(percent)
-    text_html = staticmethod(text_html)
 
 
 def _rows(document: Document) -> Iterator[Row]:
