@@ -212,7 +212,8 @@ EVERY: dict[str, Any] = {
     },
     **{"quantize": "4bit", "device": "cpu", "batch": 3, "context": 512, "threads": 2},
     **{"extra_buffers": True, "trust_remote_code": True, "base_url": "http://x", "server": "vllm"},
-    **{"timeout": 3.0, "schema": Path("s.json"), "prompt": "guide", "view": "as-is", "instructions": "each"},
+    **{"timeout": 3.0, "schema": Path("s.json"), "answer": "list", "occurrences": True, "prompt": "guide"},
+    **{"view": "as-is", "instructions": "each"},
     "shots": 2,
     **{"examples": Path("e.xml"), "select": "first", "seed": 7, "max_prompt_tokens": 100},
     **{"constrained": False, "decoder": "stepwise", "rule": "any", "engine": "llguidance"},
@@ -225,6 +226,8 @@ DECIDING = {
     *(
         "merge",
         "quantize",
+        "answer",
+        "occurrences",
         "view",
         "instructions",
         "max_prompt_tokens",
