@@ -53,7 +53,8 @@ def test_every_field_has_help_and_a_panel_and_is_an_option(name: str) -> None:
 
 def test_the_command_has_the_fields_and_nothing_that_should_be_one() -> None:
     files = ["input", "output", "from_format", "to", "text_field", "id_field", "columns", "types"]
-    own = ["split", "limit", "workers", "skip_bad", "overwrite", "quiet"]
+    own = ["split", "limit", "workers", "ray", "cpus_per_model", "gpus_per_model"]
+    own += ["skip_bad", "overwrite", "quiet"]
     assert sorted(parameters(annotate.annotate)) == sorted([*NAMES, *files, *own])
 
 

@@ -262,6 +262,9 @@ def test_public_names() -> None:
         "Span",
         "UserError",
         "__version__",
+        "annotate",
+        "annotate_document",
+        "annotate_many",
     ]
 
 
