@@ -45,7 +45,12 @@ class _TooLong(BaseException):
     """Raised by the signal; no reader may catch it."""
 
 
-WRITABLE = tuple(n for n, form in FORMATS.items() if form.write or form.write_bytes or form.write_folder)
+FOR_EYES = ("html",)
+WRITABLE = tuple(
+    name
+    for name, form in FORMATS.items()
+    if (form.write or form.write_bytes or form.write_folder) and name not in FOR_EYES
+)
 
 
 def check(folder: Path, path: Path, write: Sequence[str] = WRITABLE) -> str:
