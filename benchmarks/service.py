@@ -143,9 +143,9 @@ async def ask_all(
     times: list[float] = []
     wrong = 0
 
-    async def client() -> None:
+    async def client() -> None:  # without certificates: 128 clients would spend 3 s on reading them
         nonlocal wrong
-        async with httpx.AsyncClient(base_url=url, timeout=300) as http:
+        async with httpx.AsyncClient(base_url=url, timeout=300, verify=False) as http:
             for number in left:
                 began = time.perf_counter()
                 answer = await http.post("/v1/annotate", json={"texts": [texts[number]]})
@@ -166,7 +166,7 @@ async def trouble(url: str, texts: Sequence[str], wanted: Sequence[Any]) -> int:
 
     async def pushing() -> None:
         nonlocal wrong
-        async with httpx.AsyncClient(base_url=url, timeout=300) as http:
+        async with httpx.AsyncClient(base_url=url, timeout=300, verify=False) as http:
             for _ in range(20):
                 number = order.randrange(len(texts))
                 answer = await http.post("/v1/annotate", json={"texts": [texts[number]]})

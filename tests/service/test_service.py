@@ -258,20 +258,21 @@ def test_a_slow_reader_holds_nobody_up(engine: ThisProcess, texts: list[str], ex
 def test_a_stream_answers_while_it_is_sent(running: Served) -> None:
     async def talk() -> list[bytes]:
         reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
-        writer.write(_head("/v1/annotate/stream", None))
-        answers = []
-        for text in (b'"Aspirin."\n', b'"Warfarin."\n'):
-            writer.write(b"%x\r\n%s\r\n" % (len(text), text))
-            await writer.drain()
-            while not (line := await reader.readline()).startswith(b'{"id"'):
-                assert line, "hung up"
-            answers.append(line)
-        writer.write(b"0\r\n\r\n")
-        await reader.read()
-        writer.close()
+        with contextlib.closing(writer):
+            writer.write(_head("/v1/annotate/stream", None))
+            answers = []
+            for text in (b'"Aspirin."\n', b'"Warfarin."\n'):
+                writer.write(b"%x\r\n%s\r\n" % (len(text), text))
+                await writer.drain()
+                while not (line := await reader.readline()).startswith(b'{"id"'):
+                    assert line, "hung up"
+                answers.append(line)
+            writer.write(b"0\r\n\r\n")
+            assert await reader.readuntil(b"\r\n0\r\n\r\n") == b"\r\n0\r\n\r\n"  # the connection stays open
+        await writer.wait_closed()
         return answers
 
-    answers = asyncio.run(asyncio.wait_for(talk(), 30))
+    answers = asyncio.run(asyncio.wait_for(talk(), 15))
     assert [json.loads(answer)["text"] for answer in answers] == ["Aspirin.", "Warfarin."]
 
 
