@@ -122,6 +122,7 @@ def test_what_does_not_go_together_is_named(
 ) -> None:
     with pytest.raises(error, match=message):
         finetune(settings(folder, **changes), tmp_path / "a", lambda line: None)
+    assert not (tmp_path / "a").exists()
 
 
 def test_a_gguf_file_takes_an_adapter_only(folder: Path, tmp_path: Path) -> None:
