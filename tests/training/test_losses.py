@@ -115,8 +115,8 @@ def test_bias_and_scaled_logits_are_included(kind: str) -> None:
     question = Question(
         few_at=torch.tensor([1, 9]),
         few=few,
-        few_outcomes=torch.tensor([[0, 1, 1], [0, 1, -1]]),
-        few_expected=torch.tensor([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]),
+        few_outcomes=torch.tensor([[0, 0, 1], [0, 1, -1]]),
+        few_expected=torch.tensor([[0.75, 0.25, 0.0], [1.0, 0.0, 0.0]]),
         whole_at=torch.tensor([4]),
         whole=torch.tensor([6]),
     )
@@ -124,7 +124,7 @@ def test_bias_and_scaled_logits_are_included(kind: str) -> None:
         rows = model(input_ids=ids).logits.flatten(0, 1).log_softmax(-1)
         found = cross_entropies(model, head, ids, question)
     expected = [
-        rows[1, [3, 4, 5]].logsumexp(0) - rows[1, 3],
+        rows[1, [3, 4, 5]].logsumexp(0) - 0.75 * rows[1, [3, 4]].logsumexp(0) - 0.25 * rows[1, 5],
         rows[9, [7, 8]].logsumexp(0) - rows[9, 7],
         -rows[4, 6],
     ]
