@@ -111,7 +111,7 @@ def loss_of(model: Any, loss: str, examples: list[Example], device: torch.device
         return found
     kind: Loss = "legal" if loss == "legal" else "completion"
     batch = {name: array.to(device) for name, array in collate([examples], kind, 0).items()}
-    question = Question(*(batch[name] for name in ("few_at", "few", "few_right", "whole_at", "whole")))
+    question = Question.among(batch)
     head = model.get_base_model().get_output_embeddings()
     return cross_entropies(model, head, batch["input_ids"], question).mean()
 

@@ -139,16 +139,16 @@ class Annotator:
         settings.read_prompt()
         card = AdapterCard.load(settings.adapter or name)
         opened = load_backend(name, **settings.model_options()) if loaded is None else loaded
-        if opened.shows_logits and opened.chat_template is None:
-            notify(
-                f"{name}: no chat template, so the model is asked in plain text: the instructions, then "
-                "sentences, each followed by its answer; examples (--shots) tell it what to write"
-            )
         try:
             if opened.adapter_card is not None:
                 card = AdapterCard.parse(opened.adapter_card, settings.lora or name)
             if card is not None:
                 settings = as_trained(settings, card, opened, name, notify)
+            elif opened.shows_logits and opened.chat_template is None:
+                notify(
+                    f"{name}: no chat template, so the model is asked in plain text: the instructions, then "
+                    "sentences, each followed by its answer; examples (--shots) tell it what to write"
+                )
             return cls(opened, settings, notify=notify)
         except BaseException:
             if loaded is None:

@@ -13,8 +13,8 @@ An adapter is trained by one of the losses of `LOSSES`. Each names its choices a
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -44,6 +44,11 @@ class Question:
     few_expected: Tensor
     whole_at: Tensor
     whole: Tensor
+
+    @classmethod
+    def among(cls, tensors: Mapping[str, Tensor]) -> Question:
+        """Take the question's tensors, by name, from those of a batch."""
+        return cls(**{field.name: tensors[field.name] for field in fields(cls)})
 
     @property
     def n_choices(self) -> int:

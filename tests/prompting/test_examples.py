@@ -467,7 +467,7 @@ def test_the_bundled_model_refuses_types_that_it_was_not_trained_for(
         (("--shots", 2, "--examples", SAMPLE), "cannot be used as examples"),
         (("--shots", 99, "--examples", SHOTS), "--shots asks for 99 examples"),
         (("--shots", 2, "--examples", SHOTS, "--select", "nearest"), "--select nearest: no such file"),
-        (("--prompt", "clever"), "neither a file nor one of bare, guide, plain, strict"),
+        (("--prompt", "clever"), "neither a file nor one of bare, guide, list, plain, strict"),
         (("--max-prompt-tokens", 3), "without any example, more than 3"),
     ],
 )

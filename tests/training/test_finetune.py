@@ -106,7 +106,7 @@ def test_four_bits_learn_too(folder: Path, tmp_path: Path) -> None:
         settings(folder, quantize="4bit", max_steps=12, limit_val=8), tmp_path / "a", lambda line: None
     )
     first = record.epochs[0]["eval_loss"]
-    assert first < 1.0
+    assert first < 0.7  # untrained 1.1, trained about 0.45
     with Annotator.load(folder / "model", adapter=str(tmp_path / "a"), quantize="4bit", device="cpu") as ner:
         ner.annotate("Patients who take diuretics should avoid lithium.")
 

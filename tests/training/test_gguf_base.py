@@ -121,3 +121,5 @@ def test_a_base_without_a_chat_template_is_written_to_in_lines(folder: Path, tmp
     with Annotator.load(base, lora=str(tmp_path / "out" / "adapter.gguf"), threads=1) as ner:
         assert ner.choices()["prompt"] == "bare"
         ner.annotate("Patients who take diuretics should avoid lithium.")
+    with pytest.warns(UserWarning, match="no chat template, so the model is asked in plain text"):
+        Annotator.load(base, threads=1).close()

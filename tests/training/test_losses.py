@@ -112,12 +112,19 @@ def test_bias_and_scaled_logits_are_included(kind: str) -> None:
             weights.add_(0.3 * torch.randn_like(weights))
     ids = torch.randint(50, (2, 6))
     few = torch.tensor([[3, 4, 5], [7, 8, -1]])
-    question = Question(torch.tensor([1, 9]), few, torch.tensor([1, 1]), torch.tensor([4]), torch.tensor([6]))
+    question = Question(
+        few_at=torch.tensor([1, 9]),
+        few=few,
+        few_outcomes=torch.tensor([[0, 0, 1], [0, 1, -1]]),
+        few_expected=torch.tensor([[0.75, 0.25, 0.0], [1.0, 0.0, 0.0]]),
+        whole_at=torch.tensor([4]),
+        whole=torch.tensor([6]),
+    )
     with torch.no_grad():
         rows = model(input_ids=ids).logits.flatten(0, 1).log_softmax(-1)
         found = cross_entropies(model, head, ids, question)
     expected = [
-        rows[1, [3, 4, 5]].logsumexp(0) - rows[1, 3],
+        rows[1, [3, 4, 5]].logsumexp(0) - 0.75 * rows[1, [3, 4]].logsumexp(0) - 0.25 * rows[1, 5],
         rows[9, [7, 8]].logsumexp(0) - rows[9, 7],
         -rows[4, 6],
     ]
@@ -145,7 +152,7 @@ def test_an_adapter_on_the_output_layer_is_refused(folder: Path) -> None:
 
 def losses_of(adapted: Any, examples: Any, loss: Loss) -> torch.Tensor:
     batch = collate([examples], loss, pad=0)
-    question = Question(*(batch[name] for name in ("few_at", "few", "few_right", "whole_at", "whole")))
+    question = Question.among(batch)
     return cross_entropies(adapted.peft, adapted.head, batch["input_ids"], question).detach()
 
 

@@ -22,7 +22,7 @@ from constrained_ner.training.finetune.memory_estimate import ModelShape, Worklo
 from constrained_ner.training.finetune.run import finetune
 from constrained_ner.training.finetune.whole_model import add_tag_tokens, load_whole
 
-LEARN = {"full": True, "lr": 2e-3, "epochs": 3, "limit_val": 20}
+LEARN = {"full": True, "lr": 4e-3, "epochs": 5, "limit_val": 20}
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +43,13 @@ def test_a_whole_model_learns_and_is_used_by_its_folder_alone(
     folder: Path, with_tag_tokens: tuple[Path, TrainingRecord]
 ) -> None:
     out, record = with_tag_tokens
-    assert record.best["eval_micro_f1"] > 0.5
+    assert record.best["eval_micro_f1"] > 0.8  # untrained 0.06, four other seeds 0.97 to 1.00
     names = {path.name for path in out.iterdir()}
     assert {"model.safetensors", "config.json", "tokenizer.json", "constrained-ner.json"} <= names
     assert not any(name.startswith("adapter") for name in names)
     ner = Annotator.load(out, device="cpu")  # schema and prompt from its card
     assert ner.prompt.hash() != Annotator.load(folder / "model", device="cpu").prompt.hash()
-    assert f1(ner, folder / "val.xml") > 0.5
+    assert f1(ner, folder / "val.xml") > 0.8
 
 
 def test_tags_are_tokens_that_text_never_becomes(with_tag_tokens: tuple[Path, TrainingRecord]) -> None:
@@ -67,9 +67,9 @@ def test_tags_as_text_learn_too_and_take_more_tokens(
     folder: Path, tmp_path: Path, with_tag_tokens: tuple[Path, TrainingRecord]
 ) -> None:
     record = finetune(
-        settings(folder, **LEARN | {"max_steps": 3, "limit_val": 4}), tmp_path / "m", lambda line: None
+        settings(folder, **LEARN | {"max_steps": 12, "limit_val": 4}), tmp_path / "m", lambda line: None
     )
-    assert record.epochs[-1]["eval_loss"] < 2.0
+    assert record.epochs[-1]["eval_loss"] < 0.7  # untrained 1.10, trained about 0.37
     sizes = []
     for out in (tmp_path / "m", with_tag_tokens[0]):
         with Annotator.load(out, device="cpu") as ner:
@@ -122,6 +122,7 @@ def test_what_does_not_go_together_is_named(
 ) -> None:
     with pytest.raises(error, match=message):
         finetune(settings(folder, **changes), tmp_path / "a", lambda line: None)
+    assert not (tmp_path / "a").exists()
 
 
 def test_a_gguf_file_takes_an_adapter_only(folder: Path, tmp_path: Path) -> None:

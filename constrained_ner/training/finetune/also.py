@@ -12,11 +12,15 @@ from .folder import FinetuneSettings
 from .selection import select
 
 
+def check_also(settings: FinetuneSettings) -> None:
+    """Raise UserError if some options of another corpus are missing."""
+    if (settings.also is None) != (not settings.also_types) or (settings.also_examples and not settings.also):
+        raise UserError("--also and --also-types go together: a file, and what its types mean")
+
+
 def write_also(settings: FinetuneSettings, schema: Schema, writer: TargetWriter, log: Log) -> WrittenTargets:
     """Write the examples of --also; none without it. Raises UserError, naming option or file."""
     if settings.also is None or settings.also_types is None:
-        if settings.also is not None or settings.also_types or settings.also_examples:
-            raise UserError("--also and --also-types go together: a file, and what its types mean")
         return WrittenTargets()
     labels = PartialLabels.parse(settings.also_types, schema)
     documents = read_labelled(settings.also, notify=lambda message: log(f"note: {message}"))

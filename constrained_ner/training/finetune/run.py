@@ -46,7 +46,7 @@ from ..losses import LOSSES
 from ..measure import find_mentions, score
 from ..targets import TargetWriter, WrittenTargets
 from .adapter import AdaptedModel, Lora, load_for_training, save_adapter, training_device, training_precision
-from .also import write_also
+from .also import check_also, write_also
 from .callbacks import CheckGradients, KeepBest, SaveEverySteps, StatusLines
 from .checkpoints import SCORE, best_epoch, is_finished, last_checkpoint, read_state
 from .data import Log, check_types, every_kth, read, report_examples, require_examples
@@ -70,6 +70,7 @@ def finetune(settings: FinetuneSettings, out: Path, log: Log, *, resume: bool = 
     if (inside := installed_file(settings.model)) is not None:
         settings = settings.model_copy(update={"model": str(inside)})
     check_whole(settings)
+    check_also(settings)
     train, val = (read(path, log, settings.types) for path in (settings.train, settings.val))
     schema = Schema.load(settings.schema_file) if settings.schema_file else DDI
     prompt = PromptFile.named(settings.prompt)

@@ -65,7 +65,7 @@ class Tuner(transformers.Trainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
         """Compute the mean cross-entropy over the choices of a whole step, however it is split."""
-        question = Question(*(inputs[name] for name in ("few_at", "few", "few_right", "whole_at", "whole")))
+        question = Question.among(inputs)
         losses = cross_entropies(model, self.head, inputs["input_ids"], question)
         loss = losses.sum() / (question.n_choices if num_items_in_batch is None else num_items_in_batch)
         if num_items_in_batch is not None and self.args.average_tokens_across_devices:
