@@ -115,7 +115,7 @@ def test_text_as_it_comes(text: str) -> None:
 
 
 def test_the_sentences_of_a_document_agree_on_a_name_however_it_is_written() -> None:
-    texts = ["Use midazolam with care.", "The mida\u00adzolam levels rose.", "THE LEVELS OF MIDAZOLAM WERE HIGH."]
+    texts = ["Use midazolam with care.", "The mida\u00adzolam levels rose.", "MIDAZOLAM LEVELS WERE HIGH."]
     with Annotator.load(threads=1) as ner:
         found = ner.annotate_document(texts)
     assert [m.text for s in found for m in s.mentions] == [
