@@ -74,8 +74,8 @@ def serve(
 
     \b
     Examples:
-      bin/serve
-      bin/serve --model gemma3-270m --port 9000 --workers 2
+      constrained-ner serve
+      constrained-ner serve --model gemma3-270m --port 9000 --workers 2
       curl localhost:8000/v1/annotate --json '{"texts": ["Take aspirin."]}'
     """
     for package in ("fastapi", "uvicorn", "prometheus_client"):

@@ -40,6 +40,7 @@ def view(
     ] = None,
     types: TypesOption = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Show only the first N texts.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a page that is there.")] = False,
 ) -> None:
     """Write a page on which to look through OUT: names in colours, filters, a table of names, errors.
 
@@ -61,6 +62,8 @@ def view(
     for read in (*outputs, gold, text):
         if read is not None:
             require_apart([page], {"what is shown": read}, READ_IN_FOLDERS)
+    if page.exists() and not overwrite:
+        raise OutputError(f"{page}: exists; choose another name, or pass --overwrite")
     shown = view_of_outputs(outputs, gold, text, types=asked_types(types), limit=limit, notify=note)
     write_atomically(page, shown.html())
     print(f"{page}: {shown.counted}, {sum(name.n for name in shown.names):,} names", file=sys.stderr)

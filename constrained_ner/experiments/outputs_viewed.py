@@ -82,6 +82,8 @@ def view_of_outputs(
     n_texts = _n_covered(read, documents, notify)
     documents = _first(documents, min(n_texts, limit or n_texts))
     known = {text.id for document in documents for text in document.texts()}
+    if gold and not any(text.mentions for document in documents for text in document.texts()):
+        raise InputError(f"{gold}: nothing is annotated in it, so there is nothing to compare with")
     for output in read:
         n_strange = sum(len(m) for text_id, m in output.found.items() if text_id not in known)
         if n_strange and n_texts == len(known):

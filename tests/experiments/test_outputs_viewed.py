@@ -15,6 +15,7 @@ from constrained_ner.experiments.outputs_viewed import view_of_outputs
 from constrained_ner.rendering.view import View
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "sample.xml"
+LEAFLET = SAMPLE.with_name("leaflet.txt")
 GOLD = "sample.repeats.s1|0-7|Warfarin|drug\nsample.repeats.s1|26-36|fluconazole|drug\n"
 
 
@@ -116,7 +117,9 @@ def test_the_command_writes_a_page_and_refuses_what_cannot_be(
     for arguments, message in (
         ([out, "-o", tmp_path / "page.txt"], "not an HTML file name"),
         ([out, out, out, "-o", page], "one output or two, not 3"),
-        ([tmp_path / "none", "-o", page], "No such file"),
+        ([tmp_path / "none", "-o", tmp_path / "new.html"], "No such file"),
+        ([out, "-o", page], "exists; choose another name, or pass --overwrite"),
+        ([out, "--gold", LEAFLET, "-o", tmp_path / "new.html"], "nothing is annotated in it"),
         ([page, "-o", page], "it would be overwritten"),
     ):
         assert run_command(command.main, *arguments) == 2

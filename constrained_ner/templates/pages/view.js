@@ -11,11 +11,12 @@ function viewOf(page) {
     rows = [...texts.querySelectorAll(".row")].map((element) => ({
       element, section: element.parentElement, differs: element.classList.contains("differs"), shown: true, nodes: null, words: null }));
     for (const row of rows) {
+      const sides = [...row.element.querySelectorAll(".names")];
       for (const piece of row.element.querySelectorAll("mark[data-m]")) {
         const known = byNumber.get(piece.dataset.m);
         if (known) { known.pieces.push(piece); continue; }
         byNumber.set(piece.dataset.m, {
-          pieces: [piece], row, shown: true, type: /\bt(\d+)/.exec(piece.className)[1], verdict: piece.dataset.v || "",
+          pieces: [piece], row, side: sides.indexOf(piece.closest(".names")), shown: true, type: /\bt(\d+)/.exec(piece.className)[1], verdict: piece.dataset.v || "",
           sure: "c" in piece.dataset ? Number(piece.dataset.c) : Infinity, name: piece.dataset.n });
       }
     }
@@ -34,7 +35,7 @@ function viewOf(page) {
     const noTypes = unticked("type"), noVerdicts = unticked("verdict");
     const counts = new Map(), named = new Set();
     const count = (key) => counts.set(key, (counts.get(key) || 0) + 1);
-    let right = 0, found = 0;
+    const right = [0, 0], found = [0, 0];
     for (const mark of marks) {
       const typed = !noTypes.has(mark.type), sure = mark.sure >= bound;
       const shown = typed && sure && !noVerdicts.has(mark.verdict);
@@ -43,8 +44,9 @@ function viewOf(page) {
         for (const piece of mark.pieces) piece.classList.toggle("off", !shown);
       }
       if (sure) { count("type:" + mark.type); count("verdict:" + mark.verdict); }
+      else if (mark.verdict && mark.verdict !== "spurious" && texts.dataset.gold) count("verdict:missed");  // its gold is
       if (shown) named.add(mark.row);
-      if (typed && sure && mark.verdict !== "missed") { found += 1; right += mark.verdict === "right"; }
+      if (typed && sure && mark.verdict !== "missed") { found[mark.side] += 1; right[mark.side] += mark.verdict === "right"; }
     }
     const onlyNamed = at("named")?.checked, onlyDiffering = at("differing")?.checked;
     const sections = new Map();
@@ -70,9 +72,12 @@ function viewOf(page) {
 
   function tellScores(right, found, noTypes) {
     if (!at("scores")) return;
-    const gold = Object.entries(JSON.parse(texts.dataset.gold)).reduce((sum, [type, n]) => sum + (noTypes.has(type) ? 0 : n), 0);
+    const names = [...page.querySelectorAll(".heads span")].map((head) => `${head.textContent}: `);
+    const all = Object.entries(JSON.parse(texts.dataset.gold)).reduce((sum, [type, n]) => sum + (noTypes.has(type) ? 0 : n), 0);
+    const gold = all / (names.length || 1);  // each output is compared with all of it
     const share = (part, whole) => (whole ? (100 * part / whole).toFixed(1) : "–");
-    at("scores").value = `P ${share(right, found)}  R ${share(right, gold)}  F1 ${share(2 * right, found + gold)}`;
+    const line = (n) => `${names[n] ?? ""}P ${share(right[n], found[n])}  R ${share(right[n], gold)}  F1 ${share(2 * right[n], found[n] + gold)}`;
+    at("scores").value = names.length ? names.map((_, n) => line(n)).join("\n") : line(0);
   }
 
   // ---- search
