@@ -71,7 +71,7 @@
     row.classList.add("looked");
     tell("Looking …");
     try {
-      const seen = await (await post("/v1/xray", { text: row.dataset.text }, looking.signal)).json();
+      const seen = await (await post("/v1/xray", { text: row.dataset.text.trim() }, looking.signal)).json();
       show(seen);
       tell("");
       xray.focus();
