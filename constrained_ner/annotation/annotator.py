@@ -29,7 +29,7 @@ from ..prompting.examples.pool import examples_hash
 from ..prompting.messages import Prompts
 from ..prompting.wording import USUAL_PROMPTS, PromptFile
 from ..schema import DDI
-from ..text.sentences import cut_document
+from ..text.sentences import cut_document, known_names
 from ..text.view import shown_sentence, view_of
 from .about import About, Judge
 from .by_logits import ByLogits
@@ -184,7 +184,7 @@ class Annotator:
         if not isinstance(text, str):
             found = list(self.run(numbered(text, "annotate_document"), doubtful=True))
             return self.agreed([_succeeded(annotated) for annotated in found])
-        document = cut_document(Document.of_text("0", text))
+        document = cut_document(Document.of_text("0", text), known_names())
         results = [_succeeded(annotated) for annotated in self.run(document, doubtful=True)]
         return dataclasses.replace(document, sentences=tuple(self.agreed(results)))
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from ..data import Document, Sentence
-from ..text.sentences import cut_document
+from ..text.sentences import cut_document, known_names
 from .about import About
 from .result import Annotated
 
@@ -23,7 +23,7 @@ def annotated_documents(
 
     def sentences() -> Iterator[Sentence]:
         for document in documents:
-            waiting.append(cut_document(document))
+            waiting.append(cut_document(document, known_names()))
             yield from waiting[-1]
 
     found: list[Annotated] = []

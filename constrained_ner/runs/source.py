@@ -12,15 +12,13 @@ import json
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
 
-from ..data import Document, Sentence, Span
+from ..data import Document, Sentence
 from ..errors import DamagedFilesError, InputError
 from ..formats.documents import read_documents
-from ..formats.name_lines import PUBLIC_NAMES, read_names
 from ..formats.protocol import Reading
-from ..text.sentences import cut_documents, names_with_stops
+from ..text.sentences import cut_documents, known_names
 from .splits import DataHash, Split, split_of
 
 Notify = Callable[[str], None]
@@ -124,12 +122,6 @@ class Source:
 
         reading = replace(input.reading, notify=say_nothing, report_damaged=say_nothing)
         return (document for document, _ in _read(input, reading, say_nothing))
-
-
-@cache
-def known_names() -> Callable[[str], Iterator[Span]]:
-    """Finds the public names in a text that look as if a sentence ended in them (see `text.sentences`)."""
-    return names_with_stops(name for name, _ in read_names(PUBLIC_NAMES))
 
 
 class _Ids:

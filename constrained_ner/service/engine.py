@@ -19,9 +19,8 @@ from ..annotation.documents import settled
 from ..annotation.result import Annotated
 from ..annotation.xray import XRay
 from ..data import Document, Sentence
-from ..runs.source import known_names
 from ..runs.stretches import annotate_all, stretches
-from ..text.sentences import cut_document
+from ..text.sentences import cut_document, known_names
 
 _MOST_VARIANTS = 16
 _HIDDEN_FAILURE = "the model's server did not answer this text"

@@ -18,9 +18,8 @@ from ..annotation.settings import Settings
 from ..annotation.xray import XRay
 from ..backends import model_kind
 from ..data import Document
-from ..runs.source import known_names
 from ..runs.workers import Crew, WorkerProcesses
-from ..text.sentences import cut_document
+from ..text.sentences import cut_document, known_names
 from .engine import Stop, StoppedError, ThisProcess, whole
 
 _SENTENCES = 4

@@ -10,10 +10,12 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import cache
 
 from sentencex import get_sentence_boundaries
 
 from ..data import Document, Mention, Sentence, Span
+from ..formats.name_lines import PUBLIC_NAMES, read_names
 
 _BREAK = r"(?:\r\n|\r(?!\n)|[\n\x85\u2028])"
 _BLANK_LINES = re.compile(rf"{_BREAK}[^\S\r\n]*{_BREAK}\s*|\u2029\s*")
@@ -124,6 +126,12 @@ def names_with_stops(names: Iterable[str]) -> Callable[[str], Iterator[Span]]:
     tricky = sorted({name for name in names if re.search(r"[.?!:;]\s", name)}, key=len, reverse=True)
     pattern = re.compile("|".join(map(re.escape, tricky)) or r"(?!)", re.IGNORECASE)
     return lambda text: (Span(*found.span()) for found in pattern.finditer(text))
+
+
+@cache
+def known_names() -> Callable[[str], Iterator[Span]]:
+    """Finds the public drug names that look as if a sentence ended in them."""
+    return names_with_stops(name for name, _ in read_names(PUBLIC_NAMES))
 
 
 class _Inside:

@@ -23,10 +23,9 @@ from constrained_ner.formats.ddi import read_ddi
 from constrained_ner.formats.jsonl import write_jsonl
 from constrained_ner.formats.protocol import Losses
 from constrained_ner.runs.job import annotate_file
-from constrained_ner.runs.source import known_names
 from constrained_ner.service.engine import ThisProcess
 from constrained_ner.service.limits import Limits
-from constrained_ner.text.sentences import cut_document
+from constrained_ner.text.sentences import cut_document, known_names
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "sample.xml"
 
