@@ -16,7 +16,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,6 @@ from ..annotation.settings import Settings
 from ..errors import MissingExtraError, ModelError, OutputError, UserError
 from ..files import require_apart
 from ..formats import FORMATS, writable
-from ..formats.documents import read_documents
 from .examples import with_examples
 from .job import annotate_file
 from .partitions import Partition, remove_inputs, write_partitions
@@ -81,7 +80,7 @@ def annotate_on_cluster(
     with progress.during(f"reading {input.name}"):
         source = Source.check(input, progress.note)
         shown = with_examples(settings, source.every_document, input.path, progress.note, input.example_types)
-        partitions = write_partitions(_documents(input), output, suffix)
+        partitions = write_partitions(source.uncut_documents(), output, suffix)
     _remove_others(output, partitions, overwrite=overwrite)
     began_s, started = time.perf_counter(), datetime.now(timezone.utc).isoformat(timespec="seconds")
     with _connected(ray, cluster), progress.start(source.n_sentences):
@@ -202,15 +201,6 @@ def _rows(ray: Any, cluster: Cluster, partitions: list[Partition], copy: _Copy) 
     except (ray.exceptions.RayError, ray.data.exceptions.UserCodeException) as error:
         last = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         raise ModelError(f"Ray gave up: {last:.300}") from None
-
-
-def _documents(input: Input) -> Iterator[Any]:
-    def say_nothing(*message: object) -> None:
-        pass
-
-    reading = replace(input.reading, notify=say_nothing, report_damaged=say_nothing)
-    skip = say_nothing if input.skip_damaged else None
-    return read_documents(input.path, format=input.format, reading=reading, on_damaged=skip)
 
 
 def _suffix(to: str) -> str:

@@ -113,15 +113,22 @@ class Source:
         """All documents, whatever the limit. Holds them in memory."""
         return list(self._again(replace(self.input, limit=None)))
 
+    def uncut_documents(self) -> Iterator[Document]:
+        """The documents as their format has them: running text is not cut. The limit does not count."""
+        return _documents(self.input, _silent(self.input.reading), _say_nothing)
+
     @staticmethod
     def _again(input: Input) -> Iterator[Document]:
         """Read an input again, silently."""
+        return (document for document, _ in _read(input, _silent(input.reading), _say_nothing))
 
-        def say_nothing(*message: object) -> None:
-            pass
 
-        reading = replace(input.reading, notify=say_nothing, report_damaged=say_nothing)
-        return (document for document, _ in _read(input, reading, say_nothing))
+def _say_nothing(*message: object) -> None:
+    pass
+
+
+def _silent(reading: Reading) -> Reading:
+    return replace(reading, notify=_say_nothing, report_damaged=_say_nothing)
 
 
 class _Ids:
@@ -149,12 +156,7 @@ def _read(
     data: takes all that the input consists of, beyond the limit, too; without it nothing beyond is read.
     """
     n_left = input.limit
-    documents = read_documents(
-        input.path,
-        format=input.format,
-        reading=reading,
-        on_damaged=skip_file if input.skip_damaged else None,
-    )
+    documents = _documents(input, reading, skip_file)
     noted = documents if data is None else _noted(documents, data)
     for cut in cut_documents(noted, known_names()):
         if n_left is None or len(cut.sentences) <= n_left:
@@ -166,6 +168,15 @@ def _read(
             break
     if data is not None:
         deque(noted, maxlen=0)
+
+
+def _documents(input: Input, reading: Reading, skip_file: Callable[[Path, str], None]) -> Iterator[Document]:
+    return read_documents(
+        input.path,
+        format=input.format,
+        reading=reading,
+        on_damaged=skip_file if input.skip_damaged else None,
+    )
 
 
 def _noted(documents: Iterator[Document], data: DataHash) -> Iterator[Document]:

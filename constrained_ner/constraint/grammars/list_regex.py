@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cache
-
-from ...errors import SentenceError
 from ..list_automaton import ListAutomaton
 from ..name_list import IS, NEXT, NONE
 from .list_language import list_words
-from .regex import MAX_CHARACTERS, grouped, quoted
+from .regex import MAX_CHARACTERS, grouped, halved, quoted
 from .templates import template_parts
 
 _NOTHING, _NAME, _ENTRIES = range(3)
@@ -24,28 +21,9 @@ def render_list(constraint: ListAutomaton, *, max_characters: int = MAX_CHARACTE
     found = list_words(constraint)
     labels = grouped([quoted(label) for label in constraint.machine.names.labels.values()])
 
-    @cache
-    def through(first: int, last: int, before: int, after: int) -> str | None:
-        """From one context before a word to another after a later one; None if nothing leads there."""
+    def through_word(at: int, before: int, after: int) -> str | None:
         if after == _NOTHING and before != _NOTHING:
             return None
-        if last - first == 1:
-            return through_word(first, before, after)
-        middle = (first + last) // 2
-        choices: list[str] = []
-        for between in (_NOTHING, _NAME, _ENTRIES):
-            left = through(first, middle, before, between)
-            right = through(middle, last, between, after)
-            if left is not None and right is not None:
-                choices.append(left + right)
-        if sum(map(len, choices)) > max_characters:
-            raise SentenceError(
-                f"a regular expression for a list of names in {len(found)} words would take more than "
-                f"{max_characters} characters: use GBNF or Lark"
-            )
-        return grouped(choices) if choices else None
-
-    def through_word(at: int, before: int, after: int) -> str | None:
         word, number = found[at]
         core = quoted(word.core)
         end = quoted(number + IS) + labels
@@ -59,7 +37,9 @@ def render_list(constraint: ListAutomaton, *, max_characters: int = MAX_CHARACTE
             return "" if after == _NOTHING else begun + end
         return grouped(["", begun + end])
 
-    listed = through(0, len(found), _NOTHING, _ENTRIES) if found else None
+    what = f"a list of names in {len(found)} words"
+    through = halved(len(found), (_NOTHING, _NAME, _ENTRIES), through_word, what, max_characters)
+    listed = through(_NOTHING, _ENTRIES) if found else None
     return parts["grammar"].substitute(
         leading_space=parts["leading space"].template if constraint.leading_space else "",
         answer=grouped([NONE, listed] if listed else [NONE]),

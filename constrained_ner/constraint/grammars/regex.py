@@ -7,12 +7,13 @@ cannot share its parts, so it grows with the cube of the words.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
+from typing import TypeVar
 
 from ...errors import SentenceError
 from ..automaton import Constraint
-from .language import Word, words
+from .language import words
 from .templates import template_parts
 
 MAX_CHARACTERS = 300_000
@@ -31,29 +32,9 @@ def render_sentence(constraint: Constraint, *, max_characters: int = MAX_CHARACT
     parts = template_parts("sentence.regex")
     markup = constraint.machine.markup
     found, tail = words(constraint)
-    contexts = (None, *markup.types)
 
-    @cache
-    def through(first: int, last: int, before: str | None, after: str | None) -> str | None:
-        """From one context before a word to another after a later one; None if nothing leads there."""
-        if last - first == 1:
-            return through_word(found[first], before, after)
-        middle = (first + last) // 2
-        choices: list[str] = []
-        for between in contexts:
-            left = through(first, middle, before, between)
-            right = through(middle, last, between, after)
-            if left is not None and right is not None:
-                choices.append(left + right)
-        if sum(map(len, choices)) > max_characters:
-            raise SentenceError(
-                f"a regular expression for {len(found)} words and {len(markup.types)} types would take more "
-                f"than {max_characters} characters: use GBNF or Lark"
-            )
-        return grouped(choices) if choices else None
-
-    def through_word(word: Word, before: str | None, after: str | None) -> str | None:
-        gap, core = quoted(word.gap), quoted(word.core)
+    def through_word(at: int, before: str | None, after: str | None) -> str | None:
+        gap, core = quoted(found[at].gap), quoted(found[at].core)
         if before is not None:
             if after is None:
                 return gap + core + quoted(markup.close_tag(before))
@@ -63,11 +44,50 @@ def render_sentence(constraint: Constraint, *, max_characters: int = MAX_CHARACT
         tagged = [quoted(markup.open_tag(t)) + core + quoted(markup.close_tag(t)) for t in markup.types]
         return gap + grouped([core, *tagged])
 
+    what = f"{len(found)} words and {len(markup.types)} types"
+    through = halved(len(found), (None, *markup.types), through_word, what, max_characters)
     return parts["grammar"].substitute(
         leading_space=parts["leading space"].template if constraint.leading_space else "",
-        answer=(through(0, len(found), None, None) or "") if found else "",
+        answer=(through(None, None) or "") if found else "",
         tail=quoted(tail),
     )
+
+
+Context = TypeVar("Context")
+
+
+def halved(
+    n_words: int,
+    contexts: Sequence[Context],
+    through_word: Callable[[int, Context, Context], str | None],
+    what: str,
+    max_characters: int,
+) -> Callable[[Context, Context], str | None]:
+    """What leads through all words, from one context before the first to another after the last.
+
+    through_word: the same for the word of this number; None if nothing leads there. what: names the sentence
+    in the SentenceError for what takes more than `max_characters`.
+    """
+
+    @cache
+    def through(first: int, last: int, before: Context, after: Context) -> str | None:
+        if last - first == 1:
+            return through_word(first, before, after)
+        middle = (first + last) // 2
+        choices: list[str] = []
+        for between in contexts:
+            left = through(first, middle, before, between)
+            right = through(middle, last, between, after)
+            if left is not None and right is not None:
+                choices.append(left + right)
+        if sum(map(len, choices)) > max_characters:
+            raise SentenceError(
+                f"a regular expression for {what} would take more than {max_characters} characters: "
+                "use GBNF or Lark"
+            )
+        return grouped(choices) if choices else None
+
+    return lambda before, after: through(0, n_words, before, after)
 
 
 def grouped(choices: Sequence[str]) -> str:
