@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ..annotation.annotator import Annotator, Notify
+from ..annotation.operating_point import is_file
 from ..annotation.settings import Settings
 from ..errors import MissingExtraError, ModelError, OutputError, UserError
 from ..files import require_apart
@@ -69,6 +70,11 @@ def annotate_on_cluster(
 
     to: format of the partitions. overwrite: replace results of other runs there. Raises UserError.
     """
+    if settings.operating_point is not None and not is_file(settings.operating_point):
+        raise UserError(
+            f"--operating-point {settings.operating_point}: a job on a cluster takes a point that is fitted "
+            "already; fit it with calibrate --point FILE, and name FILE"
+        )
     ray = _ray()
     progress = progress or ProgressDisplay(quiet=True)
     suffix = _suffix(to)

@@ -55,6 +55,12 @@ def test_without_ray_the_pip_command_is_named(tmp_path: Path, monkeypatch: pytes
         annotate_on_cluster(Input(texts(tmp_path / "a.jsonl")), tmp_path / "out", Settings(), Cluster())
 
 
+def test_a_point_that_is_not_fitted_yet_is_refused(tmp_path: Path) -> None:
+    asked = Settings(operating_point="auto")
+    with pytest.raises(UserError, match="takes a point that is fitted already"):
+        annotate_on_cluster(Input(texts(tmp_path / "a.jsonl")), tmp_path / "out", asked, Cluster())
+
+
 # ---- partitions
 
 
