@@ -52,7 +52,7 @@ def main() -> None:
     path = Path(sys.argv[1])
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page = browser.new_page(bypass_csp=True, viewport={"width": 1280, "height": 900})
         page.set_default_timeout(300_000)
         meter = Meter(page)
         page.goto(path.resolve().as_uri())
