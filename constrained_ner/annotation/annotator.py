@@ -88,11 +88,9 @@ class Annotator:
             view=settings.view,
             form=form,
         )
-        knows_places = self.knows_confidence and backend.shows_logits and form_name == "tags"
+        knows_places = self.knows_confidence and backend.shows_logits
         if settings.lexicon not in (None, "none") and not knows_places:
-            notify(
-                "--lexicon is not applied: it needs a local model that answers in tags under the constraint"
-            )
+            notify("--lexicon is not applied: it needs a local model that answers under the constraint")
         self._prior = LexiconPrior.read(
             self.settings.lexicon or "none", self.settings.lexicon_weight, markup.types
         )

@@ -153,10 +153,9 @@ class ByLogits:
 
     def _prior_of(self, legal_tokens: LegalTokenSets) -> Bias | None:
         """What the listed names in a text add."""
-        if self._prior is None or not isinstance(legal_tokens, LegalTokens):
-            return None
         constraint = legal_tokens.constraint
-        return self._prior.of(constraint, constraint.machine, self._vocabulary)
+        names = [] if self._prior is None else self._prior.names_in(constraint)
+        return self._tokens.place_bias(names, constraint.text, self._boundary) if names else None
 
     def _tag_tokens(self, text: str, who: str) -> LegalTokens:
         """The legal tokens of an answer in tags. Raises UserError, saying who needs them, for a list."""

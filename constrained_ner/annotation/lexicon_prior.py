@@ -17,11 +17,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from ..constraint.automaton import Constraint, TagMachine
-from ..constraint.place_bias import KnownName, PlaceBias
+from ..constraint.place_bias import KnownName
+from ..constraint.sentence_automaton import SentenceAutomaton
 from ..errors import UserError
 from ..formats.name_lines import PUBLIC_NAMES, read_names
-from ..vocabulary import Vocabulary
 from .lexicon import Key, Lexicon, key_of
 
 Names = Literal["public", "none"] | tuple[tuple[str, str], ...] | Path
@@ -64,8 +63,8 @@ class LexiconPrior:
         numbers = {**DEFAULT_WEIGHTS, **weights}
         return cls(name, lexicon, everyday, numbers["open"], numbers["type"], numbers["close"])
 
-    def of(self, constraint: Constraint, machine: TagMachine, vocabulary: Vocabulary) -> PlaceBias | None:
-        """What the names in one text add; None if there are none."""
+    def names_in(self, constraint: SentenceAutomaton) -> list[KnownName]:
+        """The listed names in one text, and what they add."""
         names = []
         for found in self.lexicon.tag(constraint.text):
             weight = self.everyday.get(key_of(found.text), 1.0)
@@ -79,7 +78,7 @@ class LexiconPrior:
                     closing=weight * self.closing,
                 )
             )
-        return PlaceBias(names, machine, vocabulary) if names else None
+        return names
 
     def about(self) -> dict[str, Any]:
         """For a record: which names, how many, and the numbers. The hash covers names, types and weights."""

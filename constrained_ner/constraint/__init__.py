@@ -21,6 +21,7 @@ list_machine.py        the contexts of a list
 list_automaton.py      the legal lists for one sentence, byte by byte
 list_tokens.py         automaton x vocabulary: the legal tokens
 list_bias.py           moving the balance between types
+list_place_bias.py     making entries likelier where a known name stands
 
 answer_form.py         the forms behind one seam
 grammars/              the same languages for other engines

@@ -21,9 +21,11 @@ from .legal import LegalTokens, LegalTokenSets, TokenRule
 from .list_automaton import ListAutomaton
 from .list_bias import ListBias
 from .list_machine import ListMachine
+from .list_place_bias import ListPlaceBias
 from .list_tokens import LegalListTokens, ListTokens
 from .markup import Markup
 from .name_list import NameList
+from .place_bias import KnownName, PlaceBias
 from .sentence_automaton import SentenceAutomaton
 from .tag_tokens import TagTokens
 
@@ -47,6 +49,9 @@ class AnswerTokens(Protocol):
 
     def bias(self, by_type: Mapping[str, float]) -> Bias:
         """A bias for each type. Raises SchemaError for one that is not in the schema."""
+
+    def place_bias(self, names: Iterable[KnownName], text: str, boundary: Boundary = "word") -> Bias:
+        """A bias where a sentence has known names, which are disjoint."""
 
 
 class AnswerForm(Protocol):
@@ -131,6 +136,9 @@ class _SpeltTags:
     def bias(self, by_type: Mapping[str, float]) -> TypeBias:
         return TypeBias(by_type, self._form.machine, self.vocabulary)
 
+    def place_bias(self, names: Iterable[KnownName], text: str, boundary: Boundary = "word") -> PlaceBias:
+        return PlaceBias(names, self._form.machine, self.vocabulary)
+
 
 class NamesWithTypes:
     """A list of names, each with its type."""
@@ -181,3 +189,9 @@ class _SpeltNames:
 
     def bias(self, by_type: Mapping[str, float]) -> ListBias:
         return ListBias(by_type, self._form.machine, self.vocabulary)
+
+    def place_bias(
+        self, names: Iterable[KnownName], text: str, boundary: Boundary = "word"
+    ) -> ListPlaceBias:
+        constraint = self._form.constraint(text, boundary=boundary, leading_space=self._leading_space)
+        return ListPlaceBias(names, constraint, self.vocabulary)
