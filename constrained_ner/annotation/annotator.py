@@ -42,7 +42,7 @@ from .pipeline import OnWindow, Pipeline, Transport
 from .resolve import as_trained, reports_confidence, settled
 from .result import Annotated
 from .settings import Settings
-from .shipped import with_shipped_adapter
+from .shipped import as_shipped
 from .xray import XRay
 
 Backend = LogitsBackend | TextBackend
@@ -130,7 +130,7 @@ class Annotator:
         """
         if model is not None:
             options["model"] = model
-        settings = with_shipped_adapter((settings or Settings()).changed(**options))
+        settings = as_shipped((settings or Settings()).changed(**options))
         name = settings.model or str(bundled_model())
         # Before the model is loaded: a missing or damaged file should not take half a minute to notice.
         settings.read_schema()

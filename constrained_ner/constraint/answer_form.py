@@ -190,8 +190,6 @@ class _SpeltNames:
     def bias(self, by_type: Mapping[str, float]) -> ListBias:
         return ListBias(by_type, self._form.machine, self.vocabulary)
 
-    def place_bias(
-        self, names: Iterable[KnownName], text: str, boundary: Boundary = "word"
-    ) -> ListPlaceBias:
+    def place_bias(self, names: Iterable[KnownName], text: str, boundary: Boundary = "word") -> ListPlaceBias:
         constraint = self._form.constraint(text, boundary=boundary, leading_space=self._leading_space)
         return ListPlaceBias(names, constraint, self.vocabulary)

@@ -67,7 +67,7 @@ class ListPlaceBias:
         return self._narrowed(machine.rest[context], machine.rest[context_after], place)
 
     def _within_name(self, state: State) -> bool:
-        """Whether the name that is being listed may still go on. Example: after "aspirin ", before " and" or "=" """
+        """Whether the name that is being listed may still go on: after "aspirin ", `=` or `and` may come."""
         return any(context in self._machine.keeps_all for _, context in self._machine.items(state))
 
     def _begun(self, after: State) -> float:

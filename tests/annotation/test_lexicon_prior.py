@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from vocabularies import byte_vocabulary, tag_token_vocabulary
+from vocabularies import tag_token_vocabulary
 
 from constrained_ner import Annotator
 from constrained_ner.annotation.lexicon import key_of, public_names
 from constrained_ner.annotation.lexicon_prior import DEFAULT_WEIGHTS, LexiconPrior, everyday_weights
 from constrained_ner.annotation.settings import Settings
-from constrained_ner.annotation.shipped import shipped_names, with_shipped_adapter
+from constrained_ner.annotation.shipped import as_shipped, shipped_names
 from constrained_ner.backends.fake import FakeBackend, seeded_score
 from constrained_ner.constraint.automaton import Constraint, TagMachine
 from constrained_ner.constraint.markup import Markup
@@ -69,17 +69,12 @@ def test_everyday_words_count_less() -> None:
 
 
 def test_numbers_are_multiplied_by_the_weight_of_the_name() -> None:
-    vocabulary = byte_vocabulary()
     prior = LexiconPrior.read("public", {"open": 2.0}, ("drug", "brand"))
     assert prior is not None
-    text = "Today"
-    constraint = Constraint(text, MACHINE)
-    bias = prior.of(constraint, MACHINE, vocabulary)
-    legal = {ord("<"): constraint.step(constraint.start, ord("<"))}
-    assert bias is not None
-    added = bias.of(constraint.start, legal)
-    assert added == [pytest.approx(2.0 * everyday_weights()[key_of(text)])]
-    assert prior.of(Constraint("nothing known", MACHINE), MACHINE, vocabulary) is None
+    weight = everyday_weights()[key_of("Today")]
+    (name,) = prior.names_in(Constraint("Today", MACHINE))
+    assert (name.opening, name.of_type) == pytest.approx((2.0 * weight, 5.0 * weight))
+    assert prior.names_in(Constraint("nothing known", MACHINE)) == []
 
 
 def test_names_whose_types_the_schema_lacks_are_no_lexicon() -> None:
@@ -103,9 +98,10 @@ def test_a_grid_is_without_it_unless_it_compares_it() -> None:
     assert sorted(chosen) == [(False, "none"), (True, "none"), (True, "public")]
 
 
-@pytest.mark.skipif("gemma3-270m" not in shipped_names(), reason="the adapter is not in this checkout")
-def test_an_adapter_that_ships_has_its_own_default() -> None:
-    assert with_shipped_adapter(Settings(model="gemma3-270m")).lexicon == "public"
-    for chosen in ({"lexicon": "none"}, {"constrained": False}):
-        assert with_shipped_adapter(Settings(model="gemma3-270m", **chosen)).lexicon != "public"
-    assert with_shipped_adapter(Settings()).lexicon is None
+@pytest.mark.parametrize("model", [None, *shipped_names()])
+def test_models_that_ship_have_the_public_names_unless_something_else_is_chosen(model: str | None) -> None:
+    assert as_shipped(Settings(model=model)).lexicon == "public"
+    others: list[dict[str, Any]] = [{"lexicon": "none"}, {"constrained": False}, {"engine": "xgrammar"}]
+    for chosen in [*others, {"schema": DDI}]:
+        assert as_shipped(Settings(model=model, **chosen)).lexicon != "public"
+    assert as_shipped(Settings(model="another.gguf")).lexicon is None

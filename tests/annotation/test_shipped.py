@@ -9,7 +9,7 @@ import pytest
 from constrained_ner.adapters import AdapterCard
 from constrained_ner.annotation import shipped
 from constrained_ner.annotation.settings import Settings
-from constrained_ner.annotation.shipped import shipped_names, with_shipped_adapter
+from constrained_ner.annotation.shipped import as_shipped, shipped_names
 from constrained_ner.backends.gguf_file import ADAPTER_KEY
 from constrained_ner.errors import ModelError
 from constrained_ner.prompting.wording import PromptFile
@@ -33,20 +33,21 @@ def adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_name_stands_for_base_and_adapter(adapter: Path) -> None:
     assert shipped_names() == ["small"]
-    found = with_shipped_adapter(Settings(model="small", threads=2))
-    assert found == Settings(model="some_package:base.gguf", lora=str(adapter), threads=2)
+    found = as_shipped(Settings(model="small", threads=2))
+    expected = {"model": "some_package:base.gguf", "lora": str(adapter), "lexicon": "public"}
+    assert found == Settings(threads=2, **expected)
 
 
 def test_any_other_model_is_left_alone(
     adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for settings in (Settings(), Settings(model="other", lora="x.gguf")):
-        assert with_shipped_adapter(settings) is settings
+    for settings in (Settings(model="other.gguf"), Settings(model="other", lora="x.gguf")):
+        assert as_shipped(settings) is settings
     monkeypatch.chdir(tmp_path)
     (tmp_path / "small").mkdir()
-    assert with_shipped_adapter(Settings(model="small")).lora is None
+    assert as_shipped(Settings(model="small")).lora is None
 
 
 def test_another_adapter_beside_it_is_refused(adapter: Path) -> None:
     with pytest.raises(ModelError, match="small: has an adapter of its own; name its base model"):
-        with_shipped_adapter(Settings(model="small", lora="x.gguf"))
+        as_shipped(Settings(model="small", lora="x.gguf"))

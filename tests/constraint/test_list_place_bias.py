@@ -1,4 +1,4 @@
-"""A bias of places for lists: which tokens get it, and that it changes what is listed and never what is legal."""
+"""A bias of places for lists: which tokens get it, and that it changes only what is listed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def tokens_of(name: str, occurrences: bool = False) -> AnswerTokens:
 
 
 def added(answer: str, names: list[KnownName], name: str, rule: TokenRule, occurrences: bool) -> float:
-    """The sum of what is added to the tokens of an answer and its end, tokenised by the longest legal tokens."""
+    """The sum of what is added to an answer's tokens, the longest that are legal, and to its end."""
     known, tokens = vocabulary_of(name), tokens_of(name, occurrences)
     legal_tokens, bias = tokens.of(TEXT, rule), tokens.place_bias(names, TEXT)
     state, rest, total = legal_tokens.start, answer.encode(), 0.0

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...annotation.settings import Settings
-from ...annotation.shipped import with_shipped_adapter
+from ...annotation.shipped import as_shipped
 from ...backends.installed import installed_file
 from ...backends.transformers.gguf_base import GgufTokenizer
 from ...backends.transformers.model import load_model
@@ -41,7 +41,7 @@ def rows_read_by(
 
     Of a model that ships only the base is used: transformers cannot read its adapter.
     """
-    base = with_shipped_adapter(Settings(model=name)).model or name
+    base = as_shipped(Settings(model=name)).model or name
     loaded = load_model(
         str(installed_file(base) or base),
         adapter=None if adapter is None else str(adapter),
