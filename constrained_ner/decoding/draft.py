@@ -1,7 +1,7 @@
 """Drafts: the rest of an answer, proposed for the model to confirm.
 
-A plain draft copies on. A guessing one also marks names: those that it was told to expect. If another mention
-is open, it closes that one at the end of the word.
+A plain draft copies on. A guessing one also marks names: those that it was told to expect, and those that the
+model wanted to mark in an earlier draft. If another mention is open, it closes that one at the end of the word.
 
 A draft runs to the end of the answer, or to a horizon. What follows its first wrong token is computed in
 vain, so a short draft is cheaper where tokens cost much (see `LogitsBackend.draft_horizon`).
@@ -51,6 +51,7 @@ class Drafter(ABC):
         self.legal_tokens = legal_tokens
         self._horizon = horizon
         self._proposals: dict[tuple[State, bool], Proposal] = {}  # reused, as drafts begin again and again
+        self._preferred: dict[State, int] = {}
 
     def draft(self, state: State, *, guess: bool, n_before: int, room: int) -> list[Proposal]:
         """The proposals from the state to the stop token, to the horizon, or to where nothing is likely.
@@ -75,6 +76,16 @@ class Drafter(ABC):
             if proposal.is_last:
                 return
             state = proposal.legal[proposal.token_id]
+
+    def prefer(self, token_ids: Mapping[State, int]) -> None:
+        """Guess these tokens at these states from now on.
+
+        They are what the model would have chosen later in a draft that was wrong earlier. What comes before a
+        state has changed since, so they are guesses, but good ones.
+        """
+        self._preferred.update(token_ids)
+        for state in token_ids:
+            self._proposals.pop((state, True), None)
 
     @abstractmethod
     def propose(self, state: State, guess: bool) -> Proposal:
@@ -129,6 +140,8 @@ class CopyDrafter(Drafter):
 
     def _guess(self, state: State, legal: Mapping[int, State], plain: int) -> int:
         """The token towards the next expected tag; the plain draft's token if no tag is near."""
+        if state in self._preferred:
+            return self._preferred[state]
         machine = self._machine
         position = machine.position(state)
         if machine.context(state) in machine.mention_contexts:
