@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from ..constraint.automaton import State
+from ..constraint.automaton import State, is_single
 from ..constraint.edges import CLOSE
 from ..constraint.legal import END, LegalTokens, LegalTokenSets
 from ..data import Mention
@@ -129,8 +129,10 @@ class CopyDrafter(Drafter):
         legal = self.legal_tokens.legal(state)
         if not is_decision(legal):
             return Proposal(only(legal), legal, decided=False)
-        copying = self.legal_tokens.copying_token(state)
-        plain = copying if copying in legal else next(iter(legal))
+        plain = next(iter(legal))  # under the canonical rule it copies, unless several readings are open
+        if self.legal_tokens.rule == "any" or not is_single(state):
+            copying = self.legal_tokens.copying_token(state)
+            plain = copying if copying in legal else plain
         guessed = self._guess(state, legal, plain) if guess else plain
         if guessed == plain:
             return Proposal(plain, legal, decided=True)
@@ -148,8 +150,8 @@ class CopyDrafter(Drafter):
             place, contexts = self._place_to_close(position), machine.closing
         else:
             place, contexts = self._place_to_open(position)
-        if place is None:
-            return plain
+        if place is None or position < machine.position(legal[plain]) < place:
+            return plain  # no tag is near: one is placed here or after a space
         to = {token_id: machine.position(after) for token_id, after in legal.items()}
         sizes = self.legal_tokens.vocabulary.token_bytes
         tags = [i for i, after in legal.items() if to[i] == place and machine.context(after) in contexts]
