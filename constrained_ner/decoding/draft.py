@@ -1,7 +1,8 @@
 """Drafts: the rest of an answer, proposed for the model to confirm.
 
-A plain draft copies on. A guessing one also marks names: those that it was told to expect, and those that the
-model wanted to mark in an earlier draft. If another mention is open, it closes that one at the end of the word.
+A plain draft copies on. A guessing one also marks names: those that it was told to expect, and those that
+the model wanted to mark in an earlier draft. If another mention is open, it closes that one at the end of the
+word.
 
 A draft runs to the end of the answer, or to a horizon. What follows its first wrong token is computed in
 vain, so a short draft is cheaper where tokens cost much (see `LogitsBackend.draft_horizon`).
