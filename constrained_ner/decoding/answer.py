@@ -93,24 +93,31 @@ def choose(
     assert scores is not None, "the position of a decision is always watched"
     seen: list[float] = scores.logits.tolist()
     logits = _sum(seen, prior)
-    token_id = _best(legal, _sum(logits, bias))
-    at = list(legal).index(token_id)
-    mass = legal_mass(seen[at], _margins(seen, at), scores.logsumexp)
-    turned = prior is not None and token_id != _best(legal, _sum(seen, bias))
-    return Choice(token_id, _margins(logits, at), mass, wanted=scores.best, turned=turned)
+    token_ids = tuple(legal)
+    at = _best(token_ids, _sum(logits, bias))
+    margins = _margins(logits, at)
+    mass = None
+    if scores.logsumexp is not None:
+        mass = legal_mass(seen[at], _margins(seen, at), scores.logsumexp)
+    turned = prior is not None and at != _best(token_ids, _sum(seen, bias))
+    return Choice(token_ids[at], margins, mass, scores.best, turned)
 
 
 def _sum(logits: list[float], added: Sequence[float] | None) -> list[float]:
     return logits if added is None else [logit + a for logit, a in zip(logits, added, strict=True)]
 
 
-def _best(legal: Mapping[int, State], logits: Sequence[float]) -> int:
+def _best(token_ids: Sequence[int], logits: Sequence[float]) -> int:
+    """The place of the highest logit; of equals, that of the lowest id."""
     highest = max(logits)
-    return min(i for i, logit in zip(legal, logits, strict=True) if logit == highest)
+    if logits.count(highest) == 1:
+        return logits.index(highest)
+    return min((n for n, logit in enumerate(logits) if logit == highest), key=token_ids.__getitem__)
 
 
 def _margins(logits: Sequence[float], chosen: int) -> tuple[float, ...]:
-    return tuple(logit - logits[chosen] for i, logit in enumerate(logits) if i != chosen)
+    highest = logits[chosen]
+    return tuple([logit - highest for i, logit in enumerate(logits) if i != chosen])  # a list is made faster
 
 
 def only(legal: Mapping[int, State]) -> int:

@@ -1,7 +1,8 @@
 """Drafts: the rest of an answer, proposed for the model to confirm.
 
-A plain draft copies on. A guessing one also marks names: those that it was told to expect. If another mention
-is open, it closes that one at the end of the word.
+A plain draft copies on. A guessing one also marks names: those that it was told to expect, and those that
+the model wanted to mark in an earlier draft. If another mention is open, it closes that one at the end of the
+word.
 
 A draft runs to the end of the answer, or to a horizon. What follows its first wrong token is computed in
 vain, so a short draft is cheaper where tokens cost much (see `LogitsBackend.draft_horizon`).
@@ -15,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from ..constraint.automaton import State
+from ..constraint.automaton import State, is_single
 from ..constraint.edges import CLOSE
 from ..constraint.legal import END, LegalTokens, LegalTokenSets
 from ..data import Mention
@@ -51,6 +52,7 @@ class Drafter(ABC):
         self.legal_tokens = legal_tokens
         self._horizon = horizon
         self._proposals: dict[tuple[State, bool], Proposal] = {}  # reused, as drafts begin again and again
+        self._preferred: dict[State, int] = {}
 
     def draft(self, state: State, *, guess: bool, n_before: int, room: int) -> list[Proposal]:
         """The proposals from the state to the stop token, to the horizon, or to where nothing is likely.
@@ -75,6 +77,16 @@ class Drafter(ABC):
             if proposal.is_last:
                 return
             state = proposal.legal[proposal.token_id]
+
+    def prefer(self, token_ids: Mapping[State, int]) -> None:
+        """Guess these tokens at these states from now on.
+
+        They are what the model would have chosen later in a draft that was wrong earlier. What comes before a
+        state has changed since, so they are guesses, but good ones.
+        """
+        self._preferred.update(token_ids)
+        for state in token_ids:
+            self._proposals.pop((state, True), None)
 
     @abstractmethod
     def propose(self, state: State, guess: bool) -> Proposal:
@@ -118,8 +130,10 @@ class CopyDrafter(Drafter):
         legal = self.legal_tokens.legal(state)
         if not is_decision(legal):
             return Proposal(only(legal), legal, decided=False)
-        copying = self.legal_tokens.copying_token(state)
-        plain = copying if copying in legal else next(iter(legal))
+        plain = next(iter(legal))  # under the canonical rule it copies, unless several readings are open
+        if self.legal_tokens.rule == "any" or not is_single(state):
+            copying = self.legal_tokens.copying_token(state)
+            plain = copying if copying in legal else plain
         guessed = self._guess(state, legal, plain) if guess else plain
         if guessed == plain:
             return Proposal(plain, legal, decided=True)
@@ -129,14 +143,16 @@ class CopyDrafter(Drafter):
 
     def _guess(self, state: State, legal: Mapping[int, State], plain: int) -> int:
         """The token towards the next expected tag; the plain draft's token if no tag is near."""
+        if state in self._preferred:
+            return self._preferred[state]
         machine = self._machine
         position = machine.position(state)
         if machine.context(state) in machine.mention_contexts:
             place, contexts = self._place_to_close(position), machine.closing
         else:
             place, contexts = self._place_to_open(position)
-        if place is None:
-            return plain
+        if place is None or position < machine.position(legal[plain]) < place:
+            return plain  # no tag is near: one is placed here or after a space
         to = {token_id: machine.position(after) for token_id, after in legal.items()}
         sizes = self.legal_tokens.vocabulary.token_bytes
         tags = [i for i, after in legal.items() if to[i] == place and machine.context(after) in contexts]

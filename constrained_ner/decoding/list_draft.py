@@ -46,6 +46,8 @@ class ListDrafter(Drafter):
         legal = self.legal_tokens.legal(state)
         if not is_decision(legal):
             return Proposal(only(legal), legal, decided=False)
+        if state in self._preferred:
+            return Proposal(self._preferred[state], legal, decided=True)
         wanted = self._wanted(state)
         if wanted == b"":
             end = next((token_id for token_id, after in legal.items() if after == END), None)

@@ -24,7 +24,7 @@ from constrained_ner.constraint.markup import Markup
 from constrained_ner.constraint.tag_tokens import TagTokens
 from constrained_ner.data import Mention, Sentence, Span
 from constrained_ner.decoding.answer import Answer, Decoder, Extend, choose
-from constrained_ner.decoding.copy_draft import copy_draft
+from constrained_ner.decoding.copy_draft import SPARE_PASSES, copy_draft
 from constrained_ner.decoding.legal_mass import legal_mass, total
 from constrained_ner.decoding.stepwise import stepwise
 from constrained_ner.decoding.unconstrained import unconstrained
@@ -146,13 +146,13 @@ def test_passes_and_tokens_are_bounded(horizon: int | None) -> None:
 
 
 def check_effort(tokens: LegalTokens, answer: Answer, horizon: int | None) -> None:
-    """Two passes a mention and one at most are for rejected drafts; all others add a whole draft.
+    """Two passes a mention and the spare ones at most are for rejected drafts; all others add a whole draft.
 
     Holds for tags of one token under the canonical rule.
     """
     n_mentions, n_tokens = len(found(tokens, answer)), len(answer.token_ids) + 1  # with the stop token
     longest = horizon or n_tokens
-    assert answer.n_passes <= 2 * n_mentions + 1 + math.ceil(n_tokens / longest)
+    assert answer.n_passes <= 2 * n_mentions + SPARE_PASSES + math.ceil(n_tokens / longest)
     if horizon is not None:
         assert answer.n_tokens <= len(PROMPT) + n_tokens + answer.n_passes * horizon
 

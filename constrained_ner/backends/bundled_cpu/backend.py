@@ -20,9 +20,9 @@ from .graph import Graph, onnxruntime
 from .model_files import Precision
 from .tokenizer import vocabulary_of_gguf
 
-DRAFT_HORIZON = 16
-"""Tokens of a draft. On 120 sentences of DDI train, 16 tokens take 4 % less processor time than 12, 1 % less
-than 24, and 16 % less than whole drafts."""
+DRAFT_HORIZON = 24
+"""Tokens of a draft. On 160 sentences of DDI train, 24 tokens take 5 % less processor time than 16, as much
+as 32, and 13 % less than whole drafts."""
 
 
 class BundledCpuBackend:
@@ -130,10 +130,10 @@ class BundledCpuBackend:
         self, hidden: NDArray[np.float32], watches: Sequence[Sequence[int]]
     ) -> list[NDArray[np.float32]]:
         """One product a watched id, so that none depends on what else is watched."""
-        lengths = [len(watch) for watch in watches]
-        ids = np.fromiter(chain.from_iterable(watches), dtype=np.intp, count=sum(lengths))
-        rows = np.repeat(hidden, lengths, axis=0)
-        logits = (rows * self._graph.embeddings[ids]).sum(axis=1)
+        lengths = [*map(len, watches)]
+        products = self._graph.embeddings.take([*chain.from_iterable(watches)], axis=0)
+        products *= hidden.repeat(lengths, axis=0)
+        logits = np.add.reduce(products, axis=1)
         if not np.isfinite(logits).all():
             raise ModelError(NOT_NUMBERS)
         return [logits[end - length : end] for end, length in zip(accumulate(lengths), lengths, strict=True)]

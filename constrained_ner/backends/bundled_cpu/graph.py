@@ -48,6 +48,7 @@ class Graph:
         # One position more than the context: `cache.py` may append a token that nothing sees.
         self._rotations = rotations(self.shape, context_length + 1)
         self._hidden = np.empty((0, self.shape.n_hidden), np.float32)
+        self._positions = np.zeros(2, np.int32)  # the last one, and how many there are
         self._session: Any = self._open(weights, n_threads)
         if self._session.get_modelmeta().custom_metadata_map.get(GGUF_KEY) != file.sha256:
             raise ModelError(f"{self.path}: not the graph of {file.path.name}, but of another GGUF")
@@ -62,6 +63,9 @@ class Graph:
         binding = self._session.io_binding()
         for name, table in zip(("cosines", "sines"), self._rotations, strict=True):
             binding.bind_input(name, "cpu", 0, np.float32, table.shape, table.ctypes.data)
+        last, number = self._positions[:1], self._positions[1:].reshape(())
+        for name, place in (("last_position", last), ("n_positions", number)):
+            binding.bind_input(name, "cpu", 0, np.int32, place.shape, place.ctypes.data)
         return binding
 
     def run(
@@ -77,10 +81,9 @@ class Graph:
         if len(rows) > len(self._hidden):
             self._hidden = np.empty((2 * len(rows), self.shape.n_hidden), np.float32)
         hidden = self._hidden[: len(rows)]
+        self._positions[:] = n_positions - 1, n_positions
         binding.bind_cpu_input("token_ids", np.array([token_ids], np.int64))
         binding.bind_cpu_input("watched", np.array(rows, np.int64))
-        binding.bind_cpu_input("last_position", np.array([n_positions - 1], np.int32))
-        binding.bind_cpu_input("n_positions", np.array(n_positions, np.int32))
         binding.bind_output("hidden", "cpu", 0, np.float32, (1, *hidden.shape), hidden.ctypes.data)
         try:
             self._session.run_with_iobinding(binding)
