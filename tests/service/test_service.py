@@ -205,6 +205,28 @@ def test_what_does_not_fit_is_refused(engine: ThisProcess) -> None:
         assert post(service, {"texts": ["Iron."]}).status_code == 200
 
 
+def test_a_head_without_end_is_cut_off(engine: ThisProcess) -> None:
+    with served(engine) as service, socket.create_connection(("127.0.0.1", service.port)) as client:
+        client.settimeout(60)
+        client.sendall(b"POST /v1/annotate HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Long: ")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(1000):
+                client.sendall(b"x" * 10_000)
+        with contextlib.suppress(ConnectionError):
+            assert client.recv(100).startswith(b"HTTP/1.1 400") or not client.recv(100)
+        assert post(service, {"texts": ["Iron."]}).status_code == 200
+
+
+def test_only_what_says_that_it_is_json_is_read(running: Served) -> None:
+    """Pages of other sites may send plain text without being asked, but not JSON."""
+    body, kinds = b'{"texts": ["Iron."]}', ("text/plain", "application/json; charset=utf-8")
+    statuses = [
+        httpx.post(f"{running.url}/v1/annotate", content=body, headers={"Content-Type": kind}).status_code
+        for kind in kinds
+    ]
+    assert statuses == [422, 200]
+
+
 def test_beyond_the_queue_requests_are_told_to_come_back(held: HeldEngine) -> None:
     with served(held, Limits(queue=3)) as service, ThreadPoolExecutor(8) as clients:
         taken = [clients.submit(post, service, {"texts": ["a"]}) for _ in range(3)]
