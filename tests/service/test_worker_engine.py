@@ -122,7 +122,9 @@ def test_a_text_at_which_processes_die_is_done_again_by_itself(tmp_path: Path) -
     engine = WorkerEngine(1, Settings(), print, deadly)
     texts = ["Iron and zinc.", "Zinc goes boom twice.", "Iron alone."]
     asked = [engine.annotate(Document.of_text("0", text), {}) for text in texts]
-    assert [json.dumps(record_of(done.result(PATIENCE_S))) for done in asked] == [alone(text) for text in texts]
+    assert [json.dumps(record_of(done.result(PATIENCE_S))) for done in asked] == [
+        alone(text) for text in texts
+    ]
     assert len(list(tmp_path.glob("boom.*"))) == 2
     engine.close()
 

@@ -64,11 +64,27 @@
     if (row && !event.target.closest("mark") && String(getSelection()) === "") look(row);
   });
 
+  // The sentence that is looked through, if any.
+  function mark(row) {
+    for (const other of texts.querySelectorAll(".row")) {
+      other.classList.toggle("looked", other === row);
+      other.querySelector(".look").setAttribute("aria-expanded", other === row);
+    }
+  }
+
+  function close() {
+    const button = texts.querySelector(".looked .look");
+    xray.hidden = true;
+    mark(null);
+    button?.focus();
+  }
+
+  xray.addEventListener("keydown", (event) => { if (event.key === "Escape") close(); });
+
   async function look(row) {
     looking?.abort();
     looking = new AbortController();
-    for (const other of texts.querySelectorAll(".looked")) other.classList.remove("looked");
-    row.classList.add("looked");
+    mark(row);
     tell("Looking …");
     try {
       const seen = await (await post("/v1/xray", { text: row.dataset.text.trim() }, looking.signal)).json();
@@ -99,7 +115,7 @@
       : ["the same"];
     if (!seen.wanted && seen.others.some((other) => other.probability > seen.written.probability)) wanted[0] = "another legal one";
     const row = element("tr", {}, cell(String(seen.number)), element("th", { scope: "row" }, code(seen.written.text), ` ${seen.written.does}`),
-      cell(element("meter", { min: 0, max: 1, value: seen.written.share }), ` ${percent(seen.written.share)}`),
+      cell(element("meter", { min: 0, max: 1, value: seen.written.share, ariaHidden: "true" }), ` ${percent(seen.written.share)}`),
       cell(...others, more > 0 ? `and ${more} more` : ""), cell(...wanted), cell(percent(seen.legal_mass)));
     if (seen.wanted) row.className = "overruled";
     return row;
@@ -120,7 +136,8 @@
     const verdict = seen.free.verbatim ? "Every character is that of the sentence." :
       "Characters were changed: those struck out are lost, those underlined were added.";
     xray.replaceChildren(
-      element("h2", { id: "xray-title" }, "X-ray"),
+      element("div", { className: "title" }, element("h2", { id: "xray-title" }, "X-ray"),
+        element("button", { type: "button", id: "close", onclick: close }, "Close")),
       element("p", {}, plain), element("p", { className: "soft" }, drafts),
       element("div", { className: "both" },
         element("div", {}, element("h3", {}, "With the grammar"), element("p", { className: "answer" }, seen.answer),
