@@ -65,7 +65,7 @@ def serve_parent(connection: Connection, settings: Settings, open_annotator: Ope
             parent.serve(engine)
     except UserError as error:
         parent.tell(None, error)
-    except (EOFError, OSError):
+    except (EOFError, BrokenPipeError, ConnectionResetError):
         os._exit(0)  # the parent hung up: nobody wants what is under way
 
 

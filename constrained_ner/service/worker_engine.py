@@ -86,11 +86,16 @@ class _Job(Answer[Made]):
 
 
 class _Crew:
-    """The processes, and the thread that talks to them. What is below `_talk` runs in this thread only."""
+    """The processes, and the thread that talks to them. What is below `_talk` runs in this thread only.
+
+    opened: what the processes are, once all of them have the model.
+    """
 
     def __init__(self, n: int, settings: Settings, notify: Notify, open_annotator: Open) -> None:
         self.opened: Future[Opened] = Future()
         self.works = True
+        self._is_closing = False
+        self._error: Exception = ModelError("the model is closed")
         self._notify = notify
         self._to_start = (settings, open_annotator, n)
         self._said: set[str] = set()
@@ -105,42 +110,49 @@ class _Crew:
         self._thread.start()
 
     def ask(self, job: _Job[Made]) -> _Job[Made]:
-        if not self.works:
-            job.set_exception(ModelError("the model is closed"))
-            return job
         self._asked.append(job)
         self.wake()
+        if not self.works:
+            self._refuse_asked()
         return job
 
     def wake(self) -> None:
         """Let the thread look again."""
-        if not self._is_awake.is_set():
+        if self.works and not self._is_awake.is_set():
             self._is_awake.set()
             self._waker.send_bytes(b".")
 
     def close(self) -> None:
-        self.works = False
+        self._is_closing = True
         self.wake()
         self._thread.join()
 
     def _run(self) -> None:
-        error: Exception = ModelError("the model is closed")
         try:
             self._talk()
-        except Exception as other:
-            error = other
+        except Exception as error:
+            self._error = error
         self.works = False
         if not self.opened.done():
-            self.opened.set_exception(error)
-        left = [*self._asked, *self._waiting, *(j for p in self._processes for j in p.jobs.values())]
-        for job in left:
-            if not job.done() and job.begin():
-                job.set_exception(error)
+            self.opened.set_exception(self._error)
+        for job in (*self._waiting, *(job for process in self._processes for job in process.jobs.values())):
+            self._refuse(job)
+        self._refuse_asked()
         for process in self._processes:
-            process.end()
+            process.worker.end()
+
+    def _refuse_asked(self) -> None:
+        """By whichever thread comes to it: what is asked for while the engine ends has an answer, too."""
+        with contextlib.suppress(IndexError):
+            while True:
+                self._refuse(self._asked.popleft())
+
+    def _refuse(self, job: _Job[Any]) -> None:
+        if job.begin():
+            job.set_exception(self._error)
 
     def _talk(self) -> None:
-        while self.works:
+        while not self._is_closing:
             self._hand_out()
             connections = {process.connection: process for process in self._processes}
             for connection in wait([self._woken, *connections]):
@@ -175,7 +187,7 @@ class _Crew:
             process.end_job(number, content)
         elif isinstance(content, Opened):
             process.room, self._n_failed_starts = content.n_at_once, 0
-            if not self.opened.done():
+            if not self.opened.done() and all(process.room for process in self._processes):
                 self.opened.set_result(content)
         elif isinstance(content, str) and content not in self._said:
             self._said.add(content)
@@ -190,7 +202,7 @@ class _Crew:
         if self._n_failed_starts >= _STARTS:
             raise ModelError(f"worker processes die while they start ({cause}, {_STARTS} times in a row)")
         self._processes[process.worker.slot] = self._start(process.worker.slot)
-        process.end()
+        process.worker.end()
         for job in reversed(process.jobs.values()):
             job.n_deaths += 1
             if job.is_wanted and job.n_deaths < _TRIES:
@@ -240,9 +252,6 @@ class _Process:
             job.set_result(outcome.result)
         else:
             job.set_exception(outcome.error)
-
-    def end(self) -> None:
-        self.worker.end()
 
     def _send(self, number: int, content: Any) -> None:
         with contextlib.suppress(OSError):  # it has died: that is heard next
