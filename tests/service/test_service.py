@@ -27,6 +27,7 @@ from constrained_ner.service.engine import ThisProcess
 from constrained_ner.service.limits import Limits
 from constrained_ner.text.sentences import cut_document, known_names
 
+PATIENCE_S = 600
 SAMPLE = Path(__file__).parents[2] / "examples" / "sample.xml"
 
 
@@ -38,7 +39,7 @@ def engine() -> Iterator[ThisProcess]:
 
 @pytest.fixture(scope="module")
 def running(engine: ThisProcess) -> Iterator[Served]:
-    with served(engine) as service:
+    with served(engine, Limits(time_s=PATIENCE_S)) as service:
         yield service
 
 
@@ -69,7 +70,7 @@ def expected(texts: list[str]) -> list[str]:
 
 
 def post(service: Served, body: Any, **options: Any) -> httpx.Response:
-    return httpx.post(f"{service.url}/v1/annotate", json=body, timeout=60, **options)
+    return httpx.post(f"{service.url}/v1/annotate", json=body, timeout=PATIENCE_S, **options)
 
 
 def lines_of(response: httpx.Response) -> list[str]:
@@ -88,7 +89,7 @@ def test_a_stream_answers_with_the_lines_of_a_loop(
     running: Served, texts: list[str], expected: list[str]
 ) -> None:
     body = "".join(json.dumps({"id": str(n), "text": text}) + "\n" for n, text in enumerate(texts))
-    response = httpx.post(f"{running.url}/v1/annotate/stream", content=body, timeout=60)
+    response = httpx.post(f"{running.url}/v1/annotate/stream", content=body, timeout=PATIENCE_S)
     assert response.text.splitlines() == expected
 
 

@@ -108,7 +108,7 @@
   const cell = (...children) => element("td", {}, ...children);
 
   function decision(seen) {
-    const others = seen.others.flatMap((other) => [code(other.text), ` ${percent(other.share)} `]);
+    const others = seen.others.map((other) => element("span", { className: "other" }, code(other.text), ` ${percent(other.share)}`));
     const more = seen.n_legal - 1 - seen.others.length;
     const wanted = seen.wanted
       ? [code(seen.wanted.text), ` ${percent(seen.wanted.probability)}: overruled`]
