@@ -63,7 +63,8 @@ def main() -> None:
     asked = parser.parse_args()
     found = [s.text for document in read_documents(asked.input) for s in document if s.text.strip()]
     texts = found[: asked.sentences]
-    options = ["--workers", str(asked.workers), *(["--model", asked.model] if asked.model else [])]
+    options = ["--workers", str(asked.workers), "--time-limit", "600"]  # slow is shown, and is no fault
+    options += ["--model", asked.model] if asked.model else []
     with Annotator.load(settings=Settings(model=asked.model)) as annotator:
         loop = Loop(ThisProcess(annotator), texts)
         with served(options) as service:
