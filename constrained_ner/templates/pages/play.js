@@ -3,7 +3,7 @@
   const at = (id) => document.getElementById(id);
   const text = at("text"), texts = at("texts"), status = at("status"), xray = at("xray"), key = at("key");
   const sure = document.body.dataset.confidence ? { options: { min_confidence: 0 } } : {};
-  let underWay = null, waiting = 0, looking = null;
+  let underWay = null, waiting = 0, looking = null, counted = "";
 
   // One request at a time: a newer one ends the one before it, also in the service.
   async function post(path, body, signal) {
@@ -33,7 +33,8 @@
       xray.hidden = true;
       view.refresh();
       const n = texts.querySelectorAll("mark[id]").length;
-      tell(`${n} name${n === 1 ? "" : "s"}, ${Math.round(performance.now() - began)} ms`);
+      counted = `${n} name${n === 1 ? "" : "s"}, ${Math.round(performance.now() - began)} ms`;
+      tell(counted);
     } catch (error) {
       if (error.name === "AbortError") return;
       if (error.retry_s) {
@@ -89,7 +90,7 @@
     try {
       const seen = await (await post("/v1/xray", { text: row.dataset.text.trim() }, looking.signal)).json();
       show(seen);
-      tell("");
+      tell(counted);
       xray.focus();
     } catch (error) { if (error.name !== "AbortError") tell(error.message, true); }
   }
@@ -115,7 +116,8 @@
       : ["the same"];
     if (!seen.wanted && seen.others.some((other) => other.probability > seen.written.probability)) wanted[0] = "another legal one";
     const row = element("tr", {}, cell(String(seen.number)), element("th", { scope: "row" }, code(seen.written.text), ` ${seen.written.does}`),
-      cell(element("meter", { min: 0, max: 1, value: seen.written.share, ariaHidden: "true" }), ` ${percent(seen.written.share)}`),
+      cell(element("span", { className: "share" }, element("meter", { min: 0, max: 1, value: seen.written.share, ariaHidden: "true" }),
+        ` ${percent(seen.written.share)}`)),
       cell(...others, more > 0 ? `and ${more} more` : ""), cell(...wanted), cell(percent(seen.legal_mass)));
     if (seen.wanted) row.className = "overruled";
     return row;
