@@ -1,13 +1,13 @@
 """More processors: worker processes of one machine, and a Ray cluster of it, side by side in one run.
 
     pip install '.[ray]'
-    python benchmarks/scale.py texts.jsonl [--texts N] [--rounds N]
+    python benchmarks/scale.py texts.jsonl [--texts N] [--rounds N] [--ways workers ray]
 
-Each arm annotates the same texts from start to finish, and the arms take turns. Efficiency is the speed of
-two processors over twice that of one: once of whole runs, the start of processes and models included, and once
-of the steady state. For that each arm also runs the first 64 texts alone; the difference of the two runs, in
-texts and in seconds, has no start in it. All arms must write the same mentions. Run it on a machine with
-nothing else to do, with so many texts that the steady state lasts minutes.
+Each arm annotates the same texts from start to finish, by one processor and by two. Efficiency is the speed of
+two over twice that of one: once of whole runs, the start of processes and models included, and once of the
+steady state. For that each arm also runs the first 64 texts alone; the difference of the two runs, in texts
+and in seconds, has no start in it. All arms must write the same mentions. Run it on a machine with nothing
+else to do, with so many texts that the steady state lasts minutes.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from constrained_ner.annotation.settings import Settings
 from constrained_ner.formats.documents import read_documents
@@ -53,12 +54,7 @@ def by_ray(n: int, source: Path, folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in sorted((folder / "out").glob("part-?????.jsonl")))
 
 
-ARMS: dict[str, tuple[int, Callable[[int, Path, Path], bytes]]] = {
-    "1 worker process": (1, by_workers),
-    "2 worker processes": (2, by_workers),
-    "Ray, 1 processor": (1, by_ray),
-    "Ray, 2 processors": (2, by_ray),
-}
+WAYS: dict[str, Callable[[int, Path, Path], bytes]] = {"workers": by_workers, "ray": by_ray}
 
 
 def main() -> None:
@@ -68,41 +64,58 @@ def main() -> None:
     parser.add_argument("input", type=Path, help="texts, in any format; repeated until there are enough")
     parser.add_argument("--texts", type=int, default=30_000, help="how many (default: 30000)")
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS), help="default: all")
     asked = parser.parse_args()
-    lines = itertools.islice(repeated(asked.input), asked.texts)
-    seconds: dict[tuple[str, bool], list[float]] = {
-        (name, is_short): [] for name in ARMS for is_short in (False, True)
-    }
-    written: dict[bool, set[bytes]] = {False: set(), True: set()}
     with tempfile.TemporaryDirectory() as place:
         long, short = Path(place) / "long.jsonl", Path(place) / "short.jsonl"
-        n_texts = write(long, lines)
-        n_short = write(short, itertools.islice(long.open(encoding="utf-8"), SHORT))
-        for _ in range(asked.rounds):
-            for name, (n, run) in ARMS.items():
-                for source in (short, long):
-                    folder = Path(place) / "run"
-                    folder.mkdir()
-                    began = time.perf_counter()
-                    output = run(n, source, folder)
-                    seconds[name, source is short].append(time.perf_counter() - began)
-                    written[source is short].add(hashlib.sha256(output).digest())
-                    shutil.rmtree(folder)
-                    last = round(seconds[name, source is short][-1], 1)
-                    print(json.dumps({"arm": name, "input": source.stem, "seconds": last}), flush=True)
-    same = all(len(outputs) == 1 for outputs in written.values())
-    print(f"\n{n_texts} texts; {'the same bytes in all arms' if same else 'THE ARMS DIFFER'}")
-    median = {key: statistics.median(times) for key, times in seconds.items()}
-    whole = {name: n_texts / median[name, False] for name in ARMS}
-    steady = {name: (n_texts - n_short) / (median[name, False] - median[name, True]) for name in ARMS}
-    print(f"{'':20s}  whole run: texts/s  efficiency  steady: texts/s  efficiency  start s")
-    for name, (n, run) in ARMS.items():
-        one = next(other for other, (m, same_way) in ARMS.items() if m == 1 and same_way is run)
-        start_s = median[name, True] - n_short / steady[name]
-        print(
-            f"{name:20s}  {whole[name]:18.1f}  {whole[name] / (n * whole[one]):10.0%}  "
-            f"{steady[name]:15.1f}  {steady[name] / (n * steady[one]):10.0%}  {start_s:7.1f}"
-        )
+        n_texts = write(long, itertools.islice(repeated(asked.input), asked.texts))
+        with long.open(encoding="utf-8") as lines:
+            n_short = write(short, itertools.islice(lines, SHORT))
+        runs = [
+            timed(way, n, source)
+            for _ in range(asked.rounds)
+            for way in asked.ways
+            for n in (1, 2)
+            for source in (short, long)
+        ]
+    outputs = {(run.input, run.output) for run in runs}
+    print(f"\n{n_texts} texts; {'the same bytes in all arms' if len(outputs) == 2 else 'THE ARMS DIFFER'}")
+    print("              whole run: texts/s  efficiency  steady: texts/s  efficiency  start s")
+    for way in asked.ways:
+        speeds = []
+        for n in (1, 2):
+            long_s, short_s = median_s(runs, way, n, "long"), median_s(runs, way, n, "short")
+            whole, steady = n_texts / long_s, (n_texts - n_short) / (long_s - short_s)
+            speeds.append((whole, steady))
+            print(
+                f"{way:8s} x {n}  {whole:18.1f}  {whole / (n * speeds[0][0]):10.0%}  {steady:15.1f}  "
+                f"{steady / (n * speeds[0][1]):10.0%}  {short_s - n_short / steady:7.1f}"
+            )
+
+
+class Run(NamedTuple):
+    """One run from start to finish. output: a hash of its bytes."""
+
+    way: str
+    n: int
+    input: str
+    seconds: float
+    output: str
+
+
+def timed(way: str, n: int, source: Path) -> Run:
+    folder = source.parent / "run"
+    folder.mkdir()
+    began = time.perf_counter()
+    output = WAYS[way](n, source, folder)
+    run = Run(way, n, source.stem, time.perf_counter() - began, hashlib.sha256(output).hexdigest())
+    shutil.rmtree(folder)
+    print(f"{way} x {n}, {source.stem}: {run.seconds:.1f} s", flush=True)
+    return run
+
+
+def median_s(runs: Iterable[Run], way: str, n: int, source: str) -> float:
+    return statistics.median(run.seconds for run in runs if (run.way, run.n, run.input) == (way, n, source))
 
 
 def repeated(path: Path) -> Iterator[str]:
