@@ -3,8 +3,8 @@
     pip install '.[ray]'
     python benchmarks/scale.py texts.jsonl [--texts N] [--rounds N] [--ways workers ray]
 
-Each arm annotates the same texts from start to finish, by one processor and by two. Efficiency is the speed of
-two over twice that of one: once of whole runs, the start of processes and models included, and once of the
+Each arm annotates the same texts from start to finish, by one processor and by two. Efficiency is the speed
+of two over twice that of one: once of whole runs, the start of processes and models included, and once of the
 steady state. For that each arm also runs the first 64 texts alone; the difference of the two runs, in texts
 and in seconds, has no start in it. All arms must write the same mentions. Run it on a machine with nothing
 else to do, with so many texts that the steady state lasts minutes.
