@@ -15,7 +15,6 @@ import traceback
 from collections.abc import Mapping
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from typing import Any, Literal, NamedTuple
 
 from ..annotation.about import About
@@ -52,7 +51,7 @@ class Outcome(NamedTuple):
     error: Exception | None = None
 
 
-def serve_parent(connection: Connection, settings: Settings, open_annotator: Open, n_processes: int) -> None:
+def serve_parent(connection: Any, settings: Settings, open_annotator: Open, n_processes: int) -> None:
     """Serve the parent until it hangs up. n_processes: how many share the processors."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
     threading.Thread(target=end_with_parent, daemon=True).start()
@@ -70,7 +69,7 @@ def serve_parent(connection: Connection, settings: Settings, open_annotator: Ope
 
 
 class _Parent:
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Any) -> None:
         self._connection = connection
         self._lock = threading.Lock()  # answers come from the threads of the engine
         self._under_way: dict[int, Future[Any]] = {}

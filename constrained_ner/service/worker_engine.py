@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import replace
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
 from ..annotation.annotator import Notify
@@ -154,7 +154,7 @@ class _Crew:
     def _talk(self) -> None:
         while not self._is_closing:
             self._hand_out()
-            connections = {process.connection: process for process in self._processes}
+            connections: dict[Any, _Process] = {p.connection: p for p in self._processes}
             for connection in wait([self._woken, *connections]):
                 if connection is self._woken:
                     self._woken.recv_bytes()
@@ -224,7 +224,7 @@ class _Process:
 
     def __init__(self, worker: WorkerProcess) -> None:
         self.worker = worker
-        self.connection: Connection = worker.connection
+        self.connection = worker.connection
         self.jobs: dict[int, _Job[Any]] = {}
         self.room = 0
         self._n_given = 0
