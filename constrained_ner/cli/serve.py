@@ -78,7 +78,7 @@ def serve(
       constrained-ner serve --model gemma3-270m --port 9000 --workers 2
       curl localhost:8000/v1/annotate --json '{"texts": ["Take aspirin."]}'
     """
-    for package in ("fastapi", "uvicorn", "prometheus_client"):
+    for package in ("fastapi", "uvicorn", "httptools", "prometheus_client"):
         if find_spec(package) is None:
             raise MissingExtraError(package, "serve")
     from ..service.limits import Limits

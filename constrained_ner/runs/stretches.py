@@ -7,7 +7,7 @@ done before. So it does not matter who does a stretch, nor when: the bytes are t
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -57,7 +57,7 @@ def stretches(
 
 def annotate_all(
     annotator: Annotator, found: Iterable[Stretch], on_window: OnWindow | None
-) -> Iterator[Annotated]:
+) -> Generator[Annotated, None, None]:
     """The results of stretches, in order, with the doubtful mentions if they are to be judged later.
 
     Stretches that begin with nothing done go on in the same run, so that a back end with several slots need

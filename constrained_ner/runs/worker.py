@@ -36,7 +36,7 @@ def load(settings: Settings, backend: Backend | None, notify: Notify) -> Annotat
 def work(connection: Any, open_annotator: Open, n_workers: int) -> None:
     """Serve the parent until it hangs up. n_workers: how many processes share the processors."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     os.environ["OMP_NUM_THREADS"] = str(max(1, usable_threads() // n_workers))
     try:
         _Worker(connection, open_annotator).serve()
@@ -96,7 +96,7 @@ def _names_same_model(one: Settings, other: Settings) -> bool:
     return (one.model, one.model_options()) == (other.model, other.model_options())
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Wait for the end of the parent, even of one that was killed, and end this process at once."""
     parent = multiprocessing.parent_process()
     if parent is not None:

@@ -41,14 +41,12 @@ _STARTS = 3
 class WorkerProcesses:
     """At most n processes, started when they are needed. Use it in a `with` block, or `close` it.
 
-    open_annotator: a function of a module, which the processes import. n_beside: other processes, which share
-    the processors with these. A worker keeps the model that it has
+    open_annotator: a function of a module, which the processes import. A worker keeps the model that it has
     loaded as long as the settings name the same one, so a pool may serve several runs.
     """
 
-    def __init__(self, n: int, open_annotator: Open = load, *, n_beside: int = 0) -> None:
+    def __init__(self, n: int, open_annotator: Open = load) -> None:
         self._n = n
-        self._n_beside = n_beside
         self._open_annotator = open_annotator
         self._spawn = multiprocessing.get_context("spawn")  # a fork would copy threads and locks of libraries
         self._workers: dict[int, WorkerProcess] = {}
@@ -191,7 +189,7 @@ class WorkerProcesses:
         if slot not in self._workers:
             ours, theirs = self._spawn.Pipe()
             process = self._spawn.Process(
-                target=work, args=(theirs, self._open_annotator, self._n + self._n_beside), daemon=True
+                target=work, args=(theirs, self._open_annotator, self._n), daemon=True
             )
             with without_interrupts():
                 process.start()

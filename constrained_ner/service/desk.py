@@ -1,26 +1,26 @@
-"""Between requests and the engine: documents are handed to threads, answers come back in order."""
+"""Between requests and the engine: documents are handed in, answers come back in order."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
+from ..annotation.xray import XRay
 from ..data import Document
-from .engine import Engine, Stop
+from .engine import Engine
+from .turns import Answer
 
 Source = TypeVar("Source")
 Made = TypeVar("Made")
 
 
 class Desk:
-    """The threads in which the engine works, as many as it has use for. What is beyond them waits in line."""
+    """Where requests wait for the engine, which works in threads or processes of its own."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._threads = ThreadPoolExecutor(engine.n_at_once, thread_name_prefix="annotate")
 
     @property
     def n_at_once(self) -> int:
@@ -28,22 +28,38 @@ class Desk:
         return self.engine.n_at_once
 
     async def annotate(self, document: Document, options: Mapping[str, Any]) -> Document:
-        """The document with its mentions (see `Engine.annotate`). Stops soon after it is cancelled."""
-        return await self.run(self.engine.annotate, document, options)
-
-    async def run(self, work: Callable[..., Made], *arguments: Any) -> Made:
-        """Call `work(*arguments, stop)` in a thread."""
-        stop = Stop()
-        future = self._threads.submit(work, *arguments, stop)
+        """The document with its mentions (see `Engine.annotate`). Given up soon after it is cancelled."""
+        answer = self.engine.annotate(document, options)
         try:
-            return await asyncio.wrap_future(future)
+            return await asyncio.wrap_future(answer)
         except asyncio.CancelledError:
-            stop.requested = True  # if it had not begun, it never will
+            answer.give_up()
             raise
 
+    async def annotate_all(
+        self, documents: Iterable[Document], options: Mapping[str, Any]
+    ) -> AsyncGenerator[Document, None]:
+        """Documents with their mentions, in order. If the caller stops, those under way are given up."""
+        under_way: deque[Answer[Document]] = deque()
+        try:
+            for document in documents:
+                under_way.append(self.engine.annotate(document, options))
+                if len(under_way) == self.n_at_once:
+                    yield await asyncio.wrap_future(under_way[0])
+                    under_way.popleft()
+            while under_way:
+                yield await asyncio.wrap_future(under_way[0])
+                under_way.popleft()
+        finally:
+            for answer in under_way:
+                answer.give_up()
+
+    async def xray(self, text: str, options: Mapping[str, Any]) -> XRay:
+        """A sentence decision by decision (see `Engine.xray`)."""
+        return await asyncio.wrap_future(self.engine.xray(text, options))
+
     def close(self) -> None:
-        """Wait for what is running, and close the engine."""
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        """Close the engine, after what is running."""
         self.engine.close()
 
 

@@ -1,7 +1,7 @@
-"""What annotates documents for a service: the annotator of this process, shared by threads.
+"""What annotates documents for a service: the annotator of this process.
 
-Threads that annotate at the same time share forward passes through the scheduler of the model. Each document
-is a run of its own, so what it gets depends on nothing else in the house.
+Documents that are annotated at the same time share forward passes through the scheduler of the model. Each is
+a run of its own, so what it gets depends on nothing else in the house.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -19,31 +21,16 @@ from ..annotation.documents import settled
 from ..annotation.result import Annotated
 from ..annotation.xray import XRay
 from ..data import Document, Sentence
-from ..runs.stretches import annotate_all, stretches
+from ..runs.stretches import Stretch, annotate_all, stretches
 from ..text.sentences import cut_document, known_names
+from .turns import Answer, Turns
 
 _MOST_VARIANTS = 16
 _HIDDEN_FAILURE = "the model's server did not answer this text"
 
 
-class StoppedError(Exception):
-    """Nobody wants the answer any more."""
-
-
-class Stop:
-    """Set by whoever asked for a document, looked at by the thread that annotates it."""
-
-    def __init__(self) -> None:
-        self.requested = False
-
-    def check(self, *_: object) -> None:
-        """Raise StoppedError if the answer is not wanted any more."""
-        if self.requested:
-            raise StoppedError
-
-
 class Engine(Protocol):
-    """n_at_once: documents that it works on at the same time, each in a thread of the caller.
+    """n_at_once: documents that it has use for at the same time; what is beyond them waits.
 
     knows_confidence: whether the model reports confidence.
     """
@@ -60,17 +47,18 @@ class Engine(Protocol):
     @property
     def ready(self) -> bool: ...
 
-    def annotate(self, document: Document, options: Mapping[str, Any], stop: Stop) -> Document:
-        """The document, cut into sentences if it is not, with its mentions.
+    def annotate(self, document: Document, options: Mapping[str, Any]) -> Answer[Document]:
+        """The document to come, cut into sentences if it is not, with its mentions. Returns at once.
 
-        options: fields of `Settings` that are `per_request`. Sentences that fail say why. Raises
-        StoppedError soon after `stop` is set; UserError if the model cannot go on.
+        options: fields of `Settings` that are `per_request`. Sentences that fail say why. The answer raises
+        UserError if the model cannot go on.
         """
 
-    def xray(self, text: str, options: Mapping[str, Any], stop: Stop) -> XRay:
-        """A sentence decision by decision. Raises SentenceError for one that is too long."""
+    def xray(self, text: str, options: Mapping[str, Any]) -> Future[XRay]:
+        """A sentence decision by decision. The answer raises SentenceError for one that is too long."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Finish what is under way, and close the model."""
 
 
 @dataclass(frozen=True)
@@ -80,33 +68,49 @@ class _Variant:
 
 
 class ThisProcess:
-    """An engine of one model in this process. Annotators with other options share it."""
+    """An engine of one model in this process. Annotators with other options share it.
+
+    A model of one slot has one thread: a second one could only wait for it, and would move the work from one
+    processor to another. A model of several slots has threads enough to fill them.
+    """
 
     def __init__(self, annotator: Annotator) -> None:
         self._annotator = annotator
         self._lock = threading.Lock()
         self._variants: OrderedDict[str, _Variant] = OrderedDict()
+        n_slots = annotator.backend.max_sequences
+        n_threads = 1 if n_slots == 1 else 2 * n_slots
+        self._turns = Turns(n_threads)
         self.about = annotator.about()
         self.knows_confidence = annotator.knows_confidence
-        self.n_at_once = 2 * annotator.backend.max_sequences  # one is prepared while another is in the model
+        self.n_at_once = n_threads + 1  # the next one is at hand when one is done
         self.ready = True
         self._tells_failures = annotator.backend.shows_logits
 
-    def annotate(self, document: Document, options: Mapping[str, Any], stop: Stop) -> Document:
-        variant = self.variant(options)
+    def annotate(self, document: Document, options: Mapping[str, Any]) -> Answer[Document]:
+        return self._turns.take(lambda answer: self._steps(document, options, answer))
+
+    def _steps(
+        self, document: Document, options: Mapping[str, Any], answer: Answer[Document]
+    ) -> Generator[None, None, Document]:
+        """Annotate a document; others may have a turn before each of its sentences but the first."""
+        variant = self._variant(options)
         cut = cut_document(document, known_names())
         found = list[Annotated]()
-        for annotated in annotate_all(variant.annotator, whole(cut), stop.check):
-            stop.check()
-            found.append(annotated)
+        with closing(annotate_all(variant.annotator, whole(cut), answer.check)) as results:
+            for annotated in results:
+                found.append(annotated)
+                if len(found) < len(cut.sentences):
+                    yield
+                    answer.check()
         if not self._tells_failures:  # they name the server
             found = [replace(a, failure=a.failure and _HIDDEN_FAILURE) for a in found]
         return settled(cut, found, variant.about)
 
-    def xray(self, text: str, options: Mapping[str, Any], stop: Stop) -> XRay:
-        return self.variant(options).annotator.xray(text)
+    def xray(self, text: str, options: Mapping[str, Any]) -> Future[XRay]:
+        return self._turns.call(lambda: self._variant(options).annotator.xray(text))
 
-    def variant(self, options: Mapping[str, Any]) -> _Variant:
+    def _variant(self, options: Mapping[str, Any]) -> _Variant:
         """The annotator with these options."""
         key = json.dumps(options, sort_keys=True)
         with self._lock:
@@ -126,10 +130,11 @@ class ThisProcess:
 
     def close(self) -> None:
         self.ready = False
+        self._turns.close()
         self._annotator.close()
 
 
-def whole(document: Document) -> Sequence[Any]:
+def whole(document: Document) -> Sequence[Stretch]:
     """A document as the stretches of a run of its own."""
     find: Callable[[str], None] = lambda _: None  # noqa: E731
     sentences: Sequence[Sentence] = document.sentences

@@ -5,7 +5,6 @@ FastAPI reads the annotations of the routes, some of which are made here: so the
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -31,7 +30,8 @@ from .bodies import (
     options_model,
     request_model,
 )
-from .desk import Desk, in_order
+from .body_route import BodyRoute
+from .desk import Desk
 from .gate import STREAM
 from .limits import Limits
 from .lines import LinesResponse
@@ -69,28 +69,30 @@ def api(desk: Desk, limits: Limits, log: Log, metrics: Metrics) -> APIRouter:
             for mention in sentence.mentions:
                 metrics.mentions.labels(mention.type).inc()
 
-    @router.post("/annotate", response_model=None, responses={200: {"model": Answers}, **_PROBLEMS})
     async def annotate(request: Request, body: body_type) -> Response:
         """Find the names in texts. A sentence that fails says why; the others are annotated all the same."""
         _check_sizes(body.texts, limits)
-        options = chosen(body.options)
         visit = request.scope["visit"]
         visit.seen["texts"] = len(body.texts)
         visit.seen["characters"] = sum(map(n_characters, body.texts))
         if log.texts:
             visit.seen["bodies"] = body.model_dump(exclude_none=True)["texts"]
-
-        async def documents() -> AsyncIterator[Document]:
-            for number, text in enumerate(body.texts):
-                yield document_of(text, number)
-
+        documents = (document_of(text, number) for number, text in enumerate(body.texts))
         records = []
-        work = in_order(documents(), lambda d: desk.annotate(d, options), desk.n_at_once)
-        async with aclosing(work) as done:
+        async with aclosing(desk.annotate_all(documents, chosen(body.options))) as done:
             async for document in done:
                 count(document)
                 records.append(as_json(record_of(document)))
         return Response(b'{"results": [' + b", ".join(records) + b"]}", media_type="application/json")
+
+    router.add_api_route(
+        "/annotate",
+        annotate,
+        methods=["POST"],
+        response_model=None,
+        responses={200: {"model": Answers}, **_PROBLEMS},
+        route_class_override=BodyRoute,
+    )
 
     @router.post(
         STREAM.removeprefix("/v1"),
@@ -140,7 +142,7 @@ def api(desk: Desk, limits: Limits, log: Log, metrics: Metrics) -> APIRouter:
         """
         _check_sizes([body.text], limits)
         try:
-            seen = await desk.run(desk.engine.xray, body.text, chosen(body.options))
+            seen = await desk.xray(body.text, chosen(body.options))
         except SentenceError as error:
             raise ProblemError(422, str(error)) from None
         return Response(as_json(asdict(seen)), media_type="application/json")

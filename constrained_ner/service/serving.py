@@ -15,12 +15,12 @@ from ..errors import UserError
 from ..processors import usable_processors
 from ..runs.progress import ProgressDisplay
 from .app import service
+from .connection import BoundedHeads
 from .engine import Engine, ThisProcess
 from .limits import Limits
 from .watch import Log
 from .worker_engine import WorkerEngine
 
-_HEADERS_BYTES = 32_768
 _KEEP_ALIVE_S = 75
 """Longer than clients keep an idle connection: one that the service closes may have just been used again."""
 
@@ -73,7 +73,7 @@ def server(app: object, limits: Limits) -> uvicorn.Server:
         ws="none",
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=int(limits.shutdown_s),
-        h11_max_incomplete_event_size=_HEADERS_BYTES,
+        http=BoundedHeads,
     )
     return uvicorn.Server(config)
 

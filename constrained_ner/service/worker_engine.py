@@ -1,130 +1,269 @@
-"""An engine of worker processes, each with the model in its memory.
+"""An engine of worker processes, each with the model in its memory and an engine of its own.
 
-A process that dies is replaced, and what it had not handed over is done again (see `runs.workers`): its
-requests wait a little longer.
+One thread of this process talks to all of them. A process that dies is replaced, and what it was at is done
+again: each document by itself, so that one at which processes die takes no others with it. After three deaths
+it is answered as one that failed.
 """
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
 import threading
+from collections import deque
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import replace
-from typing import Any
+from multiprocessing.connection import wait
+from typing import Any, TypeVar
 
-from ..annotation.annotator import Annotator, Notify
-from ..annotation.documents import settled
-from ..annotation.result import Annotated
+from ..annotation.annotator import Notify
 from ..annotation.settings import Settings
 from ..annotation.xray import XRay
-from ..backends import model_kind
 from ..data import Document
-from ..runs.workers import Crew, WorkerProcesses
+from ..errors import ModelError
+from ..runs.worker import Open, load
+from ..runs.worker_process import WorkerProcess, without_interrupts
 from ..text.sentences import cut_document, known_names
-from .engine import Stop, StoppedError, ThisProcess, whole
+from .engine_process import Call, Opened, Outcome, serve_parent
+from .turns import Answer, StoppedError
 
-_SENTENCES = 4
-"""Sentences that are handed to a process at once: a request that nobody waits for ends after them."""
+Made = TypeVar("Made")
+
+_TRIES = 3
+"""How often a document is begun, if the process dies at it."""
+_STARTS = 3
+"""How often processes may die in a row before they have the model."""
 
 
 class WorkerEngine:
-    """An engine of n processes."""
+    """An engine of n processes. Raises UserError if they cannot load the model.
 
-    def __init__(self, n: int, settings: Settings, notify: Notify) -> None:
-        self.n_at_once = n
-        self._settings = settings
-        self._notify = notify
-        self._own: ThisProcess | None = None
-        self._seats = [_Seat(n, notify) for _ in range(n)]
-        self._free = list(self._seats)
-        self._changed = threading.Condition()
-        self.knows_confidence = settings.constrained and (
-            settings.model is None or model_kind(settings.model) != "server"
-        )
+    open_annotator: a function of a module, which the processes import.
+    """
+
+    def __init__(self, n: int, settings: Settings, notify: Notify, open_annotator: Open = load) -> None:
+        self._crew = _Crew(n, settings, notify, open_annotator)
         try:
-            crews = [seat.crew(settings) for seat in self._seats]
+            opened = self._crew.opened.result()
         except BaseException:
-            self.close()
+            self._crew.close()
             raise
-        self.about = crews[0].about
-        self.ready = True
+        self.about, self.knows_confidence = opened.about, opened.knows_confidence
+        self.n_at_once = n * opened.n_at_once
 
-    def annotate(self, document: Document, options: Mapping[str, Any], stop: Stop) -> Document:
-        settings = self._settings.changed(**options) if options else self._settings
-        cut = cut_document(document, known_names())
-        seat = self._take(settings)
-        try:
-            return seat.annotate(cut, settings, stop)
-        finally:
-            self._give_back(seat)
+    @property
+    def ready(self) -> bool:
+        return self._crew.works
 
-    def xray(self, text: str, options: Mapping[str, Any], stop: Stop) -> XRay:
-        """Done here, by an annotator that is loaded when it is first needed."""
-        with self._changed:
-            if self._own is None:
-                self._own = ThisProcess(Annotator.load(settings=self._settings, notify=self._notify))
-        return self._own.xray(text, options, stop)
+    def annotate(self, document: Document, options: Mapping[str, Any]) -> Answer[Document]:
+        return self._crew.ask(_Job[Document](Call("annotate", document, options), self._crew.wake))
+
+    def xray(self, text: str, options: Mapping[str, Any]) -> Future[XRay]:
+        return self._crew.ask(_Job[XRay](Call("xray", text, options), self._crew.wake))
 
     def close(self) -> None:
-        self.ready = False
-        if self._own is not None:
-            self._own.close()
-        for seat in self._seats:
-            seat.close()
-
-    def _take(self, settings: Settings) -> _Seat:
-        """A free seat, with these settings if possible: others have to be told."""
-        with self._changed:
-            while not self._free:
-                self._changed.wait()
-            fitting = next((seat for seat in self._free if seat.settings == settings), self._free[0])
-            self._free.remove(fitting)
-            return fitting
-
-    def _give_back(self, seat: _Seat) -> None:
-        with self._changed:
-            self._free.append(seat)
-            self._changed.notify()
+        self._crew.close()
 
 
-class _Seat:
-    """One worker process, replaced if it dies. Used by one thread at a time."""
+class _Job(Answer[Made]):
+    """A call on its way. n_deaths: of processes that were at it. is_told: that it was given up."""
 
-    def __init__(self, n_seats: int, notify: Notify) -> None:
-        self.processes = WorkerProcesses(1, n_beside=n_seats - 1)
-        self.settings: Settings | None = None
+    def __init__(self, call: Call, wake: Any) -> None:
+        super().__init__()
+        self.call = call
+        self.n_deaths = 0
+        self.is_told = False
+        self._wake = wake
+
+    def give_up(self) -> None:
+        super().give_up()
+        self._wake()
+
+    def begin(self) -> bool:
+        """Whether it is to be done; once it has begun it cannot be cancelled."""
+        return self.running() or self.set_running_or_notify_cancel()
+
+
+class _Crew:
+    """The processes, and the thread that talks to them. What is below `_talk` runs in this thread only.
+
+    opened: what the processes are, once all of them have the model.
+    """
+
+    def __init__(self, n: int, settings: Settings, notify: Notify, open_annotator: Open) -> None:
+        self.opened: Future[Opened] = Future()
+        self.works = True
+        self._is_closing = False
+        self._error: Exception = ModelError("the model is closed")
         self._notify = notify
-        self._crew: Crew | None = None
+        self._to_start = (settings, open_annotator, n)
+        self._said: set[str] = set()
+        self._n_failed_starts = 0
+        self._spawn = multiprocessing.get_context("spawn")  # a fork would copy threads and locks of libraries
+        self._asked: deque[_Job[Any]] = deque()  # filled by other threads
+        self._waiting: deque[_Job[Any]] = deque()
+        self._woken, self._waker = multiprocessing.Pipe(duplex=False)
+        self._is_awake = threading.Event()
+        self._processes = [self._start(slot) for slot in range(n)]
+        self._thread = threading.Thread(target=self._run, name="workers", daemon=True)
+        self._thread.start()
 
-    def annotate(self, document: Document, settings: Settings, stop: Stop) -> Document:
-        found: list[Annotated] = []
-        try:
-            crew = self.crew(settings)
-            for stretch in whole(document):
-                rest = stretch
-                while rest.sentences:
-                    stop.check()
-                    asked = replace(rest, sentences=rest.sentences[:_SENTENCES])
-                    results = list(crew.annotate([asked], _ignore))
-                    found += results
-                    rest = rest.after(results)
-        except Exception as error:
-            if not isinstance(error, StoppedError):
-                self.close()  # what the process is at is not known
-            raise
-        return settled(document, found, crew.about)
+    def ask(self, job: _Job[Made]) -> _Job[Made]:
+        self._asked.append(job)
+        self.wake()
+        if not self.works:
+            self._refuse_asked()
+        return job
 
-    def crew(self, settings: Settings) -> Crew:
-        """The process with these settings; it keeps the model that it has. Raises UserError."""
-        if self._crew is None or settings != self.settings:
-            self._crew = self.settings = None
-            self._crew = self.processes.open(settings, self._notify).__enter__()
-            self.settings = settings
-        return self._crew
+    def wake(self) -> None:
+        """Let the thread look again."""
+        if self.works and not self._is_awake.is_set():
+            self._is_awake.set()
+            self._waker.send_bytes(b".")
 
     def close(self) -> None:
-        self._crew = self.settings = None
-        self.processes.close()
+        self._is_closing = True
+        self.wake()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self._talk()
+        except Exception as error:
+            self._error = error
+        self.works = False
+        if not self.opened.done():
+            self.opened.set_exception(self._error)
+        for job in (*self._waiting, *(job for process in self._processes for job in process.jobs.values())):
+            self._refuse(job)
+        self._refuse_asked()
+        for process in self._processes:
+            process.worker.end()
+
+    def _refuse_asked(self) -> None:
+        """By whichever thread comes to it: what is asked for while the engine ends has an answer, too."""
+        with contextlib.suppress(IndexError):
+            while True:
+                self._refuse(self._asked.popleft())
+
+    def _refuse(self, job: _Job[Any]) -> None:
+        if job.begin():
+            job.set_exception(self._error)
+
+    def _talk(self) -> None:
+        while not self._is_closing:
+            self._hand_out()
+            connections: dict[Any, _Process] = {p.connection: p for p in self._processes}
+            for connection in wait([self._woken, *connections]):
+                if connection is self._woken:
+                    self._woken.recv_bytes()
+                    self._is_awake.clear()
+                else:
+                    self._hear(connections[connection])
+
+    def _hand_out(self) -> None:
+        """Give what waits to the process that has least to do, while there is room."""
+        while self._asked:
+            self._waiting.append(self._asked.popleft())
+        for process in self._processes:
+            process.tell_given_up()
+        while self._waiting:
+            job = self._waiting[0]
+            free = [process for process in self._processes if process.takes(job)]
+            if not free:
+                return
+            self._waiting.popleft()
+            if job.begin():
+                min(free, key=lambda process: len(process.jobs)).give(job)
+
+    def _hear(self, process: _Process) -> None:
+        try:
+            number, content = process.connection.recv()
+        except (EOFError, OSError):
+            self._bury(process)
+            return
+        if number is not None:
+            process.end_job(number, content)
+        elif isinstance(content, Opened):
+            process.room, self._n_failed_starts = content.n_at_once, 0
+            if not self.opened.done() and all(process.room for process in self._processes):
+                self.opened.set_result(content)
+        elif isinstance(content, str) and content not in self._said:
+            self._said.add(content)
+            self._notify(content)
+        elif isinstance(content, Exception):
+            raise content
+
+    def _bury(self, process: _Process) -> None:
+        """Replace a process that died, and put back what it was at. Raises ModelError if it is hopeless."""
+        cause = process.worker.cause_of_death()
+        self._n_failed_starts += not process.room
+        if self._n_failed_starts >= _STARTS:
+            raise ModelError(f"worker processes die while they start ({cause}, {_STARTS} times in a row)")
+        self._processes[process.worker.slot] = self._start(process.worker.slot)
+        process.worker.end()
+        for job in reversed(process.jobs.values()):
+            job.n_deaths += 1
+            if job.is_wanted and job.n_deaths < _TRIES:
+                self._waiting.appendleft(job)
+            else:
+                _fail(job, f"the process died at it {_TRIES} times: {cause}")
+
+    def _start(self, slot: int) -> _Process:
+        ours, theirs = self._spawn.Pipe()
+        process = self._spawn.Process(target=serve_parent, args=(theirs, *self._to_start), daemon=True)
+        with without_interrupts():
+            process.start()
+        theirs.close()  # ours ends when theirs does
+        return _Process(WorkerProcess(slot, process, ours))
 
 
-def _ignore(*_: object) -> None:
-    """The windows of long sentences are not reported."""
+class _Process:
+    """A process with the jobs that it is at, by number. room: how many it takes; 0 until it has the model."""
+
+    def __init__(self, worker: WorkerProcess) -> None:
+        self.worker = worker
+        self.connection = worker.connection
+        self.jobs: dict[int, _Job[Any]] = {}
+        self.room = 0
+        self._n_given = 0
+
+    def takes(self, job: _Job[Any]) -> bool:
+        """Whether it has room. What a process has died at is done by itself."""
+        if job.n_deaths or any(other.n_deaths for other in self.jobs.values()):
+            return self.room > 0 and not self.jobs
+        return len(self.jobs) < self.room
+
+    def give(self, job: _Job[Any]) -> None:
+        self._n_given += 1
+        self.jobs[self._n_given] = job
+        self._send(self._n_given, job.call)
+
+    def tell_given_up(self) -> None:
+        for number, job in self.jobs.items():
+            if not (job.is_wanted or job.is_told):
+                job.is_told = True
+                self._send(number, None)
+
+    def end_job(self, number: int, outcome: Outcome) -> None:
+        job = self.jobs.pop(number)
+        if outcome.error is None:
+            job.set_result(outcome.result)
+        else:
+            job.set_exception(outcome.error)
+
+    def _send(self, number: int, content: Any) -> None:
+        with contextlib.suppress(OSError):  # it has died: that is heard next
+            self.connection.send((number, content))
+
+
+def _fail(job: _Job[Any], why: str) -> None:
+    """Answer for a job that cannot be done."""
+    if not job.is_wanted:
+        job.set_exception(StoppedError())
+    elif isinstance(job.call.subject, Document):
+        cut = cut_document(job.call.subject, known_names())
+        job.set_result(replace(cut, sentences=tuple(replace(s, failure=why) for s in cut)))
+    else:
+        job.set_exception(ModelError(why))

@@ -89,6 +89,61 @@ def test_the_xray_opens_from_the_keyboard(page: Any) -> None:
     assert heads[:3] == ["pass", "written", "how sure"]
 
 
+def test_the_xray_closes_from_the_keyboard_and_the_focus_goes_back(page: Any) -> None:
+    button = page.locator("#texts .look").nth(1)
+    assert button.get_attribute("aria-expanded") == "false"
+    button.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#xray:not([hidden]) tbody tr")
+    assert button.get_attribute("aria-expanded") == "true"
+    page.keyboard.press("Escape")
+    assert page.locator("#xray").is_hidden()
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "X-ray of sentence 2"
+    assert button.get_attribute("aria-expanded") == "false"
+
+
+def test_the_tab_key_goes_from_the_text_to_the_filters_to_the_sentences(page: Any) -> None:
+    page.locator("#text").focus()
+    seen = []
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        here = page.evaluate("(e => e.id || e.dataset.type && 'type' || e.className)(document.activeElement)")
+        seen.append(here)
+        if here == "look":
+            break
+    wanted = ["export", "query", "least", "type", "named", "look"]
+    assert sorted(wanted, key=seen.index) == wanted
+
+
+def test_a_screen_reader_finds_its_way(page: Any) -> None:
+    assert page.get_by_role("heading", level=1).inner_text() == "Names in a text"
+    assert page.get_by_role("textbox", name="Text", exact=True).count() == 1
+    assert page.get_by_role("slider", name="Least confidence").count() == 1
+    assert page.get_by_role("group", name="Types").get_by_role("checkbox").count() == 4
+    assert page.get_by_role("main").get_attribute("aria-label") == "The text with its names"
+    assert page.get_by_role("status").count() >= 1
+    page.get_by_role("button", name="X-ray of sentence 1").click()
+    xray = page.get_by_role("region", name="X-ray")
+    xray.get_by_role("table").wait_for()
+    assert xray.get_by_role("columnheader").count() == 6
+    assert xray.get_by_role("button", name="Close").count() == 1
+
+
+def test_on_a_phone_the_text_comes_first_and_nothing_is_wider_than_the_screen(
+    browser: Any, running: Served
+) -> None:
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page.goto(running.url)
+    page.wait_for_selector("#texts mark")
+    tops = [page.locator(name).bounding_box()["y"] for name in ("#text", "#query", "#texts")]
+    assert tops == sorted(tops)
+    assert tops[-1] < 844  # the marked text is on the first screen
+    page.locator("#texts .look").first.click()
+    page.wait_for_selector("#xray:not([hidden]) tbody tr")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.close()
+
+
 def test_what_is_typed_is_never_markup(page: Any) -> None:
     hostile = '<img src=x onerror="document.title=\'hit\'"></drug><|endoftext|>\u202e\x1b[31m & "aspirin"'
     page.fill("#text", hostile)

@@ -27,6 +27,7 @@ from constrained_ner.service.engine import ThisProcess
 from constrained_ner.service.limits import Limits
 from constrained_ner.text.sentences import cut_document, known_names
 
+PATIENCE_S = 600
 SAMPLE = Path(__file__).parents[2] / "examples" / "sample.xml"
 
 
@@ -38,7 +39,7 @@ def engine() -> Iterator[ThisProcess]:
 
 @pytest.fixture(scope="module")
 def running(engine: ThisProcess) -> Iterator[Served]:
-    with served(engine) as service:
+    with served(engine, Limits(time_s=PATIENCE_S)) as service:
         yield service
 
 
@@ -69,7 +70,7 @@ def expected(texts: list[str]) -> list[str]:
 
 
 def post(service: Served, body: Any, **options: Any) -> httpx.Response:
-    return httpx.post(f"{service.url}/v1/annotate", json=body, timeout=60, **options)
+    return httpx.post(f"{service.url}/v1/annotate", json=body, timeout=PATIENCE_S, **options)
 
 
 def lines_of(response: httpx.Response) -> list[str]:
@@ -88,7 +89,7 @@ def test_a_stream_answers_with_the_lines_of_a_loop(
     running: Served, texts: list[str], expected: list[str]
 ) -> None:
     body = "".join(json.dumps({"id": str(n), "text": text}) + "\n" for n, text in enumerate(texts))
-    response = httpx.post(f"{running.url}/v1/annotate/stream", content=body, timeout=60)
+    response = httpx.post(f"{running.url}/v1/annotate/stream", content=body, timeout=PATIENCE_S)
     assert response.text.splitlines() == expected
 
 
@@ -203,6 +204,28 @@ def test_what_does_not_fit_is_refused(engine: ThisProcess) -> None:
             status = 413
         assert status == 413
         assert post(service, {"texts": ["Iron."]}).status_code == 200
+
+
+def test_a_head_without_end_is_cut_off(engine: ThisProcess) -> None:
+    with served(engine) as service, socket.create_connection(("127.0.0.1", service.port)) as client:
+        client.settimeout(60)
+        client.sendall(b"POST /v1/annotate HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Long: ")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(1000):
+                client.sendall(b"x" * 10_000)
+        with contextlib.suppress(ConnectionError):
+            assert client.recv(100).startswith(b"HTTP/1.1 400") or not client.recv(100)
+        assert post(service, {"texts": ["Iron."]}).status_code == 200
+
+
+def test_only_what_says_that_it_is_json_is_read(running: Served) -> None:
+    """Pages of other sites may send plain text without being asked, but not JSON."""
+    body, kinds = b'{"texts": ["Iron."]}', ("text/plain", "application/json; charset=utf-8")
+    statuses = [
+        httpx.post(f"{running.url}/v1/annotate", content=body, headers={"Content-Type": kind}).status_code
+        for kind in kinds
+    ]
+    assert statuses == [422, 200]
 
 
 def test_beyond_the_queue_requests_are_told_to_come_back(held: HeldEngine) -> None:

@@ -6,7 +6,7 @@ import io
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,9 +14,10 @@ from typing import Any
 from constrained_ner.annotation.about import About
 from constrained_ner.data import Document
 from constrained_ner.service.app import service
-from constrained_ner.service.engine import Engine, Stop
+from constrained_ner.service.engine import Engine
 from constrained_ner.service.limits import Limits
 from constrained_ner.service.serving import listen, server
+from constrained_ner.service.turns import Answer, Turns
 from constrained_ner.service.watch import Log
 
 
@@ -92,13 +93,20 @@ class HeldEngine:
     n_begun: int = 0
     n_stopped: int = 0
 
-    def annotate(self, document: Document, options: Mapping[str, Any], stop: Stop) -> Document:
+    def __post_init__(self) -> None:
+        self._turns = Turns(self.n_at_once)
+
+    def annotate(self, document: Document, options: Mapping[str, Any]) -> Answer[Document]:
+        return self._turns.take(lambda answer: self._steps(document, answer))
+
+    def _steps(self, document: Document, answer: Answer[Document]) -> Generator[None, None, Document]:
         self.n_begun += 1
+        yield
         if document.text == "break":
             raise RuntimeError("/home/someone/secret.txt broke at 'a text of another'")
         while not self.release.wait(0.01):
             try:
-                stop.check()
+                answer.check()
             except Exception:
                 self.n_stopped += 1
                 raise

@@ -18,6 +18,7 @@ from constrained_ner.annotation.annotator import Annotator, Backend, Notify
 from constrained_ner.annotation.by_logits import ByLogits
 from constrained_ner.annotation.settings import Settings
 from constrained_ner.backends.fake import FakeBackend, seeded_score
+from constrained_ner.backends.protocol import Scores, Step
 from constrained_ner.data import Mention
 from constrained_ner.errors import ModelError
 
@@ -62,6 +63,22 @@ def dying_annotator(
                 os.kill(os.getpid(), signal.SIGKILL)
 
     return _before_each_sentence(begin, settings, backend, notify)
+
+
+def shared_annotator(folder: Path, settings: Settings, backend: Backend | None, notify: Notify) -> Annotator:
+    """A model of four slots that takes its time for each pass, and notes in a file how many took part."""
+
+    class Noted(FakeBackend):
+        def forward(self, steps: Sequence[Step]) -> list[list[Scores | None]]:
+            time.sleep(0.005)
+            with (folder / "passes").open("a") as notes:
+                print(len(steps), file=notes)
+            return super().forward(steps)
+
+    vocabulary = tag_token_vocabulary()
+    score = seeded_score(len(vocabulary), scale=3.0)
+    noted = Noted(vocabulary, score, context_length=2048, max_sequences=4, chat_template=TEMPLATE)
+    return Annotator(noted, settings, notify=notify)
 
 
 def dies_at_start(settings: Settings, backend: Backend | None, notify: Notify) -> Annotator:

@@ -3,7 +3,7 @@
   const at = (id) => document.getElementById(id);
   const text = at("text"), texts = at("texts"), status = at("status"), xray = at("xray"), key = at("key");
   const sure = document.body.dataset.confidence ? { options: { min_confidence: 0 } } : {};
-  let underWay = null, waiting = 0, looking = null;
+  let underWay = null, waiting = 0, looking = null, counted = "";
 
   // One request at a time: a newer one ends the one before it, also in the service.
   async function post(path, body, signal) {
@@ -33,7 +33,8 @@
       xray.hidden = true;
       view.refresh();
       const n = texts.querySelectorAll("mark[id]").length;
-      tell(`${n} name${n === 1 ? "" : "s"}, ${Math.round(performance.now() - began)} ms`);
+      counted = `${n} name${n === 1 ? "" : "s"}, ${Math.round(performance.now() - began)} ms`;
+      tell(counted);
     } catch (error) {
       if (error.name === "AbortError") return;
       if (error.retry_s) {
@@ -64,16 +65,32 @@
     if (row && !event.target.closest("mark") && String(getSelection()) === "") look(row);
   });
 
+  // The sentence that is looked through, if any.
+  function mark(row) {
+    for (const other of texts.querySelectorAll(".row")) {
+      other.classList.toggle("looked", other === row);
+      other.querySelector(".look").setAttribute("aria-expanded", other === row);
+    }
+  }
+
+  function close() {
+    const button = texts.querySelector(".looked .look");
+    xray.hidden = true;
+    mark(null);
+    button?.focus();
+  }
+
+  xray.addEventListener("keydown", (event) => { if (event.key === "Escape") close(); });
+
   async function look(row) {
     looking?.abort();
     looking = new AbortController();
-    for (const other of texts.querySelectorAll(".looked")) other.classList.remove("looked");
-    row.classList.add("looked");
+    mark(row);
     tell("Looking …");
     try {
       const seen = await (await post("/v1/xray", { text: row.dataset.text.trim() }, looking.signal)).json();
       show(seen);
-      tell("");
+      tell(counted);
       xray.focus();
     } catch (error) { if (error.name !== "AbortError") tell(error.message, true); }
   }
@@ -92,14 +109,15 @@
   const cell = (...children) => element("td", {}, ...children);
 
   function decision(seen) {
-    const others = seen.others.flatMap((other) => [code(other.text), ` ${percent(other.share)} `]);
+    const others = seen.others.map((other) => element("span", { className: "other" }, code(other.text), ` ${percent(other.share)}`));
     const more = seen.n_legal - 1 - seen.others.length;
     const wanted = seen.wanted
       ? [code(seen.wanted.text), ` ${percent(seen.wanted.probability)}: overruled`]
       : ["the same"];
     if (!seen.wanted && seen.others.some((other) => other.probability > seen.written.probability)) wanted[0] = "another legal one";
     const row = element("tr", {}, cell(String(seen.number)), element("th", { scope: "row" }, code(seen.written.text), ` ${seen.written.does}`),
-      cell(element("meter", { min: 0, max: 1, value: seen.written.share }), ` ${percent(seen.written.share)}`),
+      cell(element("span", { className: "share" }, element("meter", { min: 0, max: 1, value: seen.written.share, ariaHidden: "true" }),
+        ` ${percent(seen.written.share)}`)),
       cell(...others, more > 0 ? `and ${more} more` : ""), cell(...wanted), cell(percent(seen.legal_mass)));
     if (seen.wanted) row.className = "overruled";
     return row;
@@ -120,7 +138,8 @@
     const verdict = seen.free.verbatim ? "Every character is that of the sentence." :
       "Characters were changed: those struck out are lost, those underlined were added.";
     xray.replaceChildren(
-      element("h2", { id: "xray-title" }, "X-ray"),
+      element("div", { className: "title" }, element("h2", { id: "xray-title" }, "X-ray"),
+        element("button", { type: "button", id: "close", onclick: close }, "Close")),
       element("p", {}, plain), element("p", { className: "soft" }, drafts),
       element("div", { className: "both" },
         element("div", {}, element("h3", {}, "With the grammar"), element("p", { className: "answer" }, seen.answer),
