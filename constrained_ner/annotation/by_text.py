@@ -49,6 +49,7 @@ Converters of JSON schemas to grammars get backslashes wrong: llama.cpp's did, l
 """
 _USUAL_CONTEXT = 32768  # tokens, of a server that does not say
 _BYTES_A_TOKEN = 4
+_SPARE_TOKENS = 64  # for thoughts and fences around an answer that no grammar keeps from them
 _LEAST_LIKENESS = 50  # in percent; a refusal ("I cannot help with that.") is far below
 
 
@@ -101,7 +102,7 @@ class ByText:
             return _AskedWindow(self, window, constraint, None)
         request = TextRequest(
             messages=self._messages(shown),
-            max_tokens=64 + 2 * constraint.n_bytes,  # a copy takes a quarter of that; the rest is for tags
+            max_tokens=_most_tokens(constraint, self._form),
             grammar=render(constraint, self._backend.dialect) if self.constrained else None,
             bias=self._bias,
             n_likeliest=N_LIKELIEST if self.reports else 0,
@@ -229,6 +230,17 @@ def _require_copy(text: str, written: str) -> None:
 
     if ratio(text, written) < _LEAST_LIKENESS:
         raise SentenceError(f"the server's answer is not the sentence: {' '.join(written.split())!r:.80}")
+
+
+def _most_tokens(constraint: SentenceAutomaton, form: AnswerForm) -> int:
+    """Room for any answer, even one that marks every word.
+
+    The text takes a token for each byte at most; what marks a name, one for every two bytes as a rule.
+    """
+    types = form.markup.types
+    marks = max(len(form.markup.open_tag(name) + form.markup.close_tag(name)) for name in types)
+    n_words = sum(bool(edge & OPEN) for edge in constraint.edges)
+    return _SPARE_TOKENS + constraint.n_bytes + max(constraint.n_bytes, n_words * (marks // 2))
 
 
 def _n_tokens(text: str) -> int:
