@@ -229,9 +229,8 @@ def compare_engines(model: LlamaModel, answer: str, sentences: Sequence[Sentence
         f"{'engine':12}{'form':10}{'read, ms':>10}{'tokens, ms':>12}{'both, ms':>10}{'tokens':>8}{'bytes':>8}"
     )
     for (engine, form_name), rows in figures.items():
-        read, tokens, both = (
-            median(1e3 * part) for part in zip(*((r, t, r + t) for r, t, _, _ in rows), strict=True)
-        )
+        read, tokens = (1e3 * median(row[part] for row in rows) for part in (0, 1))
+        both = 1e3 * median(row[0] + row[1] for row in rows)
         n_tokens, size = median(row[2] for row in rows), median(row[3] for row in rows)
         print(
             f"{engine:12}{form_name:10}{read:10.2f}{tokens:12.2f}{both:10.2f}{n_tokens:8.0f}{size:8.0f}",

@@ -21,7 +21,7 @@ from ..constraint.grammars import is_json_answer, read_json, render, write_json
 from ..constraint.legal import TokenRule
 from ..constraint.sentence_automaton import SentenceAutomaton
 from ..data import Mention, Sentence
-from ..errors import ContextOverflowError, SentenceError, UserError
+from ..errors import ContextOverflowError, ModelError, SentenceError, UserError
 from ..prompting.budget import shortened_types
 from ..prompting.messages import Message, Prompts
 from ..text.windows import windows
@@ -82,6 +82,7 @@ class ByText:
         # In JSON the tokens are not those of the answer as it is read.
         self.reports = self.constrained and backend.reports_tokens and not self.in_json
         self._bias = bias_by_token(settings.bias, form, backend.tokenize) if settings.bias else {}
+        self._leading_space = self.constrained and not self.in_json and _may_begin_with_a_space(backend)
         self._context_length = backend.context_length or _USUAL_CONTEXT
         self._prompts = shortened_types(prompts, _n_tokens, self._context_length, notify)
         self._form = form
@@ -94,10 +95,8 @@ class ByText:
         return windows(text, _n_tokens, most=most, size=most // 4, boundary=self._boundary)
 
     def submit(self, window: str, sentence: str, expected: Sequence[Mention]) -> _AskedWindow:
-        # The server's tokenizer may begin a text with a space of its own, so one is allowed.
-        leading_space = self.constrained and not self.in_json
         shown = self._shown(window)
-        constraint = self._form.constraint(shown, boundary=self._boundary, leading_space=leading_space)
+        constraint = self._form.constraint(shown, boundary=self._boundary, leading_space=self._leading_space)
         if not any(edge & OPEN for edge in constraint.edges):
             return _AskedWindow(self, window, constraint, None)
         request = TextRequest(
@@ -230,6 +229,14 @@ def _require_copy(text: str, written: str) -> None:
 
     if ratio(text, written) < _LEAST_LIKENESS:
         raise SentenceError(f"the server's answer is not the sentence: {' '.join(written.split())!r:.80}")
+
+
+def _may_begin_with_a_space(backend: TextBackend) -> bool:
+    """Whether the server's tokenizer begins a text with a space of its own, as far as it says."""
+    try:
+        return backend.tokenize("x")[0][1][:1] == b" "
+    except (ModelError, IndexError):
+        return True
 
 
 def _most_tokens(constraint: SentenceAutomaton, form: AnswerForm) -> int:

