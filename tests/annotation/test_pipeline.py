@@ -565,6 +565,22 @@ def test_what_does_not_fit_a_servers_context_is_halved(n: int, room: int) -> Non
     assert (result.effort.n_windows > 1) == (len(text) > room)
 
 
+@pytest.mark.parametrize(
+    ("tokens", "allowed"),
+    [([(1, b"x")], False), ([(1, b" x")], True), ([(1, b" "), (2, b"x")], True), (None, True)],
+)
+def test_a_server_may_begin_with_a_space_if_its_tokenizer_does_or_does_not_say(
+    tokens: list[tuple[int, bytes]] | None, allowed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = FakeServer(lambda question: question)
+    if tokens is not None:
+        monkeypatch.setattr(server, "tokenize", lambda text: tokens)
+    list(Annotator(server, notify=lambda message: None).run([Sentence("0", "on iron")]))
+    (request,) = server.requests
+    assert request.grammar is not None
+    assert ('" " out-0' in request.grammar) == allowed
+
+
 @pytest.mark.parametrize("answer", ["tags", "list"])
 def test_a_server_gives_room_for_an_answer_that_marks_every_word(answer: AnswerName) -> None:
     """Counted in the tokens of a real model: SmolLM2, which spells a tag with three or four."""

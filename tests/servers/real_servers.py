@@ -145,9 +145,11 @@ def record(target: Target, sentences: Sequence[Sentence], about: dict[str, Any],
     with StandIn(forward) as proxy:
         results = checks.run_all(replace(target, address=f"{proxy.url}/v1").annotator(), sentences)
     found = [mention for result in results for mention in checks.found(result)]
-    with open(transcript, "w", encoding="utf-8") as file:
-        for line in ({**about, "mentions": found}, *lines):
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    about = {**about, "sentences": [sentence.text for sentence in sentences], "mentions": found}
+    written = [json.dumps(line, ensure_ascii=False) for line in (about, *lines)]
+    model = lines[0]["answer"]["data"][0]
+    folder = Path(model.get("root") or model["id"]).parent  # where it lies on this machine
+    transcript.write_text("\n".join(written).replace(f"{folder}/", "/models/") + "\n", encoding="utf-8")
 
 
 def shots(n: int) -> list[Sentence]:
