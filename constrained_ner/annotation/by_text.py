@@ -21,7 +21,7 @@ from ..constraint.grammars import is_json_answer, read_json, render, write_json
 from ..constraint.legal import TokenRule
 from ..constraint.sentence_automaton import SentenceAutomaton
 from ..data import Mention, Sentence
-from ..errors import ContextOverflowError, SentenceError, UserError
+from ..errors import ContextOverflowError, ModelError, SentenceError, UserError
 from ..prompting.budget import shortened_types
 from ..prompting.messages import Message, Prompts
 from ..text.windows import windows
@@ -49,6 +49,7 @@ Converters of JSON schemas to grammars get backslashes wrong: llama.cpp's did, l
 """
 _USUAL_CONTEXT = 32768  # tokens, of a server that does not say
 _BYTES_A_TOKEN = 4
+_SPARE_TOKENS = 64  # for thoughts and fences around an answer that no grammar keeps from them
 _LEAST_LIKENESS = 50  # in percent; a refusal ("I cannot help with that.") is far below
 
 
@@ -81,6 +82,7 @@ class ByText:
         # In JSON the tokens are not those of the answer as it is read.
         self.reports = self.constrained and backend.reports_tokens and not self.in_json
         self._bias = bias_by_token(settings.bias, form, backend.tokenize) if settings.bias else {}
+        self._leading_space = self.constrained and not self.in_json and _may_begin_with_a_space(backend)
         self._context_length = backend.context_length or _USUAL_CONTEXT
         self._prompts = shortened_types(prompts, _n_tokens, self._context_length, notify)
         self._form = form
@@ -93,15 +95,13 @@ class ByText:
         return windows(text, _n_tokens, most=most, size=most // 4, boundary=self._boundary)
 
     def submit(self, window: str, sentence: str, expected: Sequence[Mention]) -> _AskedWindow:
-        # The server's tokenizer may begin a text with a space of its own, so one is allowed.
-        leading_space = self.constrained and not self.in_json
         shown = self._shown(window)
-        constraint = self._form.constraint(shown, boundary=self._boundary, leading_space=leading_space)
+        constraint = self._form.constraint(shown, boundary=self._boundary, leading_space=self._leading_space)
         if not any(edge & OPEN for edge in constraint.edges):
             return _AskedWindow(self, window, constraint, None)
         request = TextRequest(
             messages=self._messages(shown),
-            max_tokens=64 + 2 * constraint.n_bytes,  # a copy takes a quarter of that; the rest is for tags
+            max_tokens=_most_tokens(constraint, self._form),
             grammar=render(constraint, self._backend.dialect) if self.constrained else None,
             bias=self._bias,
             n_likeliest=N_LIKELIEST if self.reports else 0,
@@ -229,6 +229,25 @@ def _require_copy(text: str, written: str) -> None:
 
     if ratio(text, written) < _LEAST_LIKENESS:
         raise SentenceError(f"the server's answer is not the sentence: {' '.join(written.split())!r:.80}")
+
+
+def _may_begin_with_a_space(backend: TextBackend) -> bool:
+    """Whether the server's tokenizer begins a text with a space of its own, as far as it says."""
+    try:
+        return backend.tokenize("x")[0][1][:1] == b" "
+    except (ModelError, IndexError):
+        return True
+
+
+def _most_tokens(constraint: SentenceAutomaton, form: AnswerForm) -> int:
+    """Room for any answer, even one that marks every word.
+
+    The text takes a token for each byte at most; what marks a name, one for every two bytes as a rule.
+    """
+    types = form.markup.types
+    marks = max(len(form.markup.open_tag(name) + form.markup.close_tag(name)) for name in types)
+    n_words = sum(bool(edge & OPEN) for edge in constraint.edges)
+    return _SPARE_TOKENS + constraint.n_bytes + max(constraint.n_bytes, n_words * (marks // 2))
 
 
 def _n_tokens(text: str) -> int:

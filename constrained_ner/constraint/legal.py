@@ -178,15 +178,20 @@ class LegalTokens:
         answer = constraint.machine.markup.write(constraint.text, mentions).encode()
         if constraint.leading_space:
             answer = b" " + answer
-        return encode_answer(self, answer)
+        return encode_answer(self, answer, self.rule)
 
 
-def encode_answer(legal_tokens: LegalTokenSets, answer: bytes) -> Iterator[tuple[int, dict[int, State]]]:
+def encode_answer(
+    legal_tokens: LegalTokenSets, answer: bytes, rule: TokenRule
+) -> Iterator[tuple[int, dict[int, State]]]:
     """An answer token by token, each with the legal set that it is chosen from; the last is a stop token.
 
-    Of the legal tokens that fit, the longest is taken. Raises ValueError if the answer is not legal.
+    Of the legal tokens that fit, the longest is taken; with the rule `any` the tokenizer's own for the whole
+    answer, which is what a model writes if nothing tells it otherwise. Raises ValueError if the answer is
+    not legal.
     """
     constraint, token_bytes = legal_tokens.constraint, legal_tokens.vocabulary.token_bytes
+    own = _own_tokens(legal_tokens.vocabulary, answer) if rule == "any" else {}
     state, at = legal_tokens.start, 0
     while True:
         legal = legal_tokens.legal(state)
@@ -200,7 +205,16 @@ def encode_answer(legal_tokens: LegalTokenSets, answer: bytes) -> Iterator[tuple
         ]
         if not fitting:
             raise ValueError(f"{answer.decode()!r} is not a legal answer (at byte {at})")
-        token_id = max(fitting, key=lambda i: len(token_bytes[i]))
+        token_id = own[at] if own.get(at) in fitting else max(fitting, key=lambda i: len(token_bytes[i]))
         yield token_id, legal
         at += len(token_bytes[token_id])
         state = legal[token_id]
+
+
+def _own_tokens(vocabulary: Vocabulary, answer: bytes) -> dict[int, int]:
+    """Where each token begins, as the tokenizer writes the answer -> its id."""
+    found, at = {}, 0
+    for token_id in vocabulary.encode(answer.decode()):
+        found[at] = token_id
+        at += len(vocabulary.token_bytes[token_id])
+    return found

@@ -102,7 +102,7 @@ class LegalListTokens:
         """See `legal.LegalTokenSets.encode`."""
         constraint = self.constraint
         answer = constraint.machine.names.write(constraint.text, mentions, self._boundary).encode()
-        return encode_answer(self, b" " + answer if constraint.leading_space else answer)
+        return encode_answer(self, b" " + answer if constraint.leading_space else answer, self.rule)
 
     def _find(self, state: State) -> dict[int, State]:
         found: dict[int, State] = {}

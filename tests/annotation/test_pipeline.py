@@ -11,8 +11,10 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
+from hard_texts import HARD_TEXTS
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from installed_models import SMOLLM2, real_model
 from vocabularies import tag_token_vocabulary
 
 from constrained_ner.annotation.annotator import Annotator
@@ -21,9 +23,12 @@ from constrained_ner.annotation.pipeline import Pipeline
 from constrained_ner.annotation.result import Annotated, Effort, join
 from constrained_ner.backends.fake import FakeBackend, seeded_score
 from constrained_ner.backends.protocol import TextAnswer, TextRequest
+from constrained_ner.constraint.answer_form import AnswerName, answer_form
 from constrained_ner.constraint.edges import CLOSE, OPEN, edges
+from constrained_ner.constraint.markup import Markup
 from constrained_ner.data import Mention, Sentence, Span
 from constrained_ner.errors import ContextOverflowError, ModelError, SentenceError
+from constrained_ner.schema import DDI
 
 TEMPLATE = "{{ messages[-1]['content'] }}<|im_end|>"
 VOCABULARY = tag_token_vocabulary()
@@ -558,6 +563,47 @@ def test_what_does_not_fit_a_servers_context_is_halved(n: int, room: int) -> Non
     assert len(result.sentence.mentions) == 2 * n
     assert all(text[m.start : m.end] == m.text for m in result.sentence.mentions)
     assert (result.effort.n_windows > 1) == (len(text) > room)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "allowed"),
+    [([(1, b"x")], False), ([(1, b" x")], True), ([(1, b" "), (2, b"x")], True), (None, True)],
+)
+def test_a_server_may_begin_with_a_space_if_its_tokenizer_does_or_does_not_say(
+    tokens: list[tuple[int, bytes]] | None, allowed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = FakeServer(lambda question: question)
+    if tokens is not None:
+        monkeypatch.setattr(server, "tokenize", lambda text: tokens)
+    list(Annotator(server, notify=lambda message: None).run([Sentence("0", "on iron")]))
+    (request,) = server.requests
+    assert request.grammar is not None
+    assert ('" " out-0' in request.grammar) == allowed
+
+
+@pytest.mark.parametrize("answer", ["tags", "list"])
+def test_a_server_gives_room_for_an_answer_that_marks_every_word(answer: AnswerName) -> None:
+    """Counted in the tokens of a real model: SmolLM2, which spells a tag with three or four."""
+    pytest.importorskip("llama_cpp")
+    from constrained_ner.backends.llamacpp.vocabulary import load_vocabulary
+
+    vocabulary = load_vocabulary(real_model(SMOLLM2))
+    form = answer_form(answer, Markup(DDI))
+    server = FakeServer(lambda question: question)
+    texts = [text for text in HARD_TEXTS if text.strip() and text.isprintable()]
+    list(Annotator(server, answer=answer, view="as-is", notify=lambda message: None).run(numbered(texts)))
+    assert len(server.requests) == len(texts)
+    for text, request in zip(texts, server.requests, strict=True):
+        flags = edges(text, "word")
+        starts = [at for at, edge in enumerate(flags) if edge & OPEN]
+        ends = [at for at, edge in enumerate(flags) if edge & CLOSE]
+        words = [Mention((Span(a, b),), "drug_n", text[a:b]) for a, b in zip(starts, ends, strict=True)]
+        written = form.write(text, words)
+        assert len(vocabulary.encode(written)) < request.max_tokens, text
+
+
+def numbered(texts: Sequence[str]) -> list[Sentence]:
+    return [Sentence(str(number), text) for number, text in enumerate(texts)]
 
 
 # ---- what the model is shown

@@ -117,6 +117,8 @@ def check_encoding(chance: Random, legal: LegalTokens, boundary: Boundary) -> No
     assert stop_id in vocabulary.stop_ids
     assert vocabulary.decode(token_ids) == b" " * vocabulary.leading_space + answer
     assert all(token_id in following for token_id, following in steps)
+    if legal.rule == "any" and not legal.tag_tokens.controls:
+        assert token_ids == vocabulary.encode(" " * vocabulary.leading_space + answer.decode())
     if not any(tag in constraint.text for tag in MACHINE.all_tags()):
         assert spans(constraint.read(vocabulary.decode(token_ids))) == as_spans(mentions)
 

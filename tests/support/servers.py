@@ -174,7 +174,11 @@ def openai_answer(text: str, finish_reason: str = "stop") -> Reply:
 
 
 def openai_stand_in(answer: Behaviour, owner: str = "llamacpp") -> StandIn:
+    """It does not say how it tokenizes."""
+
     def behave(path: str, body: dict[str, Any]) -> Reply:
+        if path == "/tokenize":
+            return 404, {"error": {"message": "no such path"}}
         return openai_models(owner) if path.endswith("/models") else answer(path, body)
 
     return StandIn(behave)

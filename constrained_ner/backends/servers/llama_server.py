@@ -13,7 +13,7 @@ from .product import NO_THINKING, Product, Tokenize, extra_field
 _FREE_COPYING = {"repeat_penalty": 1.0}  # the default of llama_cpp.server is 1.1
 
 
-def _read_pieces(reply: dict[str, Any]) -> list[tuple[int, bytes]]:
+def _read_pieces(reply: dict[str, Any], text: str) -> list[tuple[int, bytes]]:
     """A piece that is not UTF-8 by itself comes as a list of bytes."""
     return [
         (token["id"], piece.encode() if isinstance(piece := token["piece"], str) else bytes(piece))

@@ -116,7 +116,7 @@ class OpenAIServer:
         address = f"{self.url.removesuffix('/v1')}/tokenize"
         reply = await self._client.post(address, cast_to=object, body=how.request(self.name, text))
         try:
-            return how.read(cast(dict[str, Any], reply))
+            return how.read(cast(dict[str, Any], reply), text)
         except (KeyError, TypeError):
             raise ValueError("no tokens") from None
 

@@ -18,10 +18,13 @@ def extra_field(name: str) -> Callable[[Any, str], dict[str, Any]]:
 
 @dataclass(frozen=True, slots=True)
 class Tokenize:
-    """`/tokenize` beside `/v1`. request: model and text -> body. read: reply -> ids and bytes."""
+    """`/tokenize` beside `/v1`. request: model and text -> body. read: reply and text -> ids and bytes.
+
+    `read` raises KeyError, TypeError or ValueError for a malformed reply.
+    """
 
     request: Callable[[str, str], dict[str, Any]]
-    read: Callable[[dict[str, Any]], list[tuple[int, bytes]]]
+    read: Callable[[dict[str, Any], str], list[tuple[int, bytes]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

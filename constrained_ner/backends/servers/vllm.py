@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...vocabulary import bytes_of_byte_level, bytes_of_sentencepiece
 from .product import NO_THINKING, Product, Tokenize
 
 
@@ -14,15 +15,25 @@ def _structured_outputs(client: Any, grammar: str) -> dict[str, Any]:
     return {"extra_body": outlines.from_vllm(client).type_adapter.format_output_type(CFG(grammar))}
 
 
-def _read_strings(reply: dict[str, Any]) -> list[tuple[int, bytes]]:
-    """The strings are the vocabulary's own, in which other characters stand for spaces and line breaks."""
-    return [
-        (token_id, string.translate(_SPELT).encode())
-        for token_id, string in zip(reply["tokens"], reply["token_strs"], strict=True)
-    ]
+def _read_strings(reply: dict[str, Any], text: str) -> list[tuple[int, bytes]]:
+    """The strings are the vocabulary's own: GPT-2's characters for bytes, or SentencePiece's.
+
+    "Ä" alone could be either, so the alphabet is the one in which all of them spell the text.
+    """
+    ids, strings = reply["tokens"], reply["token_strs"]
+    spelt = (list(map(bytes_of, strings)) for bytes_of in (_of_byte_level, bytes_of_sentencepiece))
+    for pieces in spelt:
+        if b"".join(pieces).removeprefix(b" ") == text.encode().removeprefix(b" "):
+            return list(zip(ids, pieces, strict=True))
+    raise ValueError(f"the tokens do not spell {text!r}")
 
 
-_SPELT = str.maketrans({"Ġ": " ", "▁": " ", "Ċ": "\n"})
+def _of_byte_level(piece: str) -> bytes:
+    try:
+        return bytes_of_byte_level(piece)
+    except KeyError:
+        return b""  # of another alphabet
+
 
 VLLM = Product(
     title="vLLM",

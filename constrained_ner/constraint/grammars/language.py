@@ -55,10 +55,10 @@ class Nonterminal:
 
 @dataclass(frozen=True, slots=True)
 class Alternative(Generic[Rule]):
-    """One way to continue: text, then another rule, or None at the end of the answer."""
+    """One way to continue: text, then other rules in order; none at the end of the answer."""
 
     text: str
-    then: Rule | None
+    then: tuple[Rule, ...] = ()
 
 
 Rules = dict[Nonterminal, tuple[Alternative[Nonterminal], ...]]
@@ -78,14 +78,14 @@ def rules(constraint: Constraint) -> tuple[Alternative[Nonterminal], Rules]:
 
     def outside(word: int, text: str) -> Alternative[Nonterminal]:
         if word > last:
-            return Alternative(text + tail, None)
-        return Alternative(text + found[word].gap, Nonterminal(None, word))
+            return Alternative(text + tail)
+        return Alternative(text + found[word].gap, (Nonterminal(None, word),))
 
     def inside(entity_type: str, word: int, text: str) -> Alternative[Nonterminal]:
         text += found[word].core
         if word == last:  # no later place to close
             return outside(word + 1, text + markup.close_tag(entity_type))
-        return Alternative(text, Nonterminal(entity_type, word))
+        return Alternative(text, (Nonterminal(entity_type, word),))
 
     every: Rules = {}
     for word in range(last + 1):

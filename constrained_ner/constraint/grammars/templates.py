@@ -65,8 +65,8 @@ def _filled(
     **legend: str,
 ) -> str:
     def written(way: Alternative[Rule]) -> str:
-        text = parts["text"].substitute(text=quote(way.text)) if way.text or not way.then else ""
-        return " ".join(filter(None, (text, name(way.then) if way.then else "")))
+        text = [parts["text"].substitute(text=quote(way.text))] if way.text or not way.then else []
+        return " ".join((*text, *map(name, way.then)))
 
     either = parts["or"].template
     begun = [written(way) for way in roots]

@@ -1,0 +1,66 @@
+"""Where a server's answer parts from the one found here, and how near a tie the decision was here.
+
+A server adds up in another order, and often in another precision, so it may decide a near tie otherwise.
+Anything else is a fault. So the measure is the margin at the first token that differs: the logit (with the
+bias) of the token that was written here, minus that of the server's. Up to there both wrote the same.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from typing import Any
+
+from constrained_ner.annotation.annotator import Annotator
+from constrained_ner.annotation.by_logits import ByLogits
+from constrained_ner.backends.protocol import TextAnswer, TextRequest
+from constrained_ner.backends.servers.connection import RemoteBackend
+from constrained_ner.constraint.legal import END
+from constrained_ner.decoding.copy_draft import copy_draft
+from constrained_ner.decoding.trace import Decision, TracedPass, decisions, traced
+from constrained_ner.text.view import view_of
+
+
+class Remembering(RemoteBackend):
+    """Keeps the answers, in the order in which they were asked for."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.answers: list[Future[TextAnswer]] = []
+        super().__init__(*arguments, **options)
+
+    def submit(self, request: TextRequest) -> Future[TextAnswer]:
+        answer = super().submit(request)
+        self.answers.append(answer)
+        return answer
+
+
+def margin_here(local: Annotator, text: str, answer: TextAnswer) -> float:
+    """The margin at which the answer parts from the one found here, in logits; 0.0 if it does not.
+
+    Asserts that the answer is legal up to there.
+    """
+    transport = local._transport
+    assert isinstance(transport, ByLogits)
+    text = view_of(text, local.settings.view).text
+    legal_tokens = transport._tokens.of(text, transport.rule, transport._boundary)
+    prompt_ids = transport._prompt.ids(text)
+    passes: list[TracedPass] = []
+    decoder = copy_draft(prompt_ids, legal_tokens, transport._prompt.room, (), transport._bias)
+    ticket = transport._scheduler.submit(traced(decoder, passes), transport._prompt.prefix_ids)
+    found = ticket.result()
+    token_bytes = transport._vocabulary.token_bytes
+    there = [token.token for token in answer.tokens]
+    for decision in decisions(found, passes, len(prompt_ids), legal_tokens):
+        legal = legal_tokens.legal(decision.state)
+        written = there[decision.at] if decision.at < len(there) else b""
+        ends = {i for i, after in legal.items() if after == END}
+        same = {i for i in legal if i not in ends and token_bytes[i] == written} or ends
+        assert same, f"{text!r}: {written!r}, token {decision.at} of {answer.text!r}, is not legal"
+        if decision.token_id not in same:
+            return _margin(decision, same, transport._bias and transport._bias.of(decision.state, legal))
+    return 0.0
+
+
+def _margin(decision: Decision, others: set[int], bias: Any) -> float:
+    added = bias or [0.0] * len(decision.legal)
+    logits = {i: x + b for i, x, b in zip(decision.legal, decision.logits, added, strict=True)}
+    return logits[decision.token_id] - max(logits[i] for i in others)
