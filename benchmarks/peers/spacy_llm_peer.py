@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Iterable  # noqa: UP035 - spacy-llm compares types, and uses these
 
 import spacy
 from seam import AnswerError, Job, Name, answer, ask, options, read_job
@@ -20,7 +21,7 @@ def finder(job: Job, version: str):
 
     @registry.llm_models("local-server.v1")
     def local_server():
-        def answered(prompts):
+        def answered(prompts: Iterable[Iterable[str]]) -> Iterable[Iterable[str]]:
             written[:] = [
                 ask(job, [{"role": "user", "content": prompt}]) for shards in prompts for prompt in shards
             ]
