@@ -60,10 +60,11 @@ def test_a_row_has_what_a_sentence_costs() -> None:
 
 
 def test_a_peer_that_is_not_installed_is_named_with_the_reason(tmp_path: Path) -> None:
-    job = job_of(GOLD, GOLD, Path("no.gguf"))
-    peer = Peer("x", "dictionary_peer.py", server=False)
-    outcome = ask(peer, job, sys.executable, tmp_path / "x.jsonl")
-    assert outcome.failure == "ModuleNotFoundError: No module named 'drug_named_entity_recognition'"
+    script = tmp_path / "other_peer.py"
+    script.write_text("import seam_of_another_package\n")
+    peer = Peer("x", str(script), server=False)
+    outcome = ask(peer, job_of(GOLD, GOLD, Path("no.gguf")), sys.executable, tmp_path / "x.jsonl")
+    assert outcome.failure == "ModuleNotFoundError: No module named 'seam_of_another_package'"
     cells = row("x", outcome, None, 2)
     assert cells[0] == f"x: does not run: {outcome.failure}"
     assert set(cells[1:]) == {"-"}
