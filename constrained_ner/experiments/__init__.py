@@ -7,4 +7,5 @@ comparison.py  runs compared with one of them
 learning.py    how many examples a fine-tuning needs
 table.py       a table as text, Markdown and CSV
 report/        the page
+peers/         other forms of the answer, on the same model
 """

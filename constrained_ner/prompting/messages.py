@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, Protocol
 
-from ..constraint.answer_form import AnswerForm, Tags
+from ..constraint.answer_form import Tags
 from ..constraint.edges import Boundary
 from ..constraint.markup import Markup
-from ..data import Sentence
+from ..data import Mention, Sentence
 from ..schema import EntityType
 from ..text.view import ViewName, shown_sentence
 from .wording import PromptFile, fill
@@ -47,6 +47,12 @@ class Chooser(Protocol):
         """SHA-256 of everything that decides which examples are chosen, for the run record."""
 
 
+class Written(Protocol):
+    """How the answers of examples are written: an `AnswerForm`, for one."""
+
+    def write(self, text: str, mentions: Iterable[Mention], boundary: Boundary = "word") -> str: ...
+
+
 class Prompts:
     """The messages that ask for the names in a sentence.
 
@@ -69,12 +75,12 @@ class Prompts:
         boundary: Boundary = "word",
         view: ViewName = "plain",
         brevity: int = 0,
-        form: AnswerForm | None = None,
+        form: Written | None = None,
     ) -> None:
         self.file = file
         self.brevity = brevity
         self.markup = markup
-        self.form = form or Tags(markup)
+        self.form: Written = form or Tags(markup)
         self.examples = examples
         self.instructions: Instructions = instructions
         self._boundary: Boundary = boundary

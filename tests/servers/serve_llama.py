@@ -34,6 +34,7 @@ def main() -> None:
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = arguments.threads
     params.cache_ram_mib = 0
     params.no_extra_bufts = not arguments.extra_buffers  # llama.cpp's AMX kernels are wrong for some models
+    params.endpoint_metrics = True
     params.warmup = False
     if arguments.lora:
         params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(arguments.lora, 1.0)]
