@@ -16,7 +16,8 @@ from ..formats.name_lines import PUBLIC_NAMES, read_names
 _WORD = re.compile(r"\w+|[^\w\s]")
 
 Key = tuple[str, ...]
-_K, _V = TypeVar("_K"), TypeVar("_V")
+_K = TypeVar("_K")
+_V = TypeVar("_V")
 
 
 _WORDS = (

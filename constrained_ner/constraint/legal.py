@@ -135,9 +135,8 @@ class LegalTokens:
         certain = self._unambiguous and is_single(state) and state != self._fork
         found: dict[int, State] = {}
         for position, context in machine.items(state):
-            copied = machine.copies[context]
-            for token_id, end in self._copy_tokens.after(position, context):
-                found[token_id] = machine.state(end, copied)
+            copying = self._copy_tokens.after(position, context)
+            found.update(machine.states_in(machine.copies[context], copying))
             found.update(self._tagging(position, context))
         if not certain:
             found = {token_id: self._advance_token(state, token_id) for token_id in found}

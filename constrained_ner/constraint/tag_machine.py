@@ -97,6 +97,11 @@ class TagMachine:
         here = position * self.n_contexts
         return {token_id: (here + context,) for token_id, context in contexts}
 
+    def states_in(self, context: int, positions: Iterable[tuple[int, int]]) -> dict[int, State]:
+        """For pairs of a token id and a position: token id -> the state in that context at the position."""
+        n_contexts = self.n_contexts
+        return {token_id: (position * n_contexts + context,) for token_id, position in positions}
+
     def position(self, state: State) -> int:
         """The byte position of the state's first item: how much of the sentence has been copied."""
         return state[0] // self.n_contexts
@@ -105,10 +110,12 @@ class TagMachine:
         """The context of the state's first item."""
         return state[0] % self.n_contexts
 
-    def items(self, state: State) -> list[tuple[int, int]]:
+    def items(self, state: State) -> tuple[tuple[int, int], ...]:
         """The position and context of each item."""
         n_contexts = self.n_contexts
-        return [divmod(item, n_contexts) for item in state]
+        if len(state) == 1:  # nearly always
+            return (divmod(state[0], n_contexts),)
+        return tuple([divmod(item, n_contexts) for item in state])
 
     def begins_tag(self, before: int, after: int) -> bool:
         """Whether a step from one context to another begins a tag."""

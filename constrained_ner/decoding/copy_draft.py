@@ -153,5 +153,5 @@ def _preferred(
 def _choice(
     proposal: Proposal, scores: Scores | None, state: State, bias: Bias | None, prior: Bias | None
 ) -> Choice:
-    added = (added_by(b, state, proposal.legal) for b in (bias, prior))
-    return choose(proposal.legal, scores, *added)
+    legal = proposal.legal
+    return choose(legal, scores, added_by(bias, state, legal), added_by(prior, state, legal))

@@ -13,8 +13,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 from ..constraint.automaton import State, is_single
 from ..constraint.edges import CLOSE
@@ -25,8 +25,7 @@ from .answer import check_room, is_decision, only
 WORD_ENDS = (b"", b" ", b".", b",", b";", b":", b")", b"]")
 
 
-@dataclass(frozen=True, slots=True)
-class Proposal:
+class Proposal(NamedTuple):  # made for every token, like `Choice`
     """A drafted token, with the legal set to verify it against.
 
     decided: the model decides here; otherwise the token is forced.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -279,7 +278,7 @@ def test_legal_mass_changes_no_answer_and_is_none_unless_asked_for(decoder: Any)
     for answer, other, summary in zip(answers, every, asked, strict=True):
         assert answer.token_ids == other.token_ids
         for choice, expected in zip(answer.choices, other.choices, strict=True):
-            unasked = expected and replace(expected, legal_mass=None, wanted=None)
+            unasked = expected and expected._replace(legal_mass=None, wanted=None)
             assert choice == (expected if summary else unasked)
 
 
