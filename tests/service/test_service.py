@@ -252,7 +252,7 @@ def test_beyond_the_queue_requests_are_told_to_come_back(held: HeldEngine) -> No
 def test_a_request_has_a_time_limit(held: HeldEngine) -> None:
     with served(held, Limits(time_s=0.3)) as service:
         assert post(service, {"texts": ["a"]}).status_code == 504
-        wait_for(lambda: held.n_stopped == 1)
+        wait_for(lambda: held.n_stopped == held.n_begun)  # on a slow machine it may not have begun
 
 
 def test_the_work_of_a_client_that_leaves_is_given_up(held: HeldEngine) -> None:
