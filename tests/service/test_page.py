@@ -14,7 +14,7 @@ from constrained_ner import Annotator
 from constrained_ner.service.engine import ThisProcess
 from constrained_ner.service.limits import Limits
 
-PATIENCE_MS = 60_000
+PATIENCE_MS = 600_000
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def engine() -> Iterator[ThisProcess]:
 
 @pytest.fixture(scope="module")
 def running(engine: ThisProcess) -> Iterator[Served]:
-    with served(engine) as service:
+    with served(engine, Limits(time_s=PATIENCE_MS / 1000)) as service:
         yield service
 
 
@@ -35,7 +35,7 @@ def browser() -> Iterator[Any]:
     if program is None:
         pytest.skip("chromium is not installed: apt-get install chromium")
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox"], timeout=PATIENCE_MS)
         yield browser
         browser.close()
 
@@ -133,6 +133,7 @@ def test_on_a_phone_the_text_comes_first_and_nothing_is_wider_than_the_screen(
     browser: Any, running: Served
 ) -> None:
     page = browser.new_page(viewport={"width": 390, "height": 844})
+    page.set_default_timeout(PATIENCE_MS)
     page.goto(running.url)
     page.wait_for_selector("#texts mark")
     tops = [page.locator(name).bounding_box()["y"] for name in ("#text", "#query", "#texts")]

@@ -163,7 +163,9 @@ def test_an_option_that_is_not_allowed_is_named(running: Served, options: dict[s
 def test_a_text_that_fails_is_named_in_its_place(running: Served) -> None:
     body = r'{"texts": ["Aspirin.", {"id": "odd", "text": "half \ud800 a character"}, "Warfarin."]}'
     headers = {"Content-Type": "application/json"}
-    results = httpx.post(f"{running.url}/v1/annotate", content=body, headers=headers).json()["results"]
+    results = httpx.post(
+        f"{running.url}/v1/annotate", content=body, headers=headers, timeout=PATIENCE_S
+    ).json()["results"]
     assert [result["id"] for result in results] == ["0", "odd", "2"]
     assert "surrogate" in results[1]["failures"][0]["why"]
     assert all(len(results[n]["mentions"]) == 1 for n in (0, 2))
@@ -199,7 +201,9 @@ def test_what_does_not_fit_is_refused(engine: ThisProcess) -> None:
 
         headers = {"Content-Type": "application/json"}
         try:
-            status = httpx.post(f"{service.url}/v1/annotate", content=pieces(), headers=headers).status_code
+            status = httpx.post(
+                f"{service.url}/v1/annotate", content=pieces(), headers=headers, timeout=PATIENCE_S
+            ).status_code
         except httpx.WriteError:  # it hung up before all was sent
             status = 413
         assert status == 413
@@ -222,7 +226,9 @@ def test_only_what_says_that_it_is_json_is_read(running: Served) -> None:
     """Pages of other sites may send plain text without being asked, but not JSON."""
     body, kinds = b'{"texts": ["Iron."]}', ("text/plain", "application/json; charset=utf-8")
     statuses = [
-        httpx.post(f"{running.url}/v1/annotate", content=body, headers={"Content-Type": kind}).status_code
+        httpx.post(
+            f"{running.url}/v1/annotate", content=body, headers={"Content-Type": kind}, timeout=PATIENCE_S
+        ).status_code
         for kind in kinds
     ]
     assert statuses == [422, 200]
@@ -235,7 +241,9 @@ def test_beyond_the_queue_requests_are_told_to_come_back(held: HeldEngine) -> No
         refused = post(service, {"texts": ["a"]})
         assert refused.status_code == 503
         assert int(refused.headers["Retry-After"]) >= 1
-        assert httpx.get(f"{service.url}/healthz").status_code == 200  # this is not a matter of the queue
+        assert (
+            httpx.get(f"{service.url}/healthz", timeout=PATIENCE_S).status_code == 200
+        )  # this is not a matter of the queue
         held.release.set()
         assert [client.result().status_code for client in taken] == [200] * 3
         assert post(service, {"texts": ["a"]}).status_code == 200
@@ -244,7 +252,7 @@ def test_beyond_the_queue_requests_are_told_to_come_back(held: HeldEngine) -> No
 def test_a_request_has_a_time_limit(held: HeldEngine) -> None:
     with served(held, Limits(time_s=0.3)) as service:
         assert post(service, {"texts": ["a"]}).status_code == 504
-        wait_for(lambda: held.n_stopped == 1)
+        wait_for(lambda: held.n_stopped == held.n_begun)  # on a slow machine it may not have begun
 
 
 def test_the_work_of_a_client_that_leaves_is_given_up(held: HeldEngine) -> None:
@@ -305,20 +313,25 @@ def test_the_key_is_asked_for(engine: ThisProcess) -> None:
         assert post(service, body, headers={"Authorization": "Bearer s3cre"}).status_code == 401
         assert post(service, body, headers={"Authorization": "Bearer s3cret"}).status_code == 200
         assert post(service, body, headers={"X-API-Key": "s3cret"}).status_code == 200
-        assert httpx.get(f"{service.url}/v1/model").status_code == 401
-        assert httpx.get(f"{service.url}/metrics").status_code == 401
-        assert httpx.get(f"{service.url}/healthz").status_code == 200
+        assert httpx.get(f"{service.url}/v1/model", timeout=PATIENCE_S).status_code == 401
+        assert httpx.get(f"{service.url}/metrics", timeout=PATIENCE_S).status_code == 401
+        assert httpx.get(f"{service.url}/healthz", timeout=PATIENCE_S).status_code == 200
         assert "s3cret" not in service.log.getvalue()
 
 
 def test_other_sites_may_call_only_if_they_were_allowed(engine: ThisProcess) -> None:
     asking = {"Origin": "https://a.example", "Access-Control-Request-Method": "POST"}
     with served(engine) as service:
-        answer = httpx.options(f"{service.url}/v1/annotate", headers=asking)
+        answer = httpx.options(f"{service.url}/v1/annotate", headers=asking, timeout=PATIENCE_S)
         assert "access-control-allow-origin" not in answer.headers
-        assert httpx.get(f"{service.url}/healthz", headers={"Host": "evil.example"}).status_code == 421
+        assert (
+            httpx.get(
+                f"{service.url}/healthz", headers={"Host": "evil.example"}, timeout=PATIENCE_S
+            ).status_code
+            == 421
+        )
     with served(engine, origins=["https://a.example"]) as service:
-        answer = httpx.options(f"{service.url}/v1/annotate", headers=asking)
+        answer = httpx.options(f"{service.url}/v1/annotate", headers=asking, timeout=PATIENCE_S)
         assert answer.headers["access-control-allow-origin"] == "https://a.example"
 
 
@@ -361,12 +374,12 @@ def test_texts_are_logged_only_if_asked(engine: ThisProcess) -> None:
 
 
 def test_the_service_describes_itself(running: Served) -> None:
-    assert httpx.get(f"{running.url}/readyz").json() == {"status": "ready"}
-    assert httpx.get(f"{running.url}/v1/schema").json()["name"] == "ddi"
-    model = httpx.get(f"{running.url}/v1/model").text
+    assert httpx.get(f"{running.url}/readyz", timeout=PATIENCE_S).json() == {"status": "ready"}
+    assert httpx.get(f"{running.url}/v1/schema", timeout=PATIENCE_S).json()["name"] == "ddi"
+    model = httpx.get(f"{running.url}/v1/model", timeout=PATIENCE_S).text
     assert "min_confidence" in model
     assert "constrained_ner/" not in model
-    docs = httpx.get(f"{running.url}/docs")
+    docs = httpx.get(f"{running.url}/docs", timeout=PATIENCE_S)
     assert docs.status_code == 200
     assert "/v1/annotate" in docs.text
     assert "http" not in docs.text  # nothing from elsewhere
@@ -375,13 +388,13 @@ def test_the_service_describes_itself(running: Served) -> None:
 def test_metrics_count_what_was_done(engine: ThisProcess) -> None:
     with served(engine) as service:
         post(service, {"texts": ["Take aspirin with warfarin.", "Nothing."]})
-        page = httpx.get(f"{service.url}/metrics").text
+        page = httpx.get(f"{service.url}/metrics", timeout=PATIENCE_S).text
     assert "ner_texts_total 2.0" in page
     assert 'ner_requests_total{route="/v1/annotate",status="200"} 1.0' in page
 
 
 def _in_house(service: Served) -> int:
-    page = httpx.get(f"{service.url}/metrics").text
+    page = httpx.get(f"{service.url}/metrics", timeout=PATIENCE_S).text
     return int(float(page.split("\nner_requests_in_house ")[1].split()[0]))
 
 

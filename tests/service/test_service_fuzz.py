@@ -18,6 +18,7 @@ from constrained_ner import Annotator
 from constrained_ner.service.engine import ThisProcess
 from constrained_ner.service.limits import Limits
 
+PATIENCE_S = 600
 BOUNDED = settings(max_examples=40, suppress_health_check=list(HealthCheck))
 
 
@@ -67,7 +68,7 @@ def _check(cases: Any, documented: set[int]) -> None:
 def test_no_bytes_give_a_500(running: Served, body: bytes) -> None:
     headers = {"Content-Type": "application/json"}
     for path in ("annotate", "annotate/stream"):
-        response = httpx.post(f"{running.url}/v1/{path}", content=body, headers=headers)
+        response = httpx.post(f"{running.url}/v1/{path}", content=body, headers=headers, timeout=PATIENCE_S)
         assert response.status_code in (200, 400, 422)
 
 
@@ -87,8 +88,8 @@ def test_no_bytes_give_a_500(running: Served, body: bytes) -> None:
 )
 def test_no_trick_gives_a_500(running: Served, body: bytes) -> None:
     headers = {"Content-Type": "application/json"}
-    response = httpx.post(f"{running.url}/v1/annotate", content=body, headers=headers)
+    response = httpx.post(f"{running.url}/v1/annotate", content=body, headers=headers, timeout=PATIENCE_S)
     assert response.status_code in (200, 400, 422), response.text
-    lines = httpx.post(f"{running.url}/v1/annotate/stream", content=body, headers=headers)
+    lines = httpx.post(f"{running.url}/v1/annotate/stream", content=body, headers=headers, timeout=PATIENCE_S)
     assert lines.status_code == 200
     assert all(json.loads(line) for line in lines.text.splitlines())
