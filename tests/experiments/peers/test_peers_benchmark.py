@@ -74,11 +74,12 @@ def test_this_package_answers_a_job_with_the_bundled_model(tmp_path: Path) -> No
     """The same script, as a process, as a peer runs."""
     from constrained_ner.annotation.annotator import bundled_model
 
-    job = replace(job_of(GOLD, [], Path(bundled_model())), sentences=[{"id": "s1", "text": "Give aspirin."}])
+    text = "Effect of aspirin on beta-blockers."
+    job = replace(job_of(GOLD, [], Path(bundled_model())), sentences=[{"id": "s1", "text": text}])
     path = tmp_path / "own.jsonl"
     outcome = ask(Peer("x", "own_peer.py", ("tags",), own=True, server=False), job, sys.executable, path)
     assert outcome.failure is None
     (found,) = read_answers(path)
-    assert found.names == [Name("aspirin", "drug", 5, 12)]
+    assert Name("aspirin", "drug", 10, 17) in found.names
     assert found.lost is None
     assert outcome.n_tokens > 0
