@@ -13,7 +13,7 @@ sys.path.insert(0, str(HERE))
 
 from run import Outcome, Peer, ask, job_of, read_answers, row  # noqa: E402
 from scoring import Figures, figures  # noqa: E402
-from seam import Answer, Name  # noqa: E402
+from seam import Answer  # noqa: E402
 
 from constrained_ner.data import Mention, Sentence, Span  # noqa: E402
 
@@ -74,11 +74,13 @@ def test_this_package_answers_a_job_with_the_bundled_model(tmp_path: Path) -> No
     """The same script, as a process, as a peer runs."""
     from constrained_ner.annotation.annotator import bundled_model
 
-    job = replace(job_of(GOLD, [], Path(bundled_model())), sentences=[{"id": "s1", "text": "Give aspirin."}])
+    text = "Effect of aspirin on beta-blockers."
+    job = replace(job_of(GOLD, [], Path(bundled_model())), sentences=[{"id": "s1", "text": text}])
     path = tmp_path / "own.jsonl"
     outcome = ask(Peer("x", "own_peer.py", ("tags",), own=True, server=False), job, sys.executable, path)
     assert outcome.failure is None
     (found,) = read_answers(path)
-    assert found.names == [Name("aspirin", "drug", 5, 12)]
+    places = [(name.text, name.start, name.end) for name in found.names]
+    assert places == [("aspirin", 10, 17), ("beta-blockers", 21, 34)]
     assert found.lost is None
     assert outcome.n_tokens > 0
