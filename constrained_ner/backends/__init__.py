@@ -30,6 +30,7 @@ _TAKEN: Mapping[str, frozenset[str]] = {
         {"threads", "context", "batch", "gpu_layers", "lora", "cache", "extra_buffers"}
     ),
     "a model on bundled-cpu": frozenset({"threads", "context", "batch", "precision"}),
+    "a model on onnx": frozenset({"threads", "context", "batch", "precision", "lora"}),
     "a transformers model": frozenset(
         {
             *("adapter", "quantize", "device", "dtype", "batch", "context", "trust_remote_code", "merge"),
@@ -44,7 +45,7 @@ Written down, so that a wrong option is named before a package is missed that th
 """
 
 ModelKind = Literal["server", "gguf", "transformers"]
-GgufBackendName = Literal["auto", "bundled-cpu", "llamacpp"]
+GgufBackendName = Literal["auto", "bundled-cpu", "onnx", "llamacpp"]
 
 
 def load_backend(
@@ -86,6 +87,11 @@ def _load_gguf(path: Path, backend: GgufBackendName, options: dict[str, Any]) ->
         from .bundled_cpu.backend import BundledCpuBackend
 
         return BundledCpuBackend(path, **accepted)
+    if backend == "onnx":
+        accepted = _accepted("a model on onnx", path, options)
+        from .onnx_cpu.backend import OnnxBackend
+
+        return OnnxBackend(path, **accepted)
     accepted = _accepted("a GGUF model", path, options)
     from .llamacpp.backend import LlamaCppBackend
 

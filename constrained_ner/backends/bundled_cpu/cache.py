@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .graph import Graph
+from .graph import OpenGraph
 
 _FIRST_CELLS = 256
 
@@ -20,7 +20,7 @@ class SlotCache:
     slot usable.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: OpenGraph) -> None:
         self.token_ids: list[int] = []
         self._graph = graph
         self._cells = self._zeros(_FIRST_CELLS)

@@ -1,0 +1,50 @@
+"""An open decoder: the network of a GGUF with its weights, in ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bundled_cpu.graph import OpenGraph
+from ..bundled_cpu.model_files import Precision
+from ..gguf_file import GgufFile
+from .decoder_shape import DecoderShape
+from .lora import Lora
+from .network import network_of
+from .token_rows import TokenRows
+from .weights import weights_of
+
+
+class Decoder(OpenGraph):
+    """Raises ModelError, naming the file, for a model or a LoRA that it cannot compute.
+
+    output_rows: the output layer.
+    """
+
+    def __init__(
+        self, file: GgufFile, precision: Precision, *, lora: Lora | None, n_threads: int, context_length: int
+    ) -> None:
+        shape = DecoderShape.of(file)
+        weights = weights_of(file, shape, precision, lora)
+        self._embeddings = TokenRows(file, "token_embd.weight")
+        self._scale = np.float32(np.sqrt(shape.n_hidden) if shape.family.scaled_rows else 1)
+        self.output_rows = self._embeddings if shape.tied else TokenRows(file, "output.weight")
+        # One position more than the context: `cache.py` may append a token that nothing sees.
+        tables = dict(_tables(shape, context_length + 1))
+        content = network_of(shape, weights, context_length)
+        rows = ("rows", self._embedded)
+        super().__init__(file.path, content, shape, weights, tables, rows, n_threads=n_threads)
+
+    def _embedded(self, token_ids: Sequence[int]) -> NDArray[np.float32]:
+        return (self._embeddings[token_ids] * self._scale)[None]
+
+
+def _tables(shape: DecoderShape, n_positions: int) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """Cosines and sines of every position for every frequency base, shape (positions, half of the head)."""
+    for base in sorted(set(shape.frequency_bases)):
+        frequencies = base ** -(np.arange(0, shape.head_size, 2) / shape.head_size)
+        angles = np.outer(np.arange(n_positions), frequencies)
+        yield f"cosines {base}", np.cos(angles).astype(np.float32)
+        yield f"sines {base}", np.sin(angles).astype(np.float32)
