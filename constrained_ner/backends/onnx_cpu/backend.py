@@ -1,8 +1,7 @@
 """A GGUF of a common architecture, with or without a LoRA, as a LogitsBackend through ONNX Runtime.
 
-For annotation on a processor it is several times as fast as llama.cpp: of the output layer, most of the work in a small
-model with a large vocabulary, it computes only the rows of the tokens that are legal. Tokens, chat template
-and vocabulary are llama.cpp's own.
+Of the output layer, which is most of the work in a small model with a large vocabulary, it computes only the
+rows of the tokens that are watched. The vocabulary, with its tokenizer, is llama.cpp's own.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from ..bundled_cpu.model_files import Precision
 from ..gguf_file import ADAPTER_KEY, BASE_KEY, GgufFile, parts_of
 from ..llamacpp.vocabulary import load_vocabulary
 from .decoder import Decoder
+from .decoder_shape import INSTEAD
 from .lora import Lora
 
 
@@ -47,7 +47,7 @@ class OnnxBackend(GraphBackend):
         lora: str | Path | None = None,
     ) -> None:
         if len(parts_of(Path(path))) > 1:
-            raise ModelError(f"{path}: --backend onnx reads no model in several files; use --backend llamacpp")
+            raise ModelError(f"{path}: --backend onnx cannot run a model in several files; {INSTEAD}")
         self._file = GgufFile(path)
         self._lora = Lora(lora, self._file) if lora is not None else None
         self._read_metadata()

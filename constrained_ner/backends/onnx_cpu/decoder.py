@@ -12,7 +12,7 @@ from ..bundled_cpu.model_files import Precision
 from ..gguf_file import GgufFile
 from .decoder_shape import DecoderShape
 from .lora import Lora
-from .network import network_of
+from .network import network_of, table_names
 from .token_rows import TokenRows
 from .weights import weights_of
 
@@ -42,9 +42,10 @@ class Decoder(OpenGraph):
 
 
 def _tables(shape: DecoderShape, n_positions: int) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """Cosines and sines of every position for every frequency base, shape (positions, half of the head)."""
-    for base in sorted(set(shape.frequency_bases)):
-        frequencies = base ** -(np.arange(0, shape.head_size, 2) / shape.head_size)
-        angles = np.outer(np.arange(n_positions), frequencies)
-        yield f"cosines {base}", np.cos(angles).astype(np.float32)
-        yield f"sines {base}", np.sin(angles).astype(np.float32)
+    """Cosines and sines of every position for every rotation, shape (positions, half of the head)."""
+    for rotation in sorted(set(shape.rotations)):
+        frequencies = rotation.base ** -(np.arange(0, shape.head_size, 2) / shape.head_size)
+        angles = np.outer(np.arange(n_positions) / rotation.factor, frequencies)
+        cosines, sines = table_names(rotation)
+        yield cosines, np.cos(angles).astype(np.float32)
+        yield sines, np.sin(angles).astype(np.float32)

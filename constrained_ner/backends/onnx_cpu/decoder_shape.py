@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from ...errors import ModelError
 from ..gguf_file import GgufFile
 
+INSTEAD = "use --backend llamacpp"
 _PLAIN_BASE = 10_000.0
 _PARTS = (
     *("attn_norm", "attn_q", "attn_k", "attn_v", "attn_output"),
@@ -47,11 +48,20 @@ class Family:
 FAMILIES: Mapping[str, Family] = {
     "llama": Family(neighbours=True),
     "qwen3": Family(head_norms=True),
-    "gemma3": Family(
-        activation="gelu", head_norms=True, post_norms=True, scaled_rows=True, global_every=6
-    ),
+    "gemma3": Family(activation="gelu", head_norms=True, post_norms=True, scaled_rows=True, global_every=6),
 }
 """Architecture in the metadata -> family."""
+
+
+@dataclass(frozen=True, order=True)
+class Rotation:
+    """How a layer turns queries and keys by their position.
+
+    base: of the frequencies. factor: positions are divided by it (linear scaling).
+    """
+
+    base: float
+    factor: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -59,8 +69,8 @@ class DecoderShape:
     """Sizes and constants of a decoder with rotary positions.
 
     n_key_heads: heads of keys and values. epsilon: of the norms.
-    frequency_bases: of the rotation, one for each layer.
-    windows: how many tokens each layer sees, its own included; None for all.
+    rotations: one for each layer.
+    windows: how many tokens each layer sees, that of its row included; None for all.
     context_length: the length that the model was trained for.
     tied: whether the output layer is the embeddings.
     """
@@ -71,11 +81,9 @@ class DecoderShape:
     n_key_heads: int
     head_size: int
     n_hidden: int
-    n_feed_forward: int
-    n_tokens: int
     context_length: int
     epsilon: float
-    frequency_bases: tuple[float, ...]
+    rotations: tuple[Rotation, ...]
     windows: tuple[int | None, ...]
     tied: bool
 
@@ -87,7 +95,7 @@ class DecoderShape:
         if family is None:
             known = ", ".join(FAMILIES)
             raise ModelError(
-                f"{file.path}: --backend onnx runs {known}, and this is {architecture}; use --backend llamacpp"
+                f"{file.path}: --backend onnx runs {known}, and this is {architecture}; {INSTEAD}"
             )
 
         def number(key: str, default: Any = None) -> Any:
@@ -101,7 +109,7 @@ class DecoderShape:
             number("attention.head_count"),
             number("block_count"),
         )
-        bases, windows = _layers(family, n_layers, number)
+        rotations, windows = _layers(family, n_layers, number)
         shape = cls(
             family=family,
             n_layers=n_layers,
@@ -109,11 +117,9 @@ class DecoderShape:
             n_key_heads=number("attention.head_count_kv", n_heads),
             head_size=number("attention.key_length", n_hidden // n_heads),
             n_hidden=n_hidden,
-            n_feed_forward=number("feed_forward_length"),
-            n_tokens=len(file.metadata.get("tokenizer.ggml.tokens", ())),
             context_length=number("context_length"),
             epsilon=number("attention.layer_norm_rms_epsilon"),
-            frequency_bases=bases,
+            rotations=rotations,
             windows=windows,
             tied="output.weight" not in file.tensor_names,
         )
@@ -121,30 +127,31 @@ class DecoderShape:
         return shape
 
     def _require_known(self, file: GgufFile) -> None:
-        names = {"token_embd.weight", "output_norm.weight"} | ({"output.weight"} if not self.tied else set())
-        names |= {f"blk.{layer}.{part}.weight" for layer in range(self.n_layers) for part in self.family.parts}
+        parts = self.family.parts
+        names = {"token_embd.weight", "output_norm.weight", *(() if self.tied else ("output.weight",))}
+        names |= {f"blk.{layer}.{part}.weight" for layer in range(self.n_layers) for part in parts}
         refused = None
         if different := sorted(names ^ file.tensor_names):
             missing = different[0] in names
             refused = f"a model {'without' if missing else 'with'} the tensor {different[0]}"
         elif file.of_architecture("rope.dimension_count", self.head_size) != self.head_size:
             refused = "heads that are rotated in part"
-        elif file.of_architecture("rope.scaling.type", "none") != "none":
-            refused = "scaled positions"
+        elif (scaling := file.of_architecture("rope.scaling.type", "none")) not in ("none", "linear"):
+            refused = f"positions scaled by {scaling}"
         elif any(file.of_architecture(f"{kind}_logit_softcapping") for kind in ("attn", "final")):
             refused = "capped logits"
         if refused:
-            raise ModelError(f"{file.path}: --backend onnx cannot run {refused}; use --backend llamacpp")
+            raise ModelError(f"{file.path}: --backend onnx cannot run {refused}; {INSTEAD}")
 
 
 def _layers(
-    family: Family, n_layers: int, number: Any
-) -> tuple[tuple[float, ...], tuple[int | None, ...]]:
-    """Frequency base and window of every layer. Layers with a window have a base of their own."""
-    base = number("rope.freq_base", _PLAIN_BASE)
+    family: Family, n_layers: int, number: Callable[..., Any]
+) -> tuple[tuple[Rotation, ...], tuple[int | None, ...]]:
+    """Rotation and window of every layer. Layers with a window have a rotation of their own."""
+    rotation = Rotation(number("rope.freq_base", _PLAIN_BASE), number("rope.scaling.factor", 1.0))
     if not family.global_every:
-        return (base,) * n_layers, (None,) * n_layers
+        return (rotation,) * n_layers, (None,) * n_layers
     every = number("attention.sliding_window_pattern", family.global_every)
-    local = (number("rope.freq_base_swa", _PLAIN_BASE), number("attention.sliding_window"))
-    layers = [(base, None) if layer % every == every - 1 else local for layer in range(n_layers)]
-    return tuple(base for base, _ in layers), tuple(window for _, window in layers)
+    local = Rotation(number("rope.freq_base_swa", _PLAIN_BASE)), number("attention.sliding_window")
+    layers = [(rotation, None) if layer % every == every - 1 else local for layer in range(n_layers)]
+    return tuple(turn for turn, _ in layers), tuple(window for _, window in layers)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ...errors import MissingExtraError
 from ..bundled_cpu.model_files import MIDDLE
-from .decoder_shape import DecoderShape
+from .decoder_shape import DecoderShape, Rotation
 
 try:
     import onnx
@@ -42,12 +42,15 @@ def network_of(shape: DecoderShape, weights: Mapping[str, NDArray[Any]], context
     return content
 
 
+def table_names(rotation: Rotation) -> tuple[str, str]:
+    """The inputs that take the cosines and the sines of a rotation."""
+    return f"cosines {rotation}", f"sines {rotation}"
+
+
 class _Network:
     """A network in the making: operators are added in the order in which they run."""
 
-    def __init__(
-        self, shape: DecoderShape, weights: Mapping[str, NDArray[Any]], context_length: int
-    ) -> None:
+    def __init__(self, shape: DecoderShape, weights: Mapping[str, NDArray[Any]], context_length: int) -> None:
         self.shape = shape
         self.weights = weights
         self.context_length = context_length
@@ -65,11 +68,11 @@ class _Network:
         )
 
     def _inputs(self) -> list[Any]:
-        rotations = ["positions", self.shape.head_size // 2]
+        sizes = ["positions", self.shape.head_size // 2]
         tables = [
-            _value(f"{table} {base}", rotations, np.float32)
-            for base in sorted(set(self.shape.frequency_bases))
-            for table in ("cosines", "sines")
+            _value(name, sizes, np.float32)
+            for rotation in sorted(set(self.shape.rotations))
+            for name in table_names(rotation)
         ]
         return [
             _value("rows", [1, "tokens", self.shape.n_hidden], np.float32),
@@ -147,13 +150,13 @@ class _Network:
         inputs = [projected, "", ""]
         if shape.family.head_norms:
             inputs = self._normalised_heads(layer, projected)
-        window, base = shape.windows[layer], shape.frequency_bases[layer]
+        window = shape.windows[layer]
         seen = {} if window is None or window >= self.context_length else {"local_window_size": window}
         inputs += [f"past.keys.{layer}", f"past.values.{layer}", "last_position", "n_positions"]
         outputs = [f"{layer}.attention", f"present.keys.{layer}", f"present.values.{layer}"]
         self._add(
             "GroupQueryAttention",
-            [*inputs, f"cosines {base}", f"sines {base}"],
+            [*inputs, *table_names(shape.rotations[layer])],
             outputs,
             domain=_RUNTIME_OPERATORS,
             num_heads=shape.n_heads,

@@ -49,9 +49,7 @@ def _norms(file: GgufFile, shape: DecoderShape, layer: int) -> dict[str, NDArray
     return {f"{layer}.{name}": file.tensor(f"blk.{layer}.{name}.weight") for name in names}
 
 
-def _matrices(
-    file: GgufFile, layer: int, lora: Lora | None
-) -> Iterator[tuple[str, NDArray[np.float32]]]:
+def _matrices(file: GgufFile, layer: int, lora: Lora | None) -> Iterator[tuple[str, NDArray[np.float32]]]:
     """Name and matrix (outputs, inputs) of everything that a layer multiplies by."""
 
     def part(name: str) -> NDArray[np.float32]:
