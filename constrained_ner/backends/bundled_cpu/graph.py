@@ -49,9 +49,13 @@ class CacheShape(Protocol):
 class OpenGraph:
     """A graph in ONNX Runtime with its weights. Raises ModelError, naming the path, if it cannot be run.
 
+    least_positions: so many must be in every run, for its bits to depend on nothing else.
+
     content: the graph, or the path of its file. tables: inputs that are the same in every run.
     token_input: what the graph takes for tokens, by name and as a function of their ids.
     """
+
+    least_positions = 2
 
     def __init__(
         self,

@@ -16,6 +16,9 @@ from .network import network_of, table_names
 from .token_rows import TokenRows
 from .weights import weights_of
 
+_WHOLE, _ENOUGH_POSITIONS = 128, 65
+"""ONNX Runtime sums over more than 128 numbers in parts, but not for 64 columns or fewer (`MlasSgemm`)."""
+
 
 class Decoder(OpenGraph):
     """Raises ModelError, naming the file, for a model or a LoRA that it cannot compute.
@@ -31,8 +34,10 @@ class Decoder(OpenGraph):
         self._embeddings = TokenRows(file, "token_embd.weight")
         self._scale = np.float32(np.sqrt(shape.n_hidden) if shape.family.scaled_rows else 1)
         self.output_rows = self._embeddings if shape.tied else TokenRows(file, "output.weight")
-        # One position more than the context: `cache.py` may append a token that nothing sees.
-        tables = dict(_tables(shape, context_length + 1))
+        if shape.head_size > _WHOLE:
+            self.least_positions = _ENOUGH_POSITIONS
+        # One position more than the context: `cache.py` may append tokens that nothing sees.
+        tables = dict(_tables(shape, max(context_length + 1, self.least_positions)))
         content = network_of(shape, weights, context_length)
         rows = ("rows", self._embedded)
         super().__init__(file.path, content, shape, weights, tables, rows, n_threads=n_threads)
