@@ -26,11 +26,16 @@ except ModuleNotFoundError:
 except ImportError as problem:  # a system library that it needs
     raise ModelError(f"onnxruntime cannot be used here: {problem}") from None
 
-__all__ = ["Graph", "OpenGraph", "onnxruntime"]
+__all__ = ["Graph", "OpenGraph", "onnxruntime", "runtime_version"]
 
 _OLDEST = (1, 20)
 _NO_MESSAGES = 4  # below a crash: its errors come as exceptions
 _LONGEST_REASON = 200
+
+
+def runtime_version() -> tuple[int, ...]:
+    """Of ONNX Runtime, for example (1, 20)."""
+    return tuple(map(int, onnxruntime.__version__.split(".")[:2]))
 
 
 class CacheShape(Protocol):
@@ -114,8 +119,7 @@ class OpenGraph:
         return hidden[: len(watched)]
 
     def _open(self, content: bytes | Path, weights: Mapping[str, NDArray[Any]], n_threads: int) -> Any:
-        version = tuple(map(int, onnxruntime.__version__.split(".")[:2]))
-        if version < _OLDEST:
+        if runtime_version() < _OLDEST:
             raise ModelError(
                 f"onnxruntime {onnxruntime.__version__} is too old for {self.path.name}: "
                 f"pip install 'onnxruntime>={'.'.join(map(str, _OLDEST))}'"

@@ -51,7 +51,6 @@ class OnnxBackend(GraphBackend):
         self._file = GgufFile(path)
         self._lora = Lora(lora, self._file) if lora is not None else None
         self._read_metadata()
-        self.context_length = context or int(self._file.of_architecture("context_length", 0))
         self._precision = precision
         self._n_threads = threads or 1
         decoder = Decoder(
@@ -59,8 +58,9 @@ class OnnxBackend(GraphBackend):
             precision,
             lora=self._lora,
             n_threads=self._n_threads,
-            context_length=self.context_length,
+            context_length=context or int(self._file.of_architecture("context_length", 0)),
         )
+        self.context_length = decoder.context_length
         self._rows = decoder.output_rows
         self.vocabulary = load_vocabulary(path)
         super().__init__(self._file.path, decoder, batch)

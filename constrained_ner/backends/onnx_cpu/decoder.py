@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundled_cpu.graph import OpenGraph
+from ..bundled_cpu.graph import OpenGraph, runtime_version
 from ..bundled_cpu.model_files import Precision
 from ..gguf_file import GgufFile
 from .decoder_shape import DecoderShape
@@ -19,17 +19,23 @@ from .weights import weights_of
 _WHOLE, _ENOUGH_POSITIONS = 128, 65
 """ONNX Runtime sums over more than 128 numbers in parts, but not for 64 columns or fewer (`MlasSgemm`)."""
 
+_WINDOWS_ARE_RIGHT = (1, 32)
+"""Earlier versions of ONNX Runtime make a window one token longer (1.20 does), so none is used there."""
+
 
 class Decoder(OpenGraph):
     """Raises ModelError, naming the file, for a model or a LoRA that it cannot compute.
 
-    output_rows: the output layer.
+    output_rows: the output layer. context_length: the one that was asked for, or as much of it as is right.
     """
 
     def __init__(
         self, file: GgufFile, precision: Precision, *, lora: Lora | None, n_threads: int, context_length: int
     ) -> None:
         shape = DecoderShape.of(file)
+        if runtime_version() < _WINDOWS_ARE_RIGHT:
+            context_length = min([context_length, *filter(None, shape.windows)])
+        self.context_length = context_length
         weights = weights_of(file, shape, precision, lora)
         self._embeddings = TokenRows(file, "token_embd.weight")
         self._scale = np.float32(np.sqrt(shape.n_hidden) if shape.family.scaled_rows else 1)
