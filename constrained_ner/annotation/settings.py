@@ -81,7 +81,8 @@ class Settings:
         ),
     ] = "auto"
     precision: Annotated[
-        Precision | None, model_option("Arithmetic of bundled-cpu and onnx. Default: int8.")
+        Precision | None,
+        model_option("Arithmetic of bundled-cpu (default: int8) and onnx (default: float32)."),
     ] = None
     adapter: Annotated[
         str | None,
