@@ -76,11 +76,14 @@ class Settings:
     backend: Annotated[
         GgufBackendName,
         model_option(
-            "What runs a GGUF file. auto: bundled-cpu if it has a graph beside it, as the bundled model has, "
-            "else llamacpp."
+            "What runs a GGUF file. auto: bundled-cpu if it has a graph beside it, as the bundled model has; "
+            "onnx for an adapter that ships, if its extra is installed; else llamacpp."
         ),
     ] = "auto"
-    precision: Annotated[Precision | None, model_option("Arithmetic of bundled-cpu. Default: int8.")] = None
+    precision: Annotated[
+        Precision | None,
+        model_option("Arithmetic of bundled-cpu (default: int8) and onnx (default: float32)."),
+    ] = None
     adapter: Annotated[
         str | None,
         BeforeValidator(as_text),

@@ -11,6 +11,7 @@ from importlib import resources
 from pathlib import Path
 
 from ..adapters import AdapterCard
+from ..backends import onnx_takes
 from ..backends.gguf_file import ADAPTER_KEY, GgufFile
 from ..errors import ModelError
 from .settings import Settings
@@ -39,7 +40,17 @@ def as_shipped(settings: Settings) -> Settings:
         raise ModelError(f"{name}: has an adapter of its own; name its base model to use another")
     path = ADAPTERS / f"{name}.gguf"
     card = AdapterCard.parse(str(GgufFile(path, weights=False).metadata[ADAPTER_KEY]), path)
-    return _with_public_names(dataclasses.replace(settings, model=card.base_model.name, lora=str(path)))
+    return _with_public_names(
+        _on_onnx(dataclasses.replace(settings, model=card.base_model.name, lora=str(path)))
+    )
+
+
+def _on_onnx(settings: Settings) -> Settings:
+    """The settings with the faster back end for these models, if it can be used and none was chosen."""
+    options = {name: value for name, value in settings.model_options().items() if name != "backend"}
+    if settings.backend != "auto" or not onnx_takes(options):
+        return settings
+    return dataclasses.replace(settings, backend="onnx")
 
 
 def _with_public_names(settings: Settings) -> Settings:

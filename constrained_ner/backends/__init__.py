@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +24,7 @@ __all__ = [
     "TextBackend",
     "load_backend",
     "model_kind",
+    "onnx_takes",
 ]
 
 _TAKEN: Mapping[str, frozenset[str]] = {
@@ -30,6 +32,7 @@ _TAKEN: Mapping[str, frozenset[str]] = {
         {"threads", "context", "batch", "gpu_layers", "lora", "cache", "extra_buffers"}
     ),
     "a model on bundled-cpu": frozenset({"threads", "context", "batch", "precision"}),
+    "a model on onnx": frozenset({"threads", "context", "batch", "precision", "lora"}),
     "a transformers model": frozenset(
         {
             *("adapter", "quantize", "device", "dtype", "batch", "context", "trust_remote_code", "merge"),
@@ -44,7 +47,7 @@ Written down, so that a wrong option is named before a package is missed that th
 """
 
 ModelKind = Literal["server", "gguf", "transformers"]
-GgufBackendName = Literal["auto", "bundled-cpu", "llamacpp"]
+GgufBackendName = Literal["auto", "bundled-cpu", "onnx", "llamacpp"]
 
 
 def load_backend(
@@ -56,7 +59,7 @@ def load_backend(
     transformers, dequantised, which is how the adapter was trained.
 
     backend: what runs a GGUF file. "auto" and None: bundled-cpu if the file has a graph beside it, as the
-        bundled model has, and the options are its own; otherwise llama.cpp.
+        bundled model has, and the options are its own; otherwise llama.cpp. onnx runs what it is named for.
     options: those of the back end's class, or of `servers.connect`; None means the default.
     Raises ModelError if the model cannot be loaded or does not take one of the options.
     """
@@ -86,10 +89,21 @@ def _load_gguf(path: Path, backend: GgufBackendName, options: dict[str, Any]) ->
         from .bundled_cpu.backend import BundledCpuBackend
 
         return BundledCpuBackend(path, **accepted)
+    if backend == "onnx":
+        accepted = _accepted("a model on onnx", path, options)
+        from .onnx_cpu.backend import OnnxBackend
+
+        return OnnxBackend(path, **accepted)
     accepted = _accepted("a GGUF model", path, options)
     from .llamacpp.backend import LlamaCppBackend
 
     return LlamaCppBackend(path, **accepted)
+
+
+def onnx_takes(options: Mapping[str, Any]) -> bool:
+    """Whether the back end onnx has its packages, and these options are among its own."""
+    installed = all(importlib.util.find_spec(package) for package in ("onnx", "gguf", "llama_cpp"))
+    return installed and not _unknown("a model on onnx", options)
 
 
 def model_kind(model: str | Path) -> ModelKind:
@@ -126,6 +140,6 @@ def _accepted(kind: str, model: str | Path, options: dict[str, Any]) -> dict[str
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _unknown(kind: str, options: dict[str, Any]) -> list[str]:
+def _unknown(kind: str, options: Mapping[str, Any]) -> list[str]:
     """The options that are set although this kind of model does not take them."""
     return [name for name, value in options.items() if value is not None and name not in _TAKEN[kind]]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..errors import ModelError
 from ..files import file_hash, require_content
+from .gguf_types import bytes_of_row, unpacked
 from .temperature import TEMPERATURE_KEY, checked_temperature
 
 GGUF_MAGIC = b"GGUF"
@@ -30,8 +31,6 @@ _PART = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf")
 _NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 """Type of a metadata value -> its code in `struct`."""
 _STRING, _ARRAY = 8, 9
-_F32, _F16, _Q8_0 = 0, 1, 8
-_Q8_0_BLOCK = np.dtype([("scale", "<f2"), ("numbers", "i1", 32)])
 
 
 class GgufFile:
@@ -75,24 +74,30 @@ class GgufFile:
         """Example: of_architecture("block_count") -> the value of `llama.block_count`."""
         return self.metadata.get(f"{self.metadata.get('general.architecture')}.{key}", default)
 
-    def tensor(self, name: str) -> NDArray[np.float32]:
-        """A tensor in F32, F16 or Q8_0, as a copy in float32. Raises ModelError for other types."""
+    def shape_of(self, name: str) -> tuple[int, ...]:
+        """Rows first, as in numpy. Raises ModelError for a tensor that is not there."""
         if name not in self._tensors:
             raise ModelError(f"{self.path}: the model has no tensor {name}")
-        shape, kind, offset = self._tensors[name]
-        at, n_numbers = self._start + offset, int(np.prod(shape))
+        return self._tensors[name][0]
+
+    def tensor(self, name: str, rows: NDArray[np.intp] | None = None) -> NDArray[np.float32]:
+        """A tensor, or some rows of a matrix, as a copy in float32.
+
+        Raises MissingExtraError if its type needs the package gguf, ModelError if nothing can read it.
+        """
+        shape = self.shape_of(name)
+        _, kind, offset = self._tensors[name]
         try:
-            if kind == _Q8_0:
-                blocks = np.frombuffer(self._data, _Q8_0_BLOCK, n_numbers // 32, at)
-                found = blocks["numbers"] * blocks["scale"].astype(np.float32)[:, None]
-            elif kind in (_F32, _F16):
-                found = np.frombuffer(self._data, "<f4" if kind == _F32 else "<f2", n_numbers, at)
-            else:
-                raise ModelError(f"{self.path}: {name} has type {kind}; only F32, F16 and Q8_0 can be read")
+            n_rows, n_bytes = int(np.prod(shape[:-1])), bytes_of_row(kind, shape[-1])
+            packed = np.frombuffer(self._data, np.uint8, n_rows * n_bytes, self._start + offset)
+            packed = packed.reshape(n_rows, n_bytes)
+            if rows is not None:
+                return unpacked(packed[rows], kind)
+            return unpacked(packed, kind).reshape(shape)
         except ValueError:
             raise ModelError(f"{self.path}: the GGUF file is cut off or damaged: {name}") from None
-        numbers: NDArray[np.float32] = found.astype(np.float32).reshape(shape)
-        return numbers
+        except ModelError as error:
+            raise ModelError(f"{self.path}: {name} cannot be read: {error}") from None
 
 
 class _Reader:

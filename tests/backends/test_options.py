@@ -15,17 +15,21 @@ from constrained_ner.errors import ModelError
 LOADERS = {
     "a GGUF model": ("llamacpp.backend", "LlamaCppBackend"),
     "a model on bundled-cpu": ("bundled_cpu.backend", "BundledCpuBackend"),
+    "a model on onnx": ("onnx_cpu.backend", "OnnxBackend"),
     "a transformers model": ("transformers.backend", "TransformersBackend"),
     "a model on a server": ("servers", "connect"),
+}
+PACKAGES = {
+    "llamacpp.backend": ["llama_cpp"],
+    "onnx_cpu.backend": ["llama_cpp", "onnx"],
+    "transformers.backend": ["transformers"],
 }
 
 
 @pytest.mark.parametrize("kind", LOADERS)
 def test_the_options_of_a_kind_are_those_of_what_loads_it(kind: str) -> None:
     module, name = LOADERS[kind]
-    for package in {"llamacpp.backend": ["llama_cpp"], "transformers.backend": ["transformers"]}.get(
-        module, []
-    ):
+    for package in PACKAGES.get(module, []):
         pytest.importorskip(package)
     loader = getattr(import_module(f"constrained_ner.backends.{module}"), name)
     _model, *options = inspect.signature(loader).parameters

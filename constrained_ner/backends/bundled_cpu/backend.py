@@ -16,7 +16,7 @@ from ..gguf_file import ADAPTER_KEY, GgufFile
 from ..protocol import Scores, Step
 from ..scoring import NOT_NUMBERS, check_prefix, check_steps, common_length, score_rows
 from .cache import SlotCache
-from .graph import Graph, onnxruntime
+from .graph import Graph, OpenGraph, onnxruntime
 from .model_files import Precision
 from .tokenizer import vocabulary_of_gguf
 
@@ -25,67 +25,29 @@ DRAFT_HORIZON = 24
 as 32, and 13 % less than whole drafts."""
 
 
-class BundledCpuBackend:
-    """A GGUF with a graph beside it (see `export/graph.py`), on the processor. Sequences run one by one.
-
-    threads: one by default: the products are too small to share.
-    context: context length in tokens; None takes the length that the model was trained for.
-    batch: sequences whose tokens are held at once. It makes nothing faster and changes no answer.
-    precision: int8 does most products in integers (see `weights.py`). float32 does none:
-        its scores are those of llama.cpp with the weights in float32.
-
-    Raises ModelError, naming the path, for a model without a graph or with that of another, and if ONNX
-    Runtime cannot run it.
-    """
+class GraphBackend:
+    """What back ends with a graph share: slots that run one by one, and watched rows of the output layer."""
 
     shows_logits: Literal[True] = True
     draft_horizon: int | None = DRAFT_HORIZON
     thread_safe = False
     base_model: str | None = None
+    context_length: int
 
-    def __init__(
-        self,
-        path: str | Path,
-        *,
-        threads: int | None = None,
-        context: int | None = None,
-        batch: int = 1,
-        precision: Precision = "int8",
-    ) -> None:
-        self._file = GgufFile(path)
-        self.vocabulary = vocabulary_of_gguf(self._file)
-        self.context_length = context or int(self._file.of_architecture("context_length", 0))
-        self.max_sequences = batch
-        self.temperature = self._file.temperature
-        self.chat_template: str | None = self._file.metadata.get("tokenizer.chat_template")
-        self.adapter_card: str | None = self._file.metadata.get(ADAPTER_KEY)
-        self._precision = precision
-        self._n_threads = threads or 1
-        self._graph = Graph(
-            self._file, precision, n_threads=self._n_threads, context_length=self.context_length
-        )
-        self._slots = [SlotCache(self._graph) for _ in range(batch)]
+    def __init__(self, path: Path, graph: OpenGraph, n_slots: int) -> None:
+        self.max_sequences = n_slots
+        self._path = path
+        self._graph = graph
+        self._slots = [SlotCache(graph) for _ in range(n_slots)]
         self._n_prefix = 0
 
-    @cached_property
-    def identity(self) -> dict[str, str]:
-        return {
-            "backend": "bundled-cpu",
-            "sha256": self._file.sha256,
-            "precision": self._precision,
-            "device": "cpu",
-        }
+    def _output_rows(self, ids: list[int]) -> NDArray[np.float32]:
+        """A copy of the rows of the output layer for these ids, shape (ids, hidden)."""
+        raise NotImplementedError
 
-    @property
-    def description(self) -> dict[str, str]:
-        return {
-            "backend": "bundled-cpu",
-            "name": self._file.path.name,
-            "path": str(self._file.path),
-            **self.identity,
-            "device": f"cpu, {self._n_threads} threads",
-            "version": f"onnxruntime {onnxruntime.__version__}",
-        }
+    def _all_logits(self, hidden: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The whole output layer, shape (hidden states, vocabulary)."""
+        raise NotImplementedError
 
     def prefill(self, prefix_ids: Sequence[int]) -> None:
         self._require_open()
@@ -123,7 +85,7 @@ class BundledCpuBackend:
         if not (summary and watches):  # the summary costs more than all the rest of the model
             return [Scores(row, None, None) for row in logits]
         n = len(watches)
-        summaries = score_rows(hidden @ self._graph.embeddings.T, [()] * n, [True] * n)
+        summaries = score_rows(self._all_logits(hidden), [()] * n, [True] * n)
         return [Scores(row, s.logsumexp, s.best) for row, s in zip(logits, summaries, strict=True)]
 
     def _logits(
@@ -131,7 +93,7 @@ class BundledCpuBackend:
     ) -> list[NDArray[np.float32]]:
         """One product a watched id, so that none depends on what else is watched."""
         lengths = [*map(len, watches)]
-        products = self._graph.embeddings.take([*chain.from_iterable(watches)], axis=0)
+        products = self._output_rows([*chain.from_iterable(watches)])
         products *= hidden.repeat(lengths, axis=0)
         logits = np.add.reduce(products, axis=1)
         if not np.isfinite(logits).all():
@@ -140,8 +102,74 @@ class BundledCpuBackend:
 
     def _require_open(self) -> None:
         if not self._slots:
-            raise ModelError(f"{self._file.path}: the model is closed")
+            raise ModelError(f"{self._path}: the model is closed")
 
     def close(self) -> None:
         self._slots = []
         self._graph.close()
+
+
+class BundledCpuBackend(GraphBackend):
+    """A GGUF with a graph beside it (see `export/graph.py`), on the processor. Sequences run one by one.
+
+    threads: one by default: the products are too small to share.
+    context: context length in tokens; None takes the length that the model was trained for.
+    batch: sequences whose tokens are held at once. It makes nothing faster and changes no answer.
+    precision: int8 does most products in integers (see `weights.py`). float32 does none:
+        its scores are those of llama.cpp with the weights in float32.
+
+    Raises ModelError, naming the path, for a model without a graph or with that of another, and if ONNX
+    Runtime cannot run it.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        threads: int | None = None,
+        context: int | None = None,
+        batch: int = 1,
+        precision: Precision = "int8",
+    ) -> None:
+        self._file = GgufFile(path)
+        self.vocabulary = vocabulary_of_gguf(self._file)
+        self.context_length = context or int(self._file.of_architecture("context_length", 0))
+        self.temperature = self._file.temperature
+        self.chat_template: str | None = self._file.metadata.get("tokenizer.chat_template")
+        self.adapter_card: str | None = self._file.metadata.get(ADAPTER_KEY)
+        self._precision = precision
+        self._n_threads = threads or 1
+        graph = Graph(self._file, precision, n_threads=self._n_threads, context_length=self.context_length)
+        self._embeddings = graph.embeddings
+        super().__init__(self._file.path, graph, batch)
+
+    @cached_property
+    def identity(self) -> dict[str, str]:
+        return {
+            "backend": "bundled-cpu",
+            "sha256": self._file.sha256,
+            "precision": self._precision,
+            "device": "cpu",
+        }
+
+    @property
+    def description(self) -> dict[str, str]:
+        return {
+            "backend": "bundled-cpu",
+            "name": self._file.path.name,
+            "path": str(self._file.path),
+            **self.identity,
+            "device": f"cpu, {self._n_threads} threads",
+            "version": f"onnxruntime {onnxruntime.__version__}",
+        }
+
+    def _output_rows(self, ids: list[int]) -> NDArray[np.float32]:
+        return self._embeddings.take(ids, axis=0)
+
+    def _all_logits(self, hidden: NDArray[np.float32]) -> NDArray[np.float32]:
+        logits: NDArray[np.float32] = hidden @ self._embeddings.T
+        return logits
+
+    def close(self) -> None:
+        super().close()
+        self._embeddings = self._embeddings[:0]

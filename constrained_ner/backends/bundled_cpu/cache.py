@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .graph import Graph
+from .graph import OpenGraph
 
 _FIRST_CELLS = 256
 
@@ -20,7 +20,7 @@ class SlotCache:
     slot usable.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: OpenGraph) -> None:
         self.token_ids: list[int] = []
         self._graph = graph
         self._cells = self._zeros(_FIRST_CELLS)
@@ -32,9 +32,10 @@ class SlotCache:
         Shape: (watched, hidden). The next run of the graph overwrites it.
         """
         del self.token_ids[keep:]
-        # ONNX Runtime multiplies a single row in another order, with other rounding. So a single token gets
-        # a second one behind it, which it cannot see, and which is not kept.
-        computed = [*token_ids, *token_ids] if len(token_ids) == 1 else token_ids
+        # ONNX Runtime multiplies a single row in another order, with other rounding, and so it does a row of
+        # few positions. So others come behind the tokens, which these cannot see, and which are not kept.
+        n_missing = max(2, self._graph.least_positions - keep) - len(token_ids)
+        computed = [*token_ids, *token_ids[-1:] * n_missing]
         self._reserve(keep + len(computed))
         hidden = self._graph.run(self._binding, keep, computed, watched)
         self.token_ids += token_ids

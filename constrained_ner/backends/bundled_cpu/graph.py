@@ -7,8 +7,9 @@ no other sentence. (A run of one token would be an exception; see `cache.py`.)
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,43 +26,69 @@ except ModuleNotFoundError:
 except ImportError as problem:  # a system library that it needs
     raise ModelError(f"onnxruntime cannot be used here: {problem}") from None
 
-__all__ = ["Graph", "onnxruntime"]
+__all__ = ["Graph", "OpenGraph", "onnxruntime", "runtime_version"]
 
 _OLDEST = (1, 20)
 _NO_MESSAGES = 4  # below a crash: its errors come as exceptions
 _LONGEST_REASON = 200
 
 
-class Graph:
-    """An open graph. Raises ModelError, naming the file, if it cannot be used with the GGUF.
+def runtime_version() -> tuple[int, ...]:
+    """Of ONNX Runtime, for example (1, 20)."""
+    return tuple(map(int, onnxruntime.__version__.split(".")[:2]))
 
-    embeddings: shape (vocabulary, hidden); the output layer, too.
+
+class CacheShape(Protocol):
+    """The sizes that keys, values and hidden states have."""
+
+    @property
+    def n_layers(self) -> int: ...
+    @property
+    def n_key_heads(self) -> int: ...
+    @property
+    def head_size(self) -> int: ...
+    @property
+    def n_hidden(self) -> int: ...
+
+
+class OpenGraph:
+    """A graph in ONNX Runtime with its weights. Raises ModelError, naming the path, if it cannot be run.
+
+    least_positions: so many must be in every run, for its bits to depend on nothing else.
+
+    content: the graph, or the path of its file. tables: inputs that are the same in every run.
+    token_input: what the graph takes for tokens, by name and as a function of their ids.
     """
 
-    def __init__(self, file: GgufFile, precision: Precision, *, n_threads: int, context_length: int) -> None:
-        self.path = graph_path(file.path, precision)
-        self.shape = LlamaShape.of(file)
-        if not self.path.exists():
-            raise ModelError(f"{self.path}: the graph of {file.path.name} is missing; use --backend llamacpp")
-        weights = weights_of(file, self.shape, precision)
-        self.embeddings = weights["embeddings"]
-        # One position more than the context: `cache.py` may append a token that nothing sees.
-        self._rotations = rotations(self.shape, context_length + 1)
-        self._hidden = np.empty((0, self.shape.n_hidden), np.float32)
+    least_positions = 2
+
+    def __init__(
+        self,
+        path: Path,
+        content: bytes | Path,
+        shape: CacheShape,
+        weights: Mapping[str, NDArray[Any]],
+        tables: Mapping[str, NDArray[np.float32]],
+        token_input: tuple[str, Callable[[Sequence[int]], NDArray[Any]]],
+        *,
+        n_threads: int,
+    ) -> None:
+        self.path = path
+        self.shape = shape
+        self._tables = tables
+        self._token_input = token_input
         self._positions = np.zeros(2, np.int32)  # the last one, and how many there are
-        self._session: Any = self._open(weights, n_threads)
-        if self._session.get_modelmeta().custom_metadata_map.get(GGUF_KEY) != file.sha256:
-            raise ModelError(f"{self.path}: not the graph of {file.path.name}, but of another GGUF")
+        self._hidden = np.empty((0, shape.n_hidden), np.float32)
+        self._session: Any = self._open(content, weights, n_threads)
 
     def close(self) -> None:
         """Free the weights. May be called again."""
         self._session = None
-        self.embeddings = self.embeddings[:0]
 
     def binding(self) -> Any:
         """New bindings of inputs and outputs to memory; those of the cache are still to be made."""
         binding = self._session.io_binding()
-        for name, table in zip(("cosines", "sines"), self._rotations, strict=True):
+        for name, table in self._tables.items():
             binding.bind_input(name, "cpu", 0, np.float32, table.shape, table.ctypes.data)
         last, number = self._positions[:1], self._positions[1:].reshape(())
         for name, place in (("last_position", last), ("n_positions", number)):
@@ -82,7 +109,8 @@ class Graph:
             self._hidden = np.empty((2 * len(rows), self.shape.n_hidden), np.float32)
         hidden = self._hidden[: len(rows)]
         self._positions[:] = n_positions - 1, n_positions
-        binding.bind_cpu_input("token_ids", np.array([token_ids], np.int64))
+        name, numbers_of = self._token_input
+        binding.bind_cpu_input(name, numbers_of(token_ids))
         binding.bind_cpu_input("watched", np.array(rows, np.int64))
         binding.bind_output("hidden", "cpu", 0, np.float32, (1, *hidden.shape), hidden.ctypes.data)
         try:
@@ -93,9 +121,8 @@ class Graph:
             ) from None
         return hidden[: len(watched)]
 
-    def _open(self, weights: Mapping[str, NDArray[Any]], n_threads: int) -> Any:
-        version = tuple(map(int, onnxruntime.__version__.split(".")[:2]))
-        if version < _OLDEST:
+    def _open(self, content: bytes | Path, weights: Mapping[str, NDArray[Any]], n_threads: int) -> Any:
+        if runtime_version() < _OLDEST:
             raise ModelError(
                 f"onnxruntime {onnxruntime.__version__} is too old for {self.path.name}: "
                 f"pip install 'onnxruntime>={'.'.join(map(str, _OLDEST))}'"
@@ -109,11 +136,32 @@ class Graph:
             options.add_external_initializers(
                 list(weights), [onnxruntime.OrtValue.ortvalue_from_numpy(n) for n in weights.values()]
             )
-            return onnxruntime.InferenceSession(self.path, options, providers=["CPUExecutionProvider"])
+            return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # a damaged graph, one of another shape, or a missing operator
             raise ModelError(
                 f"{self.path}: onnxruntime {onnxruntime.__version__} cannot run the graph: {_reason(error)}"
             ) from None
+
+
+class Graph(OpenGraph):
+    """The graph beside a GGUF. Raises ModelError, naming the file, if it cannot be used with the GGUF.
+
+    embeddings: shape (vocabulary, hidden); the output layer, too.
+    """
+
+    def __init__(self, file: GgufFile, precision: Precision, *, n_threads: int, context_length: int) -> None:
+        path = graph_path(file.path, precision)
+        shape = LlamaShape.of(file)
+        if not path.exists():
+            raise ModelError(f"{path}: the graph of {file.path.name} is missing; use --backend llamacpp")
+        weights = weights_of(file, shape, precision)
+        self.embeddings = weights["embeddings"]
+        # One position more than the context: `cache.py` may append a token that nothing sees.
+        tables = dict(zip(("cosines", "sines"), rotations(shape, context_length + 1), strict=True))
+        token_ids = ("token_ids", lambda token_ids: np.array([token_ids], np.int64))
+        super().__init__(path, path, shape, weights, tables, token_ids, n_threads=n_threads)
+        if self._session.get_modelmeta().custom_metadata_map.get(GGUF_KEY) != file.sha256:
+            raise ModelError(f"{path}: not the graph of {file.path.name}, but of another GGUF")
 
 
 def _reason(error: Exception) -> str:
