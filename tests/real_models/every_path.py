@@ -21,7 +21,8 @@ import io
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -57,18 +58,30 @@ def run(*arguments: str) -> None:
         sys.argv = before
 
 
+@dataclass
 class Paths:
-    """The paths of one model, and what came of them. here: where the files go."""
+    """The paths of one model, and what came of them.
 
-    def __init__(self, name: str, gguf: Path, here: Path, n_sentences: int, seen: dict[str, Any]) -> None:
-        self.name, self.gguf, self.here, self.n_sentences, self.seen = name, gguf, here, n_sentences, seen
-        self.folder = here / "folder"
+    here: where the files go. seen: what came of the paths of all models.
+    """
+
+    name: str
+    gguf: Path
+    here: Path
+    answers: Sequence[str]
+    n_sentences: int
+    seen: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        self.folder, self.plain = self.here / "folder", self.here / "plain.gguf"
 
     def run_all(self) -> Iterator[str]:
         """A line for each path, as it ends."""
         if not (self.folder / "config.json").exists():
             as_folder(self.gguf, self.folder)
-        for answer in ANSWERS:
+        command = ["export-gguf", "--model", str(self.folder), "--force", "--quiet", "--type", "q8_0"]
+        yield self.command("export of the folder", [*command, "--out", str(self.plain)])
+        for answer in self.answers:
             for kind, model in (("gguf", self.gguf), ("transformers", self.folder)):
                 yield from self.few_shot(answer, kind, model)
                 yield from self.tuned(answer, kind, model)
@@ -103,14 +116,10 @@ class Paths:
         adapter = str(self.here / f"{answer}-transformers-adapter")
         base = ["export-gguf", "--model", str(self.folder), "--adapter", adapter, "--force", "--quiet"]
         merged, lora = self.here / f"{answer}-merged.gguf", self.here / f"{answer}-lora.gguf"
-        plain = self.here / "plain.gguf"
-        if answer == "tags":
-            command = ["export-gguf", "--model", str(self.folder), "--force", "--quiet", "--type", "q8_0"]
-            yield self.command("export of the folder", [*command, "--out", str(plain)])
         yield self.command(f"{answer} export with adapter", [*base, "--out", str(merged)])
         yield self.annotated(f"{answer} exported", merged)
         yield self.command(f"{answer} export of the LoRA", [*base, "--lora-only", "--out", str(lora)])
-        yield self.annotated(f"{answer} exported LoRA", plain, "--lora", str(lora))
+        yield self.annotated(f"{answer} exported LoRA", self.plain, "--lora", str(lora))
 
     def annotated(self, what: str, model: Path, *options: str) -> str:
         """Annotate some sentences, and count what was found."""
@@ -149,6 +158,7 @@ def main() -> None:
     )
     parser.add_argument("--work", type=Path, required=True, help="folder for what is written")
     parser.add_argument("--only", choices=MODELS)
+    parser.add_argument("--answer", nargs="+", choices=ANSWERS, default=ANSWERS)
     parser.add_argument("--sentences", type=int, default=4)
     options = parser.parse_args()
     seen: dict[str, Any] = {}
@@ -161,7 +171,7 @@ def main() -> None:
         assert gguf is not None
         here = options.work / name
         here.mkdir(parents=True, exist_ok=True)
-        for line in Paths(name, gguf, here, options.sentences, seen).run_all():
+        for line in Paths(name, gguf, here, options.answer, options.sentences, seen).run_all():
             print(line, flush=True)
 
 

