@@ -7,6 +7,7 @@ bias) of the token that was written here, minus that of the server's. Up to ther
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Future
 from itertools import accumulate
 from typing import Any
@@ -63,14 +64,17 @@ def margin_here(local: Annotator, text: str, answer: TextAnswer) -> float:
             i for i in legal if i not in ends and token_bytes[i] and written.startswith(token_bytes[i], at)
         }
         reported = {i for i in copied if at in starts and token_bytes[i] == starts[at].token}
-        same = reported or copied or ends  # llama-server reports the pieces of a character together
+        # llama-server reports the pieces of a character together, so `reported` may be empty.
+        same = reported or copied or (set() if written[at:].strip() else ends)
         assert same, f"{text!r}: {answer.text!r} is not legal at byte {at}"
         if decision.token_id not in same:
-            return _margin(decision, same, transport._bias and transport._bias.of(decision.state, legal))
+            ours = ends if decision.token_id in ends else {decision.token_id}  # a trace names the first end
+            bias = transport._bias and transport._bias.of(decision.state, legal)
+            return _margin(decision, ours, same, bias)
     return 0.0
 
 
-def _margin(decision: Decision, others: set[int], bias: Any) -> float:
+def _margin(decision: Decision, ours: set[int], others: set[int], bias: Sequence[float] | None) -> float:
     added = bias or [0.0] * len(decision.legal)
     logits = {i: x + b for i, x, b in zip(decision.legal, decision.logits, added, strict=True)}
-    return logits[decision.token_id] - max(logits[i] for i in others)
+    return max(logits[i] for i in ours) - max(logits[i] for i in others)
