@@ -35,7 +35,7 @@ class SlotCache:
         # ONNX Runtime multiplies a single row in another order, with other rounding, and so it does a row of
         # few positions. So others come behind the tokens, which these cannot see, and which are not kept.
         n_missing = max(2, self._graph.least_positions - keep) - len(token_ids)
-        computed = [*token_ids, *token_ids[-1:] * n_missing]
+        computed = [*token_ids, *[token_ids[-1]] * n_missing]
         self._reserve(keep + len(computed))
         hidden = self._graph.run(self._binding, keep, computed, watched)
         self.token_ids += token_ids

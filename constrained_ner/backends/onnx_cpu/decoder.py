@@ -49,7 +49,8 @@ class Decoder(OpenGraph):
         super().__init__(file.path, content, shape, weights, tables, rows, n_threads=n_threads)
 
     def _embedded(self, token_ids: Sequence[int]) -> NDArray[np.float32]:
-        return (self._embeddings[token_ids] * self._scale)[None]
+        rows: NDArray[np.float32] = self._embeddings[token_ids] * self._scale
+        return rows[None]
 
 
 def _tables(shape: DecoderShape, n_positions: int) -> Iterator[tuple[str, NDArray[np.float32]]]:

@@ -41,4 +41,5 @@ class Lora:
                 f"{self.file.path}: not a LoRA for {self._base.path}: {name} has the shape {weight.shape}"
             )
         scale = np.float32(self._alpha / len(first) if self._alpha else 1.0)
-        return weight + (scale * second) @ first
+        adapted: NDArray[np.float32] = weight + (scale * second) @ first
+        return adapted
