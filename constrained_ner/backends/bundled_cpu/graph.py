@@ -7,7 +7,9 @@ no other sentence. (A run of one token would be an exception; see `cache.py`.)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,6 +31,7 @@ except ImportError as problem:  # a system library that it needs
 __all__ = ["Graph", "OpenGraph", "onnxruntime", "runtime_version"]
 
 _OLDEST = (1, 20)
+_NO_BLOCKS = "ORT_GQA_DISABLE_FLASH_ATTENTION"
 _NO_MESSAGES = 4  # below a crash: its errors come as exceptions
 _LONGEST_REASON = 200
 
@@ -136,7 +139,8 @@ class OpenGraph:
             options.add_external_initializers(
                 list(weights), [onnxruntime.OrtValue.ortvalue_from_numpy(n) for n in weights.values()]
             )
-            return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            with _attention_in_one_piece():
+                return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # a damaged graph, one of another shape, or a missing operator
             raise ModelError(
                 f"{self.path}: onnxruntime {onnxruntime.__version__} cannot run the graph: {_reason(error)}"
@@ -162,6 +166,24 @@ class Graph(OpenGraph):
         super().__init__(path, path, shape, weights, tables, token_ids, n_threads=n_threads)
         if self._session.get_modelmeta().custom_metadata_map.get(GGUF_KEY) != file.sha256:
             raise ModelError(f"{path}: not the graph of {file.path.name}, but of another GGUF")
+
+
+@contextmanager
+def _attention_in_one_piece() -> Iterator[None]:
+    """Sessions that are opened here sum a row's attention over all positions at once.
+
+    In blocks, whose size follows from the processor's cache, the rounding of a row depends on how many rows
+    and positions there are. Newer versions of ONNX Runtime read this variable when a session is opened.
+    """
+    before = os.environ.get(_NO_BLOCKS)
+    os.environ[_NO_BLOCKS] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_NO_BLOCKS]
+        else:
+            os.environ[_NO_BLOCKS] = before
 
 
 def _reason(error: Exception) -> str:

@@ -105,7 +105,7 @@ class _Network:
     def _layer(self, layer: int, rows: str, added: str | None) -> tuple[str, str]:
         """Add a layer. rows, added: what comes in is their sum. Returns the same of what goes out."""
         at = f"{layer}."
-        normalised, rows = self._normalised(rows, added, "ones", f"{at}normalised")
+        normalised, rows = self._normalised(rows, added, f"{at}attn_norm", f"{at}normalised")
         attended = self._attention(layer, self._product(normalised, f"{at}attend"))
         if layer == self.shape.n_layers - 1:  # what follows is done for watched rows only
             attended = self._add("Gather", [attended, "watched"], axis=1)
@@ -113,7 +113,7 @@ class _Network:
         change = self._product(attended, f"{at}attended")
         if self.shape.family.post_norms:
             change = self._norm(change, f"{at}post_attention_norm")
-        normalised, rows = self._normalised(rows, change, "ones", f"{at}normalised again")
+        normalised, rows = self._normalised(rows, change, f"{at}ffn_norm", f"{at}normalised again")
         gate, up = self._product(normalised, f"{at}gate"), self._product(normalised, f"{at}up")
         change = self._product(self._add("Mul", [self._activated(gate), up]), f"{at}down")
         if self.shape.family.post_norms:

@@ -23,12 +23,9 @@ def weights_of(
 ) -> dict[str, NDArray[Any]]:
     """All weights but those of the tokens. Matrices have the shape (inputs, outputs).
 
-    The norm before a matrix is multiplied into its rows. lora: what is added to the weights first.
+    lora: what is added to the weights first.
     """
-    made: dict[str, NDArray[Any]] = {
-        "norm": file.tensor("output_norm.weight"),
-        "ones": np.ones(shape.n_hidden, np.float32),
-    }
+    made: dict[str, NDArray[Any]] = {"norm": file.tensor("output_norm.weight")}
     for layer in range(shape.n_layers):
         made |= _norms(file, shape, layer)
         for name, matrix in _matrices(file, layer, lora):
@@ -40,8 +37,10 @@ def weights_of(
 
 
 def _norms(file: GgufFile, shape: DecoderShape, layer: int) -> dict[str, NDArray[np.float32]]:
-    """Those that cannot be multiplied into a matrix."""
-    names: list[str] = []
+    """They are not multiplied into the matrices, as the bundled model's are: those of Gemma 3 make what comes
+    of outliers small again, and without them its rows cannot be rounded to 8 bits.
+    """
+    names = ["attn_norm", "ffn_norm"]
     if shape.family.head_norms:
         names += ["attn_q_norm", "attn_k_norm"]
     if shape.family.post_norms:
@@ -58,9 +57,8 @@ def _matrices(file: GgufFile, layer: int, lora: Lora | None) -> Iterator[tuple[s
         return weight if lora is None else lora.added(tensor, weight)
 
     attending = np.concatenate([part("attn_q"), part("attn_k"), part("attn_v")])
-    yield f"{layer}.attend", attending * part("attn_norm")
+    yield f"{layer}.attend", attending
     yield f"{layer}.attended", part("attn_output")
-    before_feed_forward = part("ffn_norm")
-    yield f"{layer}.gate", part("ffn_gate") * before_feed_forward
-    yield f"{layer}.up", part("ffn_up") * before_feed_forward
+    yield f"{layer}.gate", part("ffn_gate")
+    yield f"{layer}.up", part("ffn_up")
     yield f"{layer}.down", part("ffn_down")
