@@ -82,7 +82,7 @@ class Settings:
     ] = "auto"
     precision: Annotated[
         Precision | None,
-        model_option("Arithmetic of bundled-cpu (default: int8) and onnx (default: float32)."),
+        model_option("Arithmetic of bundled-cpu and onnx. Default: int8."),
     ] = None
     adapter: Annotated[
         str | None,

@@ -15,7 +15,7 @@ gguf = pytest.importorskip("gguf")
 for package in ("onnx", "llama_cpp", "tokenizers"):
     pytest.importorskip(package)
 
-from tiny_decoders import write_decoder, write_lora  # noqa: E402
+from tiny_decoders import N_HIDDEN, write_decoder, write_lora  # noqa: E402
 from tiny_models import SENTENCES  # noqa: E402
 
 from constrained_ner import Annotator, Sentence  # noqa: E402
@@ -23,6 +23,7 @@ from constrained_ner.annotation.annotator import bundled_model  # noqa: E402
 from constrained_ner.backends import load_backend  # noqa: E402
 from constrained_ner.backends.bundled_cpu.backend import BundledCpuBackend  # noqa: E402
 from constrained_ner.backends.bundled_cpu.model_files import Precision  # noqa: E402
+from constrained_ner.backends.gguf_file import GgufFile  # noqa: E402
 from constrained_ner.backends.gguf_types import bytes_of_row, unpacked  # noqa: E402
 from constrained_ner.backends.llamacpp.backend import LlamaCppBackend  # noqa: E402
 from constrained_ner.backends.onnx_cpu.backend import OnnxBackend  # noqa: E402
@@ -88,6 +89,22 @@ def test_a_lora_matters(made: Made) -> None:
 
 def test_int8_stays_close(made: Made) -> None:
     exact, rounded = (logits_of(OnnxBackend(made.model, precision=p)) for p in ("float32", "int8"))
+    assert np.sqrt(np.mean((exact - rounded) ** 2)) < 0.1 * exact.std()
+
+
+def test_an_outlier_that_a_norm_makes_small_does_not_spoil_int8(tmp_path: Path) -> None:
+    """As in Gemma 3: one number of every row is a hundred times the others, and the norms all but drop it."""
+    sizes = {"n_layers": 6, "window": 512}
+    plain = GgufFile(write_decoder(tmp_path / "plain.gguf", "gemma3", **sizes))
+    changed = {name: plain.tensor(name) for name in plain.tensor_names if name.endswith("_norm.weight")}
+    changed = {name: norm for name, norm in changed.items() if len(norm) == N_HIDDEN and "post" not in name}
+    changed["token_embd.weight"] = plain.tensor("token_embd.weight")
+    changed["token_embd.weight"][:, 5] = 300
+    for name, norm in changed.items():
+        if name.endswith("_norm.weight"):
+            norm[5] = 0.001
+    model = write_decoder(tmp_path / "outlier.gguf", "gemma3", more=changed, **sizes)
+    exact, rounded = (logits_of(OnnxBackend(model, precision=p)) for p in ("float32", "int8"))
     assert np.sqrt(np.mean((exact - rounded) ** 2)) < 0.1 * exact.std()
 
 

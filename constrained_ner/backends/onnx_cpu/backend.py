@@ -43,7 +43,7 @@ class OnnxBackend(GraphBackend):
         threads: int | None = None,
         context: int | None = None,
         batch: int = 1,
-        precision: Precision = "float32",
+        precision: Precision = "int8",
         lora: str | Path | None = None,
     ) -> None:
         if len(parts_of(Path(path))) > 1:
