@@ -33,9 +33,9 @@ def adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_name_stands_for_base_and_adapter(adapter: Path) -> None:
     assert shipped_names() == ["small"]
-    found = as_shipped(Settings(model="small", threads=2))
+    found = as_shipped(Settings(model="small", backend="llamacpp", threads=2))
     expected = {"model": "some_package:base.gguf", "lora": str(adapter), "lexicon": "public"}
-    assert found == Settings(threads=2, **expected)
+    assert found == Settings(backend="llamacpp", threads=2, **expected)
 
 
 def test_any_other_model_is_left_alone(
