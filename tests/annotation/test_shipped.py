@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,6 +38,23 @@ def test_a_name_stands_for_base_and_adapter(adapter: Path) -> None:
     found = as_shipped(Settings(model="small", backend="llamacpp", threads=2))
     expected = {"model": "some_package:base.gguf", "lora": str(adapter), "lexicon": "public"}
     assert found == Settings(backend="llamacpp", threads=2, **expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "installed", "chosen"),
+    [
+        ({}, True, "onnx"),
+        ({"precision": "float32"}, True, "onnx"),
+        ({}, False, "auto"),
+        ({"extra_buffers": True}, True, "auto"),  # which only llama.cpp takes
+        ({"backend": "llamacpp"}, True, "llamacpp"),
+    ],
+)
+def test_onnx_runs_it_where_it_can(
+    adapter: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], installed: bool, chosen: str
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _package: installed or None)
+    assert as_shipped(Settings(model="small", **options)).backend == chosen
 
 
 def test_any_other_model_is_left_alone(
