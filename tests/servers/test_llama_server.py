@@ -23,8 +23,8 @@ from constrained_ner.formats.ddi import read_ddi
 
 pytest.importorskip("xllamacpp", reason="needs llama.cpp's server: pip install xllamacpp")
 
-NEAR_TIE = 1.0
-"""Logits by which another arithmetic may move a decision, at most; 0.6 was seen on 100 sentences."""
+NEAR_TIE = 1.5
+"""Logits by which another arithmetic may move a decision, at most: 1.1 was seen in 140 answers."""
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "sample.xml"
 SENTENCES = [sentence for document in read_ddi(SAMPLE) for sentence in document if sentence.text.strip()]
