@@ -179,9 +179,6 @@ class Server:
         self.answer, self.dialect = answer, dialect
         self.requests: list[TextRequest] = []
 
-    def tokenize(self, text: str) -> list[tuple[int, bytes]]:
-        raise ModelError("this server does not say how it tokenizes")
-
     def submit(self, request: TextRequest) -> Future[TextAnswer]:
         self.requests.append(request)
         future: Future[TextAnswer] = Future()
