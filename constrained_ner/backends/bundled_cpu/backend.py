@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import accumulate, chain
@@ -25,7 +26,7 @@ DRAFT_HORIZON = 24
 as 32, and 13 % less than whole drafts."""
 
 
-class GraphBackend:
+class GraphBackend(ABC):
     """What back ends with a graph share: slots that run one by one, and watched rows of the output layer."""
 
     shows_logits: Literal[True] = True
@@ -41,13 +42,13 @@ class GraphBackend:
         self._slots = [SlotCache(graph) for _ in range(n_slots)]
         self._n_prefix = 0
 
+    @abstractmethod
     def _output_rows(self, ids: list[int]) -> NDArray[np.float32]:
         """A copy of the rows of the output layer for these ids, shape (ids, hidden)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _all_logits(self, hidden: NDArray[np.float32]) -> NDArray[np.float32]:
         """The whole output layer, shape (hidden states, vocabulary)."""
-        raise NotImplementedError
 
     def prefill(self, prefix_ids: Sequence[int]) -> None:
         self._require_open()
