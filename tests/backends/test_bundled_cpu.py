@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hard_texts import random_text, texts
 from hypothesis import given
-from interleavings import check_interleaving
+from interleavings import check_interleaving, check_that_no_bit_depends_on_the_cut
 
 from constrained_ner import Annotator, Sentence
 from constrained_ner.annotation.annotator import bundled_model
@@ -125,23 +125,7 @@ def test_the_summary_is_that_of_the_whole_vocabulary(backend: BundledCpuBackend)
 
 
 def test_no_bit_depends_on_how_the_tokens_come(backend: BundledCpuBackend, vocabulary: Vocabulary) -> None:
-    """Any cut into steps, one by one included, any number of watched rows, a cache of any size."""
-    ids = vocabulary.encode(TEXT * 4)
-    watch = list(range(7900, 8000))
-    whole = backend.forward([Step(0, 0, ids, [watch] * len(ids))])[0]
-    chance = random.Random(0)
-    for slot in (1, 2):
-        at = 0
-        while at < len(ids):
-            step = min(chance.choice([1, 1, 2, 3, 4, 5, 8, 16, 17]), len(ids) - at)
-            watches = [watch if chance.random() < 0.5 else None for _ in range(step)]
-            if slot == 2:  # rejected tokens leave no trace
-                backend.forward([Step(slot, at, chance.choices(ids, k=9), [None] * 9)])
-            answers = backend.forward([Step(slot, at, ids[at : at + step], watches)])[0]
-            for scores, expected in zip(answers, whole[at : at + step], strict=True):
-                if scores is not None and expected is not None:
-                    np.testing.assert_array_equal(scores.logits, expected.logits)
-            at += step
+    check_that_no_bit_depends_on_the_cut(backend, vocabulary.encode(TEXT * 4), range(7900, 8000))
 
 
 def test_no_bit_depends_on_what_else_is_watched(backend: BundledCpuBackend) -> None:

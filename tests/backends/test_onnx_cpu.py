@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ gguf = pytest.importorskip("gguf")
 for package in ("onnx", "llama_cpp", "tokenizers"):
     pytest.importorskip(package)
 
+from interleavings import check_that_no_bit_depends_on_the_cut  # noqa: E402
 from tiny_decoders import N_HIDDEN, write_decoder, write_lora  # noqa: E402
 from tiny_models import SENTENCES  # noqa: E402
 
@@ -127,23 +127,8 @@ def test_the_summary_is_that_of_the_whole_vocabulary(made: Made) -> None:
 
 
 def test_no_bit_depends_on_how_the_tokens_come(made: Made, precision: Precision) -> None:
-    """Any cut into steps, one by one included, any number of watched rows, a cache of any size."""
     backend = OnnxBackend(made.model, batch=3, precision=precision)
-    ids, watch = IDS * 8, list(range(200, 300))
-    whole = backend.forward([Step(0, 0, ids, [watch] * len(ids))])[0]
-    chance = random.Random(0)
-    for slot in (1, 2):
-        at = 0
-        while at < len(ids):
-            step = min(chance.choice([1, 1, 2, 3, 4, 5, 8, 16, 17]), len(ids) - at)
-            watches = [watch if chance.random() < 0.5 else None for _ in range(step)]
-            if slot == 2:  # rejected tokens leave no trace
-                backend.forward([Step(slot, at, chance.choices(ids, k=9), [None] * 9)])
-            answers = backend.forward([Step(slot, at, ids[at : at + step], watches)])[0]
-            for scores, expected in zip(answers, whole[at : at + step], strict=True):
-                if scores is not None and expected is not None:
-                    np.testing.assert_array_equal(scores.logits, expected.logits)
-            at += step
+    check_that_no_bit_depends_on_the_cut(backend, IDS * 8, range(200, 300))
 
 
 TEXTS = [Sentence(f"s{n}", text) for n, text in enumerate(dict.fromkeys(SENTENCES))]

@@ -56,3 +56,26 @@ def check_interleaving(
                 expected = Scores(row[list(watch)].astype(np.float32), logsumexp, int(row.argmax()))
                 assert_scores_equal(scores, expected, tolerance)
                 assert row[scores.best] >= peak - tolerance * (1 + abs(peak))
+
+
+def check_that_no_bit_depends_on_the_cut(
+    backend: LogitsBackend, ids: Sequence[int], watch: Sequence[int]
+) -> None:
+    """The same tokens in steps of any length, one token included, some of them watched: the same bits.
+
+    backend: has three slots. In the last one, tokens that are rejected stand between the steps.
+    """
+    whole = backend.forward([Step(0, 0, ids, [watch] * len(ids))])[0]
+    chance = random.Random(0)
+    for slot in (1, 2):
+        at = 0
+        while at < len(ids):
+            step = min(chance.choice([1, 1, 2, 3, 4, 5, 8, 16, 17]), len(ids) - at)
+            watches = [watch if chance.random() < 0.5 else None for _ in range(step)]
+            if slot == 2:  # rejected tokens leave no trace
+                backend.forward([Step(slot, at, chance.choices(ids, k=9), [None] * 9)])
+            answers = backend.forward([Step(slot, at, ids[at : at + step], watches)])[0]
+            for scores, expected in zip(answers, whole[at : at + step], strict=True):
+                if scores is not None and expected is not None:
+                    np.testing.assert_array_equal(scores.logits, expected.logits)
+            at += step
