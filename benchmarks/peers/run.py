@@ -16,7 +16,8 @@ misplaced        names whose text is not what stands at their offsets
 absent           names that the sentence does not have as they are written
 lost             answers of which nothing, or not all, could be used: cut off, unreadable, exceptions
 tokens           generated for a sentence (ours: forward passes, for what is certain is not generated)
-seconds          of processor time a sentence, of the peer and of the server, without its start
+seconds          of processor time a sentence, of the peer and of the server; the first sentence, for which
+                 the prompt is read that all share, does not count
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ PEERS = (
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a peer cost. failure: why it did not run."""
+    """What a peer cost. seconds: of processor time a sentence. failure: why it did not run."""
 
     n_tokens: int = 0
     seconds: float = 0.0
@@ -92,7 +93,7 @@ class Server:
     """llama.cpp's server with a model, for one request at a time."""
 
     def __init__(self, process: subprocess.Popen[bytes], root: str) -> None:
-        self._process = process
+        self.process = process
         self.root = root
 
     @classmethod
@@ -127,11 +128,6 @@ class Server:
         found = re.search(r"^llamacpp:tokens_predicted_total (\d+)", self.read("/metrics"), re.MULTILINE)
         return int(found[1]) if found else 0
 
-    def seconds(self) -> float:
-        """Of processor time so far."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
 
 def job_of(sentences: Sequence[Sentence], examples: Sequence[Sentence], model: Path) -> Job:
     markup = Markup(DDI)
@@ -159,10 +155,8 @@ def ask(peer: Peer, job: Job, python: str, answers: Path) -> Outcome:
     if find_spec("xllamacpp") is None:
         return Outcome(failure="no server: pip install xllamacpp")
     with Server.running(job.model, log.with_suffix(".server.log")) as server:
-        began = server.seconds()
-        outcome = _run(peer, replace(job, address=f"{server.root}/v1"), python, answers, log)
-        seconds = server.seconds() - began
-        return replace(outcome, n_tokens=server.n_generated(), seconds=outcome.seconds + seconds)
+        job = replace(job, address=f"{server.root}/v1", server=server.process.pid)
+        return replace(_run(peer, job, python, answers, log), n_tokens=server.n_generated())
 
 
 def _run(peer: Peer, job: Job, python: str, answers: Path, log: Path) -> Outcome:
@@ -184,7 +178,8 @@ def _run(peer: Peer, job: Job, python: str, answers: Path, log: Path) -> Outcome
         lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
         return Outcome(failure=lines[-1] if lines else f"exit status {done.returncode}")
     found = read_answers(answers)
-    return Outcome(sum(a.n_tokens for a in found), sum(a.seconds for a in found))
+    later = found[1:] or found
+    return Outcome(sum(a.n_tokens for a in found), sum(a.seconds for a in later) / len(later))
 
 
 def read_answers(path: Path) -> list[Answer]:
@@ -203,7 +198,7 @@ def row(name: str, outcome: Outcome, found: Figures | None, n_sentences: int) ->
         f"{found.untyped:.1f}",
         *map(str, (found.found, found.misplaced, found.absent, found.lost)),
         f"{outcome.n_tokens / n_sentences:.1f}",
-        f"{outcome.seconds / n_sentences:.2f}",
+        f"{outcome.seconds:.2f}",
     )
 
 

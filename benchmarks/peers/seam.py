@@ -8,6 +8,7 @@ A script makes a function that finds the names in a text, and hands it to `answe
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -36,7 +37,8 @@ class Job:
 
     task: what to find, in a sentence. labels: what each type means. examples, sentences: `text`, and for
     examples `entities` (start, end, text, type). model: a GGUF file. address: of a server with it, up to
-    `/v1`; empty if there is none. max_tokens: the most that an answer may have.
+    `/v1`; empty if there is none. server: the number of its process. max_tokens: the most that an answer may
+    have.
     """
 
     task: str
@@ -46,6 +48,7 @@ class Job:
     model: str
     address: str
     max_tokens: int
+    server: int | None = None
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Answer:
     """What became of a sentence.
 
     lost: why nothing, or not all, of the answer could be used; None if all went well. seconds: of processor
-    time of the peer itself. n_tokens: generated here; 0 if a server generated them.
+    time, of the peer and of the server. n_tokens: generated here; 0 if a server generated them.
     """
 
     id: str
@@ -91,7 +94,7 @@ def answer(job: Job, find: Callable[[str], list[Name]], n_tokens: Callable[[], i
     """
     with open(sys.argv[2], "w", encoding="utf-8") as file:
         for sentence in job.sentences:
-            began = time.process_time()
+            began = processor_time(job)
             names: list[Name] = []
             lost = None
             try:
@@ -100,10 +103,19 @@ def answer(job: Job, find: Callable[[str], list[Name]], n_tokens: Callable[[], i
                 names, lost = error.names, str(error)
             except Exception as error:  # whatever a peer raises: the others go on
                 lost = f"{type(error).__name__}: {error}"[:300]
-            seconds = time.process_time() - began
+            seconds = processor_time(job) - began
             found = Answer(sentence["id"], names, lost, seconds, n_tokens())
             file.write(json.dumps(asdict(found)) + "\n")
             file.flush()
+
+
+def processor_time(job: Job) -> float:
+    """Seconds so far, of this process and of the server's."""
+    own = time.process_time()
+    if job.server is None:
+        return own
+    fields = Path(f"/proc/{job.server}/stat").read_text().rsplit(")", 1)[1].split()
+    return own + (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def ask(job: Job, messages: list[dict[str, str]]) -> str:

@@ -56,7 +56,7 @@ def test_answers_of_other_sentences_are_refused(answers: list[Answer]) -> None:
 
 def test_a_row_has_what_a_sentence_costs() -> None:
     found = Figures(40.0, 80.0, 3, 1, 2, 1)
-    assert row("x", Outcome(10, 1.0), found, 2) == ("x", "40.0", "80.0", "3", "1", "2", "1", "5.0", "0.50")
+    assert row("x", Outcome(10, 0.5), found, 2) == ("x", "40.0", "80.0", "3", "1", "2", "1", "5.0", "0.50")
 
 
 def test_a_peer_that_is_not_installed_is_named_with_the_reason(tmp_path: Path) -> None:
