@@ -43,6 +43,8 @@ from constrained_ner.runs.workers import WorkerProcesses
 TURN = 16 * BLOCK
 """Sentences of a turn: two workers take blocks in parallel, and one waits for the other's last."""
 WARM_UP = 2 * BLOCK
+AS_IT_SHIPS = Settings(consistency=False)
+"""The bundled model with its list of names; only agreement over a document is left out."""
 DICTIONARY = "drug-named-entity-recognition"
 
 Annotate = Callable[[Sequence[Sentence]], list[Annotated]]
@@ -61,14 +63,14 @@ def one_process(horizon: bool = True, **options: object) -> Iterator[tuple[Annot
     assert backend.shows_logits
     if not horizon:
         backend.draft_horizon = None
-    yield lambda sentences: list(Annotator(backend).run(sentences)), peak_memory_mb
+    ner = Annotator.load(settings=AS_IT_SHIPS, loaded=backend)
+    yield lambda sentences: list(ner.run(sentences)), peak_memory_mb
 
 
 @contextmanager
 def worker_processes(n: int) -> Iterator[tuple[Annotate, Callable[[], float]]]:
     """The bundled model in n processes, as with `--workers n`. Loading is starting the first of them."""
-    settings = Settings(consistency=False)
-    with WorkerProcesses(n) as pool, pool.open(settings, notify=print) as crew:
+    with WorkerProcesses(n) as pool, pool.open(AS_IT_SHIPS, notify=print) as crew:
 
         def annotate(sentences: Sequence[Sentence]) -> list[Annotated]:
             return list(crew.annotate(stretches(sentences, lambda _: None), lambda *_: None))
