@@ -20,7 +20,7 @@ from typing import Any, overload
 from ..adapters import AdapterCard
 from ..backends import load_backend
 from ..backends.protocol import LogitsBackend, TextBackend
-from ..constraint.answer_form import answer_form
+from ..constraint.answer_form import AnswerTokens, answer_form
 from ..data import Document, Sentence
 from ..decoding.scheduler import Ticket
 from ..decoding.survey import Survey
@@ -262,6 +262,13 @@ class Annotator:
                 yield from self._surveyed(*asked.popleft())
         while asked:
             yield from self._surveyed(*asked.popleft())
+
+    @property
+    def answer_tokens(self) -> AnswerTokens:
+        """How the model's vocabulary spells answers. Raises UserError for a server."""
+        if not isinstance(self._transport, ByLogits):
+            raise UserError("a server does not show its vocabulary")
+        return self._transport.tokens
 
     def _surveyed(self, shown: Sentence, ticket: Ticket[Survey]) -> Iterator[tuple[Sentence, Survey]]:
         try:

@@ -23,7 +23,7 @@ from ..decoding.copy_draft import copy_draft
 from ..decoding.engines import GrammarEngine
 from ..decoding.scheduler import Ticket, scheduler_of
 from ..decoding.stepwise import stepwise
-from ..decoding.survey import Survey, path_of, survey_sentence
+from ..decoding.survey import REACH_IN_LISTS, Survey, path_of, survey_sentence
 from ..decoding.unconstrained import unconstrained
 from ..errors import SchemaError, SentenceError, UserError
 from ..prompting.budget import FittedPrompt
@@ -76,21 +76,21 @@ class ByLogits:
         _warn_of_missing_bytes(backend.vocabulary, notify)
         self._temperature = 1.0 if backend.temperature is None else backend.temperature
         conversation = Conversation.of(form.name, backend.chat_template, backend.vocabulary)
-        self._tokens = form.spelt(
+        self.tokens = form.spelt(
             backend.vocabulary, end_ids=conversation.end_ids, leading_space=conversation.leading_space
         )
         self._horizon = backend.draft_horizon
         self._legal_mass = settings.legal_mass
-        self._bias = self._tokens.bias(settings.bias) if settings.bias else None
+        self._bias = self.tokens.bias(settings.bias) if settings.bias else None
         self._prior = prior
         self._engine = None
         if settings.engine != "native":
-            self._engine = GrammarEngine(settings.engine, backend, self._tokens)
+            self._engine = GrammarEngine(settings.engine, backend, self.tokens)
         self._prompt = FittedPrompt(
             prompts,
             backend.vocabulary,
             conversation.template,
-            partial(_answer_ids, form, self._tokens, self._boundary, self.rule),
+            partial(_answer_ids, form, self.tokens, self._boundary, self.rule),
             context_length=backend.context_length,
             max_tokens=settings.max_prompt_tokens,
             notify=notify,
@@ -114,7 +114,7 @@ class ByLogits:
         return windows(text, self._n_tokens, most=most, size=size, boundary=self._boundary)
 
     def submit(self, window: str, sentence: str, expected: Sequence[Mention]) -> _DecodedWindow:
-        legal_tokens = self._tokens.of(window, self.rule, self._boundary)
+        legal_tokens = self.tokens.of(window, self.rule, self._boundary)
         prompt_ids = self._prompt.ids(window, sentence)
         decoder = self._decode(legal_tokens, prompt_ids, expected)
         ticket = self._scheduler.submit(decoder, self._prompt.prefix_ids)
@@ -126,7 +126,9 @@ class ByLogits:
         """A text of one window, decision by decision. Raises SentenceError."""
         if len(list(islice(self.windows(text), 2))) > 1:
             raise SentenceError("too long to be looked through: it does not fit the context at once")
-        legal_tokens = self._tag_tokens(text, "the X-ray")
+        legal_tokens = self.tokens.of(text, self.rule, self._boundary)
+        if not isinstance(legal_tokens, LegalTokens):
+            raise UserError("the X-ray is for answers in tags; leave out --answer list")
         return Setting(
             self._prompt.ids(text, text),
             tuple(self._prompt.prefix_ids),
@@ -137,16 +139,18 @@ class ByLogits:
             self._horizon,
             self._scheduler,
             self._vocabulary,
-            frozenset(self._vocabulary.control_ids - self._tokens.controls.keys()),
+            frozenset(self._vocabulary.control_ids - self.tokens.controls.keys()),
         ).xray()
 
     def survey(
         self, text: str, answers: Sequence[Sequence[Mention]], reach: float | None = None
     ) -> Ticket[Survey]:
         """Ask for the scores around these answers to a text (see `decoding.survey`). Raises SentenceError."""
-        legal_tokens = self._tag_tokens(text, "--operating-point")
-        survey = Survey(legal_tokens)
+        legal_tokens = self.tokens.of(text, self.rule, self._boundary)
+        survey = Survey(legal_tokens, self._prior_of(legal_tokens))
         paths = [path_of(survey, (i for i, _ in legal_tokens.encode(mentions))) for mentions in answers]
+        if reach is None and not isinstance(legal_tokens, LegalTokens):
+            reach = REACH_IN_LISTS
         reaches = {} if reach is None else {"reach": reach, "reach_on_turns": reach}
         routine = survey_sentence(self._prompt.ids(text), survey, paths, self._prompt.room, **reaches)
         return self._scheduler.submit(routine, self._prompt.prefix_ids)
@@ -155,14 +159,7 @@ class ByLogits:
         """What the listed names in a text add."""
         constraint = legal_tokens.constraint
         names = [] if self._prior is None else self._prior.names_in(constraint)
-        return self._tokens.place_bias(names, constraint.text, self._boundary) if names else None
-
-    def _tag_tokens(self, text: str, who: str) -> LegalTokens:
-        """The legal tokens of an answer in tags. Raises UserError, saying who needs them, for a list."""
-        legal_tokens = self._tokens.of(text, self.rule, self._boundary)
-        if not isinstance(legal_tokens, LegalTokens):
-            raise UserError(f"{who} is for answers in tags; leave out --answer list")
-        return legal_tokens
+        return self.tokens.place_bias(names, constraint.text, self._boundary) if names else None
 
     def close(self) -> None:
         self._scheduler.close()
@@ -215,7 +212,7 @@ class ByLogits:
 
     def _shown(self, answer: Answer) -> bytes:
         """The text of a free answer: control tokens are left out, unless they are tags."""
-        hidden = self._vocabulary.control_ids - self._tokens.controls.keys()
+        hidden = self._vocabulary.control_ids - self.tokens.controls.keys()
         return self._vocabulary.decode(i for i in answer.token_ids if i not in hidden)
 
 

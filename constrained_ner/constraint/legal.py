@@ -80,6 +80,9 @@ class LegalTokenSets(LegalSets, Protocol):
     @property
     def end_ids(self) -> frozenset[int]: ...
 
+    def copying_token(self, state: State) -> int | None:
+        """The token that copies on, as the model itself tokenises the text; None where none does."""
+
     def encode(self, mentions: Iterable[Mention]) -> Iterator[tuple[int, dict[int, State]]]:
         """The answer that has these mentions, token by token, each with the legal set it was chosen from.
 
@@ -120,7 +123,7 @@ class LegalTokens:
         return found
 
     def copying_token(self, state: State) -> int | None:
-        """The token that copies on, as the model itself tokenises the text; None at the end of the answer."""
+        """See `LegalTokenSets.copying_token`; None at the end of the answer."""
         if self.constraint.accepts(state):
             return None
         # If the sentence spells a tag: the last item is the one that has copied most.

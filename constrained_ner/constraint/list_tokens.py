@@ -98,6 +98,10 @@ class LegalListTokens:
             found = self._known[state] = self._find(state)
         return found
 
+    def copying_token(self, state: State) -> int | None:
+        """None: a list copies nothing but its names, and each token of these is a choice."""
+        return None
+
     def encode(self, mentions: Iterable[Mention]) -> Iterator[tuple[int, dict[int, State]]]:
         """See `legal.LegalTokenSets.encode`."""
         constraint = self.constraint

@@ -9,7 +9,8 @@ The first answer is the plain one, and its record is kept apart: as long as a re
 exact. After that a state is on record once, with what was written before it in one of the answers. A replay
 that comes to it in another way takes these logits for its own, which is the one approximation.
 
-Nothing here knows tags: an answer is a walk through states, each with its legal tokens.
+A prior is evidence, not a bias: what it adds is in the logits on record. Nothing here knows tags or lists: an
+answer is a walk through states, each with its legal tokens.
 """
 
 from __future__ import annotations
@@ -19,33 +20,38 @@ from dataclasses import dataclass, field
 
 from ..backends.protocol import Scores
 from ..constraint.automaton import State
-from ..constraint.legal import END, LegalTokens
+from ..constraint.bias import Bias, added_by
+from ..constraint.legal import END, LegalTokenSets
 from .answer import Extend, check_room, is_decision, only
 from .scheduler import Routine
 
 REACH = 6.0
 """How far below the best token, in logits, another one may be to be followed off a given answer: the largest
-bias that a replay can try."""
+bias that a replay can try (any below 0: then less is marked, and that is on record)."""
 
 REACH_ON_TURNS = 2.5
 """The same within a turn: of what type a name is, and where it ends."""
 
+REACH_IN_LISTS = 3.0
+"""Both, for lists: at each entry many names could come next, and to follow one takes several passes."""
+
 _AHEAD = 5  # tokens that are copied ahead on a turn, in one pass
 
 AddedTo = Callable[[State, Mapping[int, State]], Sequence[float] | None]
-"""What a bias adds to the logits of the legal tokens of a state (`TypeBias.of`)."""
+"""What a bias adds to the logits of the legal tokens of a state (`Bias.of`)."""
 
 
 @dataclass(frozen=True)
 class Survey:
-    """logits: of the legal tokens of each state on record, in their order.
+    """logits: of the legal tokens of each state on record, in their order, with what the prior adds.
 
     plain: the same for the states of the plain answer, with nothing but that answer before them. taken: the
         tokens that it takes there.
     legal: the legal tokens of states that were asked about. effort: n_passes and n_tokens that it took.
     """
 
-    legal_tokens: LegalTokens
+    legal_tokens: LegalTokenSets
+    prior: Bias | None = None
     logits: dict[State, tuple[float, ...]] = field(default_factory=dict)
     plain: dict[State, tuple[float, ...]] = field(default_factory=dict)
     taken: dict[State, int] = field(default_factory=dict)
@@ -58,10 +64,10 @@ class Survey:
             found = self.legal[state] = self.legal_tokens.legal(state)
         return found
 
-    def replay(self, added: AddedTo | None = None) -> tuple[int, ...]:
+    def replay(self, bias: AddedTo | None = None) -> tuple[int, ...]:
         """The tokens of the answer that greedy decoding would write with this bias, without the stop token.
 
-        Where nothing is on record, it copies on.
+        Where nothing is on record, it copies on; a list ends.
         """
         state = self.legal_tokens.start
         token_ids: list[int] = []
@@ -70,7 +76,7 @@ class Survey:
             legal = self.legal_at(state)
             token_id = only(legal)
             if is_decision(legal):
-                token_id = self._best(state, legal, on_record.get(state) or self.logits.get(state), added)
+                token_id = self._best(state, legal, on_record.get(state) or self.logits.get(state), bias)
                 if token_id != self.taken.get(state):
                     on_record = self.logits
             state = legal[token_id]
@@ -83,13 +89,14 @@ class Survey:
         state: State,
         legal: Mapping[int, State],
         logits: Sequence[float] | None,
-        added: AddedTo | None,
+        bias: AddedTo | None,
     ) -> int:
         if logits is None:
             copying = self.legal_tokens.copying_token(state)
-            return copying if copying is not None and copying in legal else only(legal)
-        extra = None if added is None else added(state, legal)
-        biased = logits if extra is None else [a + b for a, b in zip(logits, extra, strict=True)]
+            ends = [token_id for token_id, after in legal.items() if after == END]
+            return copying if copying is not None and copying in legal else [*ends, only(legal)][0]
+        extra = None if bias is None else bias(state, legal)
+        biased = with_added(logits, extra)
         highest = max(biased)
         return min(i for i, logit in zip(legal, biased, strict=True) if logit == highest)
 
@@ -221,7 +228,8 @@ class _Surveyor:
         for n in choices:
             at = scores[first + n - keep]
             assert at is not None
-            found[states[n]] = tuple(at.logits.tolist())
+            prior = added_by(self._survey.prior, states[n], legal[n])
+            found[states[n]] = tuple(with_added(at.logits.tolist(), prior))
         return found
 
     def _turn_off(self, written: list[int], state: State, taken: int | None, reach: float) -> None:
@@ -246,6 +254,10 @@ class _Surveyor:
                 return False
             state = legal[only(legal)]
         return True
+
+
+def with_added(logits: Sequence[float], extra: Sequence[float] | None) -> Sequence[float]:
+    return logits if extra is None else [a + b for a, b in zip(logits, extra, strict=True)]
 
 
 def _n_common(a: Sequence[int], b: Sequence[int]) -> int:

@@ -21,16 +21,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..constraint.automaton import State
-from ..constraint.bias import CLOSING, TypeBias
+from ..constraint.answer_form import AnswerTokens
+from ..constraint.automaton import Constraint, State, TagMachine
+from ..constraint.bias import CLOSING
 from ..constraint.legal import END
 from ..data import Mention, Sentence
 from ..decoding.answer import is_decision
 from ..decoding.survey import Survey
 from ..evaluation.official import mention_key
-from ..vocabulary import Vocabulary
 
-SHARED = tuple(round(-3 + 0.25 * n, 2) for n in range(37))  # -3 to +6
+SHARED = tuple(round(-6 + 0.25 * n, 2) for n in range(49))  # -6 to +6
 LEAVING = tuple(round(-2 + 0.25 * n, 2) for n in range(17))  # of a type, from the shared one
 CLOSINGS = tuple(round(-2 + 0.5 * n, 2) for n in range(9))
 SHRINKAGE = 10.0
@@ -49,10 +49,13 @@ CountedWith = Callable[[Bias], Floats]
 
 @dataclass(frozen=True)
 class Replays:
-    """What surveyed sentences would count with a bias. surveyed: sentences with their gold, and surveys."""
+    """What surveyed sentences would count with a bias.
+
+    surveyed: sentences with their gold, and surveys. tokens: of the form that the answers have.
+    """
 
     surveyed: Sequence[tuple[Sentence, Survey]]
-    vocabulary: Vocabulary
+    tokens: AnswerTokens
 
     def counts(self, bias: Bias) -> Floats:
         rows = []
@@ -64,13 +67,10 @@ class Replays:
 
     def mentions(self, bias: Bias) -> list[list[Mention]]:
         """What is marked in each sentence with a bias."""
-        if not self.surveyed:
-            return []
-        machine = self.surveyed[0][1].legal_tokens.constraint.machine
-        added = TypeBias(bias, machine, self.vocabulary).of if any(bias.values()) else None
+        added = self.tokens.bias(bias).of if any(bias.values()) else None
         found = []
         for sentence, survey in self.surveyed:
-            answer = self.vocabulary.decode(survey.replay(added))
+            answer = self.tokens.vocabulary.decode(survey.replay(added))
             tagged = survey.legal_tokens.constraint.read(answer)
             assert tagged is not None, f"sentence {sentence.id}: a replay wrote an illegal answer"
             found.append([span.mention(sentence.text) for span in tagged])
@@ -165,7 +165,7 @@ def content_free_bias(surveys: Sequence[Survey], types: Sequence[str]) -> dict[s
     """
     leanings: dict[str, list[float]] = {name: [] for name in types}
     for survey in surveys:
-        machine = survey.legal_tokens.constraint.machine
+        machine = _tag_machine(survey)
         for state in survey.logits:
             if len(state) == 1 and machine.context(state) == machine.OUTSIDE:
                 for name, leaning in _opening(survey, state).items():
@@ -173,9 +173,15 @@ def content_free_bias(surveys: Sequence[Survey], types: Sequence[str]) -> dict[s
     return {name: round(-float(np.mean(found)), 3) if found else 0.0 for name, found in leanings.items()}
 
 
+def _tag_machine(survey: Survey) -> TagMachine:
+    constraint = survey.legal_tokens.constraint
+    assert isinstance(constraint, Constraint), "a list has nothing that copies on"
+    return constraint.machine
+
+
 def _opening(survey: Survey, start: State) -> dict[str, float]:
     """For each type that may be opened: the log of how much likelier that is than copying on."""
-    machine = survey.legal_tokens.constraint.machine
+    machine = _tag_machine(survey)
     legal = survey.legal_at(start)
     logit = dict(zip(legal, survey.logits[start], strict=True))
     opens = {

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..annotation.annotator import Annotator
 from ..annotation.operating_point import OperatingPoint, Scores, hashes_of, wanted_precision, what_it_fits
 from ..data import Sentence
-from ..errors import InputError
+from ..errors import InputError, UserError
 from ..evaluation.official import Counts
 from .fit_bias import Bias, Replays, content_free_bias, fit_closing, fit_shared, fit_types
 
@@ -24,18 +24,20 @@ def fit_operating_point(annotator: Annotator, method: str, labelled: Sequence[Se
     """
     types = annotator.schema.type_names
     fits = what_it_fits(annotator.identity())
+    tags = annotator.settings.answer == "tags"
     if method == "content-free":
+        if not tags:
+            raise UserError("--operating-point content-free is for answers in tags; leave out --answer list")
         empty = [Sentence(str(n), text) for n, text in enumerate(CONTENT_FREE)]
         surveys = [survey for _, survey in annotator.surveys(empty, reach=_EVERYWHERE)]
         return OperatingPoint(bias=content_free_bias(surveys, types), method=method, fits=fits)
     surveyed = list(annotator.surveys(labelled))
-    assert annotator.backend.shows_logits, "`surveys` refuses a model whose logits are not seen"
-    replays = Replays(surveyed, annotator.backend.vocabulary)
+    replays = Replays(surveyed, annotator.answer_tokens)
     if not replays.n_mentions.total():
         raise InputError(
             f"none of the {len(labelled)} sentences to fit on has an entity of the schema's types"
         )
-    bias = fitted_bias(replays, types, wanted_precision(method))
+    bias = fitted_bias(replays, types, wanted_precision(method), closing=tags)
     return OperatingPoint(
         bias=bias,
         method=method,
@@ -47,11 +49,13 @@ def fit_operating_point(annotator: Annotator, method: str, labelled: Sequence[Se
     )
 
 
-def fitted_bias(replays: Replays, types: Sequence[str], precision: float | None = None) -> dict[str, float]:
-    """Shared by all types, then for each type, then for closing (see `fit_bias`)."""
+def fitted_bias(
+    replays: Replays, types: Sequence[str], precision: float | None = None, *, closing: bool = True
+) -> dict[str, float]:
+    """Shared by all types, then for each type, then for closing a tag (see `fit_bias`)."""
     shared = fit_shared(replays.counts, types, precision)
     opening = fit_types(replays.counts, shared, replays.n_mentions, precision)
-    return fit_closing(replays.counts, opening, precision)
+    return fit_closing(replays.counts, opening, precision) if closing else opening
 
 
 def _scores(replays: Replays, bias: Bias) -> Scores:

@@ -13,10 +13,12 @@ from routines import run_all
 from vocabularies import byte_level_vocabulary, byte_vocabulary, tag_token_vocabulary
 
 from constrained_ner.backends.fake import FakeBackend, Score, seeded_score
+from constrained_ner.constraint.answer_form import NamesWithTypes
 from constrained_ner.constraint.automaton import Constraint, TagMachine
-from constrained_ner.constraint.bias import CLOSING, TypeBias
-from constrained_ner.constraint.legal import LegalTokens, TokenRule
+from constrained_ner.constraint.bias import CLOSING, Bias, TypeBias
+from constrained_ner.constraint.legal import LegalTokens, LegalTokenSets, TokenRule
 from constrained_ner.constraint.markup import Markup
+from constrained_ner.constraint.place_bias import KnownName
 from constrained_ner.constraint.tag_tokens import TagTokens
 from constrained_ner.data import Mention, Span
 from constrained_ner.decoding.stepwise import stepwise
@@ -30,6 +32,7 @@ VOCABULARIES = {
     "byte-level": byte_level_vocabulary(),
     "tag tokens": tag_token_vocabulary(),
 }
+LISTS = NamesWithTypes(Markup(DDI))
 TAG_TOKENS = {name: TagTokens(MACHINE, vocabulary) for name, vocabulary in VOCABULARIES.items()}
 PROMPT = (7, 8)
 texts = st.one_of(
@@ -43,22 +46,27 @@ def legal_tokens(text: str, vocabulary: str, rule: TokenRule = "canonical") -> L
     return LegalTokens(Constraint(text, MACHINE), TAG_TOKENS[vocabulary], rule)
 
 
-def of_the_state(tokens: LegalTokens, seed: int) -> Score:
-    """A model whose scores depend only on where in the sentence it is, and on the tag that is open."""
+def of_the_state(tokens: LegalTokenSets, seed: int) -> Score:
+    """A model whose scores depend only on where in the sentence it is, and on what is open."""
     known = tokens.vocabulary
 
     def score(ids: tuple[int, ...]) -> NDArray[np.float32]:
         state = tokens.constraint.advance(tokens.constraint.start, known.decode(ids[len(PROMPT) :]))
-        row: NDArray[np.float32] = 4 * np.random.default_rng([seed, *state]).random(
-            len(known), dtype=np.float32
-        )
+        chance = np.random.default_rng([seed, *(item % 2**32 for item in state)])
+        row: NDArray[np.float32] = 4 * chance.random(len(known), dtype=np.float32)
         return row
 
     return score
 
 
-def surveyed(tokens: LegalTokens, score: Score, answers: list[tuple[Mention, ...]], reach: float) -> Survey:
-    survey = Survey(tokens)
+def surveyed(
+    tokens: LegalTokenSets,
+    score: Score,
+    answers: list[tuple[Mention, ...]],
+    reach: float,
+    prior: Bias | None = None,
+) -> Survey:
+    survey = Survey(tokens, prior)
     paths = [path_of(survey, (i for i, _ in tokens.encode(mentions))) for mentions in answers]
     routine = survey_sentence(PROMPT, survey, paths, 4000, reach=reach, reach_on_turns=reach)
     return next(run_all([routine], FakeBackend(tokens.vocabulary, score, context_length=4096)))
@@ -85,6 +93,30 @@ def test_a_replay_writes_what_a_model_that_looks_only_at_the_state_would_write(
     survey = surveyed(tokens, score, answers, math.inf)
     backend = FakeBackend(known, score, context_length=4096)
     decoded = next(run_all([stepwise(PROMPT, tokens, 4000, (), bias)], backend))
+    assert survey.replay(bias.of) == decoded.token_ids
+
+
+@pytest.mark.parametrize("vocabulary", ["bytes", "byte-level"])
+@given(
+    text=st.lists(st.sampled_from(["iron", "ir", "x-y", "a = b", "ß;"]), min_size=1, max_size=4).map(
+        " ".join
+    ),
+    seed=st.integers(0, 1000),
+    by_type=st.dictionaries(st.sampled_from(MACHINE.markup.types), st.floats(-4, 4)),
+    known_name=st.booleans(),
+)
+@settings(max_examples=25)
+def test_so_does_a_replay_of_a_list_and_with_a_prior(
+    vocabulary: str, text: str, seed: int, by_type: dict[str, float], known_name: bool
+) -> None:
+    spelt = LISTS.spelt(VOCABULARIES[vocabulary])
+    tokens = spelt.of(text)
+    names = [KnownName(0, len(text.split()[0].encode()), "drug", 2.0, 1.0, 0.5)] if known_name else []
+    prior = spelt.place_bias(names, text) if known_name else None
+    score, bias = of_the_state(tokens, seed), spelt.bias(by_type)
+    survey = surveyed(tokens, score, [()], math.inf, prior)
+    backend = FakeBackend(tokens.vocabulary, score, context_length=4096)
+    decoded = next(run_all([stepwise(PROMPT, tokens, 4000, (), bias, prior=prior)], backend))
     assert survey.replay(bias.of) == decoded.token_ids
 
 

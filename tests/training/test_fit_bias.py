@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -168,11 +169,53 @@ def _bare(sentence: Sentence) -> list[Mention]:
 
 def test_a_replay_of_the_survey_says_what_decoding_finds() -> None:
     ner = shy("byte-level", 4.5)
-    replays = Replays(list(ner.surveys(LABELLED)), ner.backend.vocabulary)
+    replays = Replays(list(ner.surveys(LABELLED)), ner.answer_tokens)
     for bias in ({}, dict.fromkeys(TYPES, 2.0), {"drug": 4.0, CLOSING: -1.0}):
         decoded = [_bare(a.sentence) for a in ner.biased(bias).run(LABELLED)]
         replayed = [[Mention(m.spans, m.type, m.text) for m in found] for found in replays.mentions(bias)]
         assert replayed == decoded
+
+
+IRON_FIRST = [
+    Sentence(f"s{n}", f"iron {rest}", (Mention((Span(0, 4),), "drug", "iron"),))
+    for n, rest in enumerate(["effect", "and more", "a lot", "or none"])
+]
+
+
+def talkative() -> Annotator:
+    """A model that lists iron, and then goes on, a little less sure, to list every other word."""
+    vocabulary = byte_level_vocabulary()
+
+    def score(ids: tuple[int, ...]) -> NDArray[np.float32]:
+        asked, _, answer = vocabulary.decode(ids).decode().rpartition("<|im_end|>")
+        words = re.findall("Sentence: (.*)", asked)[-1].split()
+        wanted = "; ".join(f"{word} = drug" for word in words)
+        sure = 1.5 if answer.endswith("drug") else 3.0
+        row = np.zeros(len(vocabulary), dtype=np.float32)
+        for n, piece in enumerate(vocabulary.token_bytes):
+            row[n] = sure * wanted.startswith(answer.lstrip() + piece.decode(errors="replace"))
+        row[list(vocabulary.stop_ids)] = 0.5
+        return row
+
+    backend = FakeBackend(vocabulary, score, context_length=2048, chat_template=TEMPLATE)
+    return Annotator(backend, answer="list", consistency=False)
+
+
+def test_a_talkative_model_lists_less_at_its_operating_point() -> None:
+    ner = talkative()
+    point = fit_operating_point(ner, "auto", IRON_FIRST)
+    assert point.without is not None
+    assert point.with_bias is not None
+    assert point.without.precision < point.with_bias.precision == point.with_bias.recall == 1
+    assert set(point.bias) == set(TYPES)  # a list has nothing to close
+    assert max(point.bias.values()) < 0
+    for annotated, sentence in zip(ner.biased(point.bias).run(IRON_FIRST), IRON_FIRST, strict=True):
+        assert _bare(annotated.sentence) == list(sentence.mentions)
+
+
+def test_contextual_calibration_is_refused_for_lists() -> None:
+    with pytest.raises(UserError, match="content-free is for answers in tags"):
+        fit_operating_point(talkative(), "content-free", ())
 
 
 def test_without_labels_the_bias_makes_up_for_the_leaning() -> None:
