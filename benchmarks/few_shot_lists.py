@@ -83,6 +83,9 @@ class Row:
     types: bool = False
 
 
+LISTED = ("drug", "brand")
+"""The types that the list of public names has."""
+
 FIRST = "20 random examples"
 ROWS = {
     FIRST: Row(),
@@ -159,6 +162,7 @@ class Bench:
                 schema=Schema(name=entity_type.name, types=(entity_type,)),
                 examples=[of_type(example, entity_type.name) for example in examples],  # type: ignore[union-attr]
                 bias={entity_type.name: settings.bias[entity_type.name]},
+                **({} if entity_type.name in LISTED else {"lexicon": "none", "lexicon_weight": {}}),
             )
             more, spent = self._answers(alone, self.sentences)
             found |= more

@@ -7,11 +7,12 @@ are no longer those of the sentence, and names that have no place in it any more
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rapidfuzz.distance import Levenshtein
 
+from ..backends.protocol import Scores
 from ..constraint.automaton import State
 from ..constraint.bias import Bias
 from ..constraint.legal import END, LegalTokens
@@ -19,7 +20,7 @@ from ..data import Mention
 from ..decoding.answer import Answer, Decoder, Extend
 from ..decoding.copy_draft import copy_draft
 from ..decoding.scheduler import Routine, Scheduler
-from ..decoding.trace import Decision, TracedPass, decisions, traced
+from ..decoding.trace import Decision, TracedPass, decisions, states_of, traced
 from ..decoding.unconstrained import unconstrained
 from ..vocabulary import Vocabulary
 from .free_answer import read_answer
@@ -43,14 +44,15 @@ class Choice:
 
 @dataclass(frozen=True)
 class Seen:
-    """A decision. at: where in the answer, in characters. number: of the pass, from 1.
+    """A decision, or a token that was the only legal one where the model wanted another.
 
+    at: where in the answer, in characters. number: of the pass, from 1; None if no pass had to look.
     written: what the answer has here. others: legal, the likeliest first. n_legal: how many were legal.
     wanted: what the model would have written, if that was not legal. legal_mass: share of its probability.
     """
 
     at: int
-    number: int
+    number: int | None
     written: Choice
     others: tuple[Choice, ...]
     n_legal: int
@@ -128,7 +130,9 @@ class Setting:
         )
         answer = self.run(traced(decoder, passes))
         found = list(decisions(answer, passes, len(self.prompt_ids), self.legal_tokens))
-        wanted = self._wanted(answer, found)
+        forced = self._forced(answer, {decision.at for decision in found})
+        wanted = self._wanted(answer, [*found, *forced])
+        seen = sorted([*found, *forced], key=lambda decision: decision.at)
         written = self.vocabulary.decode(answer.token_ids)
         constraint = self.legal_tokens.constraint
         tagged = constraint.read(written) or ()
@@ -136,33 +140,57 @@ class Setting:
             self.legal_tokens.constraint.text,
             written.decode(errors="replace"),
             tuple(span.mention(self.legal_tokens.constraint.text) for span in tagged),
-            tuple(self._seen(answer, decision, wanted.get(decision.at)) for decision in found),
+            tuple(self._seen(answer, decision, wanted.get(decision.at)) for decision in seen),
             tuple(_passes(passes, found)),
             self._free(),
         )
 
     # ---- one decision
 
+    def _forced(self, answer: Answer, decided: Collection[int]) -> list[Decision]:
+        """Tokens that the grammar left no choice about, where the model wanted another: by one more pass."""
+        states = states_of(answer, self.legal_tokens)
+        places = [at for at in range(len(answer.token_ids)) if at not in decided]
+        written = {at: (answer.token_ids[at],) for at in places}
+        return [
+            Decision(
+                at,
+                None,
+                states[at],
+                written[at],
+                tuple(seen.logits.tolist()),
+                seen.logsumexp,
+                seen.best,
+                *written[at],
+            )
+            for at, seen in self._scores(answer, written).items()
+            if seen.best is not None and seen.best != answer.token_ids[at]
+        ]
+
     def _wanted(self, answer: Answer, found: Sequence[Decision]) -> dict[int, float]:
         """The log probabilities of what was wanted and not legal: one more pass over the finished answer."""
-        asked = {d.at: d.wanted for d in found if d.overruled and d.wanted is not None}
+        asked = {d.at: (d.wanted,) for d in found if d.overruled and d.wanted is not None}
+        return {
+            at: float(seen.logits[0]) - seen.logsumexp
+            for at, seen in self._scores(answer, asked).items()
+            if seen.logsumexp is not None
+        }
+
+    def _scores(self, answer: Answer, asked: Mapping[int, tuple[int, ...]]) -> dict[int, Scores]:
+        """The scores of tokens at places of the finished answer. asked: place -> ids."""
+        found: dict[int, Scores] = {}
         if not asked:
-            return {}
+            return found
+        first = len(self.prompt_ids) - 1
 
         def look() -> Decoder:
-            fed = (*self.prompt_ids, *answer.token_ids)[: len(self.prompt_ids) + max(asked)]
-            first = len(self.prompt_ids) - 1
-            watch = [(asked[at - first],) if at - first in asked else None for at in range(len(fed))]
-            scores = yield Extend(0, fed, watch)
-            for at in asked:
-                seen = scores[first + at]
-                if seen is not None and seen.logsumexp is not None:
-                    found_here[at] = float(seen.logits[0]) - seen.logsumexp
+            fed = (*self.prompt_ids, *answer.token_ids)[: first + max(asked) + 1]
+            scores = yield Extend(0, fed, [asked.get(at - first) for at in range(len(fed))])
+            found.update({at: seen for at in asked if (seen := scores[first + at]) is not None})
             return answer
 
-        found_here: dict[int, float] = {}
         self.run(look())
-        return found_here
+        return found
 
     def _seen(self, answer: Answer, decision: Decision, wanted: float | None) -> Seen:
         legal = self.legal_tokens.legal(decision.state)
@@ -182,7 +210,7 @@ class Setting:
         before = self.vocabulary.decode(answer.token_ids[: decision.at])
         return Seen(
             len(before.decode(errors="replace")),
-            decision.number + 1,
+            None if decision.number is None else decision.number + 1,
             choices[decision.token_id],
             tuple(others[:_SHOWN]),
             len(choices),

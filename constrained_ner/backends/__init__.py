@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import ModelError
+from ..errors import MissingExtraError, ModelError
 from .bundled_cpu.model_files import graph_path
 from .gguf_file import is_gguf_file
 from .installed import installed_file
@@ -73,7 +73,14 @@ def load_backend(
     if kind == "gguf" and not options.get("adapter"):
         return _load_gguf(Path(model), backend or "auto", options)
     accepted = _accepted("a transformers model", model, options)
-    from .transformers.backend import TransformersBackend
+    try:
+        from .transformers.backend import TransformersBackend
+    except MissingExtraError as error:
+        if Path(model).exists():
+            raise
+        raise ModelError(
+            f"{model}: no such file or folder; to look for it on the Hugging Face hub: {error}"
+        ) from None
 
     return TransformersBackend(str(model), **accepted)
 

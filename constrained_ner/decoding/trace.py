@@ -36,13 +36,14 @@ class TracedPass:
 class Decision:
     """A token of the answer that was one of several legal ones.
 
-    at: its number in the answer; that of the end is the answer's length. number: of the pass that decided it.
-    state: before it. legal: the legal ids in order. logits: theirs. logsumexp: over the whole vocabulary.
+    at: its number in the answer; that of the end is the answer's length. number: of the pass that decided it;
+    None if no pass looked. state: before it. legal: the legal ids in order. logits: theirs. logsumexp: over
+    the whole vocabulary.
     wanted: the best id of the whole vocabulary. token_id: what was written.
     """
 
     at: int
-    number: int
+    number: int | None
     state: State
     legal: tuple[int, ...]
     logits: tuple[float, ...]
@@ -89,8 +90,7 @@ def decisions(
         for offset, scores in enumerate(traced_pass.scores):
             if scores is not None:
                 last[traced_pass.request.keep + offset - (n_prompt - 1)] = (number, scores)
-    state = legal_tokens.start
-    for at in range(len(answer.token_ids) + 1):
+    for at, state in enumerate(states_of(answer, legal_tokens)):
         legal = legal_tokens.legal(state)
         is_end = at == len(answer.token_ids)
         stops = (i for i, after in legal.items() if after == END)
@@ -99,4 +99,11 @@ def decisions(
             number, scores = last[at]
             logits = tuple(scores.logits.tolist())
             yield Decision(at, number, state, tuple(legal), logits, scores.logsumexp, scores.best, token_id)
-        state = legal[token_id]
+
+
+def states_of(answer: Answer, legal_tokens: LegalSets) -> list[State]:
+    """The state before each token of an answer, and the one before its end."""
+    states = [legal_tokens.start]
+    for token_id in answer.token_ids:
+        states.append(legal_tokens.legal(states[-1])[token_id])
+    return states

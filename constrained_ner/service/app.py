@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from .. import __version__
 from ..errors import UserError
-from ..misfits import why
+from .bodies import misfit
 from .desk import Desk
 from .engine import Engine
 from .gate import App, Gate
@@ -87,10 +87,7 @@ async def _unexpected(_: Request, error: Any) -> Response:
 
 async def _misfit(_: Request, error: Any) -> Response:
     """A body of another form: the place and what is wrong there."""
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"] if part != "body")[:200]
-    said = "not JSON" if first["type"] == "json_invalid" else why(first)
-    return problem(422, f"{place}: {said}" if place else said)
+    return problem(422, misfit(error.errors()))
 
 
 async def _refused(_: Request, error: Any) -> Response:

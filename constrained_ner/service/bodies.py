@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, create_model
 
 from ..annotation.settings import field_types, options_by_name
 from ..data import Document, Sentence
+from ..misfits import why
 from ..schema import Schema
 
 _NEED_LOGITS = ("min_confidence", "bias")
+_IN_REQUESTS = {"bias": "For types, numbers: above 0 to find more of a type, below 0 for less."}
+"""What options mean that a request writes otherwise than a command line."""
+
 _LONGEST_ID = 200
 
 Id = Annotated[str, Field(max_length=_LONGEST_ID, description="Comes back with the answer.")]
@@ -34,7 +39,24 @@ class TextInSentences(_Body):
     sentences: list[str]
 
 
-Text = str | RunningText | TextInSentences
+def _kind_of_text(value: Any) -> str | None:
+    """Which form a value has, so that what is wrong with it is told of that form: "(text)", for instance."""
+    if isinstance(value, (dict, BaseModel)):
+        fields = value if isinstance(value, dict) else value.model_fields_set
+        return "(sentences)" if "sentences" in fields else "(object)"
+    return "(text)" if isinstance(value, str) else None
+
+
+Text = Annotated[
+    Annotated[str, Tag("(text)")]
+    | Annotated[RunningText, Tag("(object)")]
+    | Annotated[TextInSentences, Tag("(sentences)")],
+    Discriminator(
+        _kind_of_text,
+        custom_error_type="no_text",
+        custom_error_message="must be text, or an object with text or sentences",
+    ),
+]
 
 
 class OfMention(BaseModel):
@@ -96,6 +118,15 @@ class Problem(BaseModel):
     detail: str | None = None
 
 
+def misfit(errors: Sequence[Mapping[str, Any]]) -> str:
+    """Where a body does not fit, and why. errors: pydantic's. Example: "texts.0.foo: unknown field" """
+    first = errors[0]
+    parts = (str(part) for part in first["loc"])
+    place = ".".join(part for part in parts if part != "body" and not part.startswith("("))[:200]
+    said = "not JSON" if first["type"] == "json_invalid" else why(first)
+    return f"{place}: {said}" if place else said
+
+
 def options_model(schema: Schema, knows_confidence: bool) -> type[BaseModel]:
     """The options that a request may choose: fields of `Settings` that are `per_request`.
 
@@ -107,7 +138,7 @@ def options_model(schema: Schema, knows_confidence: bool) -> type[BaseModel]:
     for name, option in options_by_name().items():
         if option.per_request and (knows_confidence or name not in _NEED_LOGITS):
             kind = bias if name == "bias" else field_types()[name]
-            fields[name] = (kind | None, Field(default=None, description=option.help))
+            fields[name] = (kind | None, Field(default=None, description=_IN_REQUESTS.get(name, option.help)))
     return create_model("Options", __config__=ConfigDict(extra="forbid"), **fields)
 
 

@@ -12,9 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.responses import Response
 
 from ..errors import UserError
-from ..misfits import why
 from .answers import as_json, record_of
-from .bodies import Text, document_of, n_characters
+from .bodies import Text, document_of, misfit, n_characters
 from .desk import Desk, in_order
 from .gate import ClientLeftError, Receive, Scope, Send
 from .limits import Limits
@@ -84,7 +83,7 @@ def text_of(line: Line, limits: Limits) -> Any:
     try:
         text = _TEXT.validate_python(json.loads(line.content))
     except ValidationError as error:
-        raise ValueError(f"neither a text nor an object with one: {why(error.errors()[0])}") from None
+        raise ValueError(misfit(error.errors())) from None
     except (ValueError, RecursionError):
         raise ValueError("not JSON") from None
     if n_characters(text) > limits.characters:

@@ -12,6 +12,7 @@ from ..annotation.annotator import Annotator
 from ..annotation.settings import Settings
 from ..backends import model_kind
 from ..errors import UserError
+from ..files import reason
 from ..processors import usable_processors
 from ..runs.progress import ProgressDisplay
 from .app import service
@@ -91,4 +92,5 @@ def listen(host: str, port: int) -> socket.socket:
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return listening
     except (OSError, UnicodeError, OverflowError) as error:
-        raise UserError(f"cannot listen on {host} port {port}: {error}") from None
+        why, _, _ = reason(error).partition(" (while attempting")
+        raise UserError(f"cannot listen on {host} port {port}: {why}") from None

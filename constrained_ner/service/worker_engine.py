@@ -198,6 +198,7 @@ class _Crew:
     def _bury(self, process: _Process) -> None:
         """Replace a process that died, and put back what it was at. Raises ModelError if it is hopeless."""
         cause = process.worker.cause_of_death()
+        self._notify(f"worker {process.worker.slot + 1} died ({cause}); another takes its place")
         self._n_failed_starts += not process.room
         if self._n_failed_starts >= _STARTS:
             raise ModelError(f"worker processes die while they start ({cause}, {_STARTS} times in a row)")

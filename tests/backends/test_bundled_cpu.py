@@ -404,6 +404,19 @@ def test_an_onnxruntime_that_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None
         load_backend(bundled_model())
 
 
+def test_a_name_that_is_no_file_says_so_before_it_asks_for_torch(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['torch'] = None\nfrom constrained_ner.cli.annotate import main; main()"
+    from subprocess import run
+
+    command = [sys.executable, "-c", code, "examples/sample.xml", str(tmp_path / "out"), "--model", "nosuch"]
+    done = run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines()[-1] == (
+        "error: nosuch: no such file or folder; to look for it on the Hugging Face hub: "
+        "torch is not installed: pip install 'constrained-ner[transformers]'"
+    )
+
+
 def test_an_onnxruntime_that_is_missing(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['onnxruntime'] = None\nfrom constrained_ner.cli.annotate import main; main()"

@@ -415,3 +415,20 @@ def _takes_connections(service: Served) -> bool:
             return bool(client.recv(1))
     except OSError:
         return False
+
+
+@pytest.mark.parametrize(
+    ("text", "detail"),
+    [
+        ({"text": "Iron.", "foo": 1}, "texts.0.foo: unknown field"),
+        ({"id": 7, "text": "Iron."}, "texts.0.id: must be text, got 7"),
+        ({"text": "Iron.", "sentences": []}, "texts.0.text: unknown field"),
+        ({"sentences": "Iron."}, "texts.0.sentences: must be a list, got 'Iron.'"),
+        (5, "texts.0: must be text, or an object with text or sentences, got 5"),
+    ],
+)
+def test_what_does_not_fit_is_told_of_the_form_that_the_text_has(
+    running: Served, text: object, detail: str
+) -> None:
+    response = post(running, {"texts": [text]})
+    assert (response.status_code, response.json()["detail"]) == (422, detail)

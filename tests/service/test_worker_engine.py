@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import re
 import signal
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
@@ -33,8 +34,14 @@ TEXTS = [
 
 
 @pytest.fixture(scope="module")
-def workers() -> Iterator[WorkerEngine]:
-    engine = WorkerEngine(2, Settings(), print)
+def said() -> list[str]:
+    """What the workers' notes were."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def workers(said: list[str]) -> Iterator[WorkerEngine]:
+    engine = WorkerEngine(2, Settings(), said.append)
     yield engine
     engine.close()
 
@@ -58,7 +65,7 @@ def alone(text: str) -> str:
 
 
 def test_a_worker_that_dies_costs_its_requests_a_retry_not_an_answer(
-    workers: WorkerEngine, expected: list[str]
+    workers: WorkerEngine, expected: list[str], said: list[str]
 ) -> None:
     with served(workers) as service, ThreadPoolExecutor(4) as clients:
 
@@ -76,6 +83,7 @@ def test_a_worker_that_dies_costs_its_requests_a_retry_not_an_answer(
         assert [answer.result() for answer in answers] == expected * 4
         after = {child.pid for child in multiprocessing.active_children()}
         assert victim not in after
+        assert re.search(r"worker [12] died \(killed by SIGKILL.*\); another takes its place", "".join(said))
 
 
 def test_options_reach_the_workers(workers: WorkerEngine, expected: list[str]) -> None:

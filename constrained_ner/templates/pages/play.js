@@ -40,7 +40,12 @@
       if (error.retry_s) {
         tell(`The service is busy: ${error.message}. Trying again in ${error.retry_s} s.`, true);
         waiting = setTimeout(annotate, 1000 * error.retry_s);
-      } else tell(error instanceof TypeError ? "The service does not answer." : error.message, true);
+        return;
+      }
+      texts.replaceChildren();  // the names of another text must not stand under this one
+      xray.hidden = true;
+      view.refresh();
+      tell(error instanceof TypeError ? "The service does not answer." : error.message, true);
     }
   }
 
@@ -115,10 +120,10 @@
       ? [code(seen.wanted.text), ` ${percent(seen.wanted.probability)}: overruled`]
       : ["the same"];
     if (!seen.wanted && seen.others.some((other) => other.probability > seen.written.probability)) wanted[0] = "another legal one";
-    const row = element("tr", {}, cell(String(seen.number)), element("th", { scope: "row" }, code(seen.written.text), ` ${seen.written.does}`),
+    const row = element("tr", {}, cell(seen.number === null ? "–" : String(seen.number)), element("th", { scope: "row" }, code(seen.written.text), ` ${seen.written.does}`),
       cell(element("span", { className: "share" }, element("meter", { min: 0, max: 1, value: seen.written.share, ariaHidden: "true" }),
         ` ${percent(seen.written.share)}`)),
-      cell(...others, more > 0 ? `and ${more} more` : ""), cell(...wanted), cell(percent(seen.legal_mass)));
+      cell(...others, more > 0 ? `and ${more} more` : seen.n_legal === 1 ? "nothing" : ""), cell(...wanted), cell(percent(seen.legal_mass)));
     if (seen.wanted) row.className = "overruled";
     return row;
   }
@@ -130,7 +135,8 @@
       element("tbody", {}, ...seen.decisions.map(decision)));
     const nOverruled = seen.decisions.filter((one) => one.wanted).length;
     const nTokens = seen.passes.reduce((sum, pass) => sum + pass.n_tokens, 0);
-    const plain = `${seen.decisions.length} decisions in ${seen.passes.length} passes over ${nTokens} tokens; the grammar overruled ${nOverruled}.`;
+    const nDecisions = seen.decisions.filter((one) => one.number !== null).length;
+    const plain = `${nDecisions} decisions in ${seen.passes.length} passes over ${nTokens} tokens; the grammar overruled the model ${nOverruled} times.`;
     const drafts = seen.passes.map((pass, n) => `pass ${n + 1}: ${pass.n_drafted} decisions drafted, ${pass.n_right} kept`).join("; ");
     const edits = seen.free.edits.map(([kind, part]) => kind === "same" ? part : element(kind === "lost" ? "del" : "ins", { title: kind }, part));
     const lost = [...seen.free.problems, ...seen.free.mentions.filter((m) => m.provenance !== "exact" && m.provenance !== "constrained")

@@ -64,7 +64,7 @@ function viewOf(page) {
     }
     for (const output of page.querySelectorAll("[data-count]")) output.value = (counts.get(output.dataset.count) || 0).toLocaleString("en");
     if (least) at("least-shown").value = `${least.value} %`;
-    at("nothing").hidden = nRows > 0;
+    at("nothing").hidden = nRows > 0 || !rows.length;
     at("found").value = searched ? `${nRows.toLocaleString("en")} sentence${nRows === 1 ? "" : "s"}` : "";
     tellScores(right, found, noTypes);
     tellPlace();
