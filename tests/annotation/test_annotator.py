@@ -209,7 +209,7 @@ def test_a_closed_annotator_leaves_nothing_to_the_garbage_collector() -> None:
         example = Sentence("e", "Take aspirin.", (Mention((Span(5, 12),), "drug", "aspirin"),))
         ner = Annotator(model, examples=[example])
         ner.annotate("Aspirin and warfarin.")
-        parts = [ner, ner._pipeline.transport, ner._transport._tokens, ner._transport._prompt._encoder]  # type: ignore[attr-defined]
+        parts = [ner, ner._pipeline.transport, ner._transport.tokens, ner._transport._prompt._encoder]  # type: ignore[attr-defined]
         alive = [weakref.ref(part) for part in (*parts, model, model.vocabulary)]
         ner.close()
         del ner, model, parts
