@@ -43,7 +43,7 @@ def margin_here(local: Annotator, text: str, answer: TextAnswer) -> float:
     transport = local._transport
     assert isinstance(transport, ByLogits)
     text = view_of(text, local.settings.view).text
-    legal_tokens = transport._tokens.of(text, transport.rule, transport._boundary)
+    legal_tokens = transport.tokens.of(text, transport.rule, transport._boundary)
     prompt_ids = transport._prompt.ids(text)
     passes: list[TracedPass] = []
     decoder = copy_draft(prompt_ids, legal_tokens, transport._prompt.room, (), transport._bias)
