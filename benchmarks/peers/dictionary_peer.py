@@ -12,8 +12,8 @@ tokenizer = spacy.blank("en").tokenizer
 def find(text: str) -> list[Name]:
     tokens = tokenizer(text)
     found = {}
-    for _, first, last in find_drugs([token.text for token in tokens], is_ignore_case=True):
-        span = tokens[first : last + 1]
+    for _, first, end in find_drugs([token.text for token in tokens], is_ignore_case=True):
+        span = tokens[first:end]
         found[span.start_char] = Name(span.text, "drug", span.start_char, span.end_char)
     return list(found.values())
 
