@@ -95,8 +95,8 @@ def annotate_on_cluster(
                 raise UserError(done["error"])
             for note in done["notes"]:
                 progress.note(note)
-            for _ in range(done["n_sentences"]):
-                progress.advance()
+            if done["n_sentences"]:
+                progress.advance(done["n_sentences"])
     record = added_up(
         [RunRecord.load(record_path(partition.output)) for partition in partitions],
         input=input.name,

@@ -99,11 +99,11 @@ class ProgressDisplay:
         if self._bar:
             self._bar.stop()
 
-    def advance(self) -> None:
-        """One more sentence is done."""
-        self._n_done += 1
+    def advance(self, n: int = 1) -> None:
+        """So many more sentences are done."""
+        self._n_done += n
         if self._bar:
-            self._bar.update(self._bar.task_ids[0], advance=1, note="")
+            self._bar.update(self._bar.task_ids[0], advance=n, note="")
         elif self._is_due():
             per_s = (self._n_done - self._n_before) / (self._printed_s - self._started_s)
             left_s = (self._n_total - self._n_done) / per_s

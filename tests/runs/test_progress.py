@@ -50,6 +50,14 @@ def test_a_log_file_gets_a_plain_line_now_and_then(clock: list[float]) -> None:
     ]
 
 
+def test_sentences_that_are_done_together_count_together(clock: list[float]) -> None:
+    stream = io.StringIO()
+    with ProgressDisplay(stream=stream).start(3000) as display:
+        clock[0] += 20
+        display.advance(1600)
+    assert stream.getvalue() == "1600/3000 sentences, 80.0/s, 0:00:18 left\n"
+
+
 def test_quiet_is_quiet(clock: list[float]) -> None:
     for stream in (io.StringIO(), Terminal()):
         work(ProgressDisplay(quiet=True, stream=stream), clock)
