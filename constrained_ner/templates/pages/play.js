@@ -136,7 +136,7 @@
     const nOverruled = seen.decisions.filter((one) => one.wanted).length;
     const nTokens = seen.passes.reduce((sum, pass) => sum + pass.n_tokens, 0);
     const nDecisions = seen.decisions.filter((one) => one.number !== null).length;
-    const plain = `${nDecisions} decisions in ${seen.passes.length} passes over ${nTokens} tokens; the grammar overruled the model ${nOverruled} times.`;
+    const plain = `${nDecisions} decisions in ${seen.passes.length} passes over ${nTokens} tokens; the grammar overruled the model ${nOverruled === 1 ? "once" : `${nOverruled} times`}.`;
     const drafts = seen.passes.map((pass, n) => `pass ${n + 1}: ${pass.n_drafted} decisions drafted, ${pass.n_right} kept`).join("; ");
     const edits = seen.free.edits.map(([kind, part]) => kind === "same" ? part : element(kind === "lost" ? "del" : "ins", { title: kind }, part));
     const lost = [...seen.free.problems, ...seen.free.mentions.filter((m) => m.provenance !== "exact" && m.provenance !== "constrained")
