@@ -25,7 +25,7 @@ from typing import Any
 from constrained_ner.annotation.annotator import Annotator
 from constrained_ner.annotation.settings import Settings
 from constrained_ner.backends import load_backend
-from constrained_ner.data import Document, Mention, Sentence, Span
+from constrained_ner.data import Mention, Sentence, Span
 from constrained_ner.evaluation.intervals import Interval, SentenceCounts, bootstrap
 from constrained_ner.evaluation.paired_test import paired_difference
 from constrained_ner.experiments.table import Table
@@ -123,11 +123,11 @@ class Bench:
     """A loaded model, and what is measured with it."""
 
     def __init__(self, asked: argparse.Namespace) -> None:
-        every = [s for d in read_labelled(asked.input, notify=lambda _: None) for s in d]
+        self.evaluated = read_labelled(asked.input, notify=lambda _: None)
+        every = [s for document in self.evaluated for s in document]
         self.sentences = [s for s in every if s.text.strip()][: asked.n]
         self.examples = asked.examples
         self.pool = read_labelled(asked.examples, notify=lambda _: None)
-        self.evaluated: list[Document] = read_labelled(asked.input, notify=lambda _: None)
         self.usable = {s.id for document in self.pool for s in document} - {s.id for s in every}
         self.backend = load_backend(asked.model, threads=1, context=8192, backend="onnx")
         self.own_template = self.backend.chat_template

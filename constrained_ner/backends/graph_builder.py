@@ -8,7 +8,7 @@ Importing it needs the package onnx; those who do say in which extra it comes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from .bundled_cpu.graph import CacheShape
 from .bundled_cpu.model_files import MIDDLE
 
 RUNTIME_OPERATORS = "com.microsoft"
@@ -26,19 +27,11 @@ _TINY = 1e-30  # a row of zeros has a scale, too
 _MIDDLES = onnx.numpy_helper.from_array(np.array([MIDDLE], np.uint8))  # what quantised rows have for zero
 
 
-class NetworkShape(Protocol):
+class NetworkShape(CacheShape, Protocol):
     """The sizes of a decoder."""
 
     @property
-    def n_layers(self) -> int: ...
-    @property
     def n_heads(self) -> int: ...
-    @property
-    def n_key_heads(self) -> int: ...
-    @property
-    def head_size(self) -> int: ...
-    @property
-    def n_hidden(self) -> int: ...
     @property
     def epsilon(self) -> float: ...
 
@@ -56,6 +49,18 @@ class GraphBuilder:
         self.constants = [_declared(name, numbers) for name, numbers in weights.items()]
         self._constant_names: set[str] = set()
         self._done: dict[str, tuple[str, str]] = {}  # rows -> quantised
+
+    def layers(self, layer: Callable[[int, str, str | None], tuple[str, str]]) -> None:
+        """Add the layers, from "rows" to "hidden".
+
+        layer: adds one. It is given its number and two parts whose sum comes in, and returns those of what
+        goes out.
+        """
+        rows, added = "rows", None
+        for number in range(self._sizes.n_layers):
+            rows, added = layer(number, rows, added)
+        assert added is not None, "a model has layers"
+        self.normalised(rows, added, "norm", "hidden")
 
     def model(self, name: str, token_inputs: list[Any], tables: list[str]) -> Any:
         """The graph as a file holds it. tables: the inputs for cosines and sines of all positions."""

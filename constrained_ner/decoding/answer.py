@@ -92,22 +92,23 @@ def choose(
     """
     assert scores is not None, "the position of a decision is always watched"
     seen: list[float] = scores.logits.tolist()
-    logits = _sum(seen, prior)
+    logits = with_added(seen, prior)
     token_ids = tuple(legal)
-    at = _best(token_ids, _sum(logits, bias))
+    at = place_of_best(token_ids, with_added(logits, bias))
     margins = _margins(logits, at)
     mass = None
     if scores.logsumexp is not None:
         mass = legal_mass(seen[at], _margins(seen, at), scores.logsumexp)
-    turned = prior is not None and at != _best(token_ids, _sum(seen, bias))
+    turned = prior is not None and at != place_of_best(token_ids, with_added(seen, bias))
     return Choice(token_ids[at], margins, mass, scores.best, turned)
 
 
-def _sum(logits: list[float], added: Sequence[float] | None) -> list[float]:
+def with_added(logits: Sequence[float], added: Sequence[float] | None) -> Sequence[float]:
+    """Logits with what a bias or prior adds, in the same order."""
     return logits if added is None else [logit + a for logit, a in zip(logits, added, strict=True)]
 
 
-def _best(token_ids: Sequence[int], logits: Sequence[float]) -> int:
+def place_of_best(token_ids: Sequence[int], logits: Sequence[float]) -> int:
     """The place of the highest logit; of equals, that of the lowest id."""
     highest = max(logits)
     if logits.count(highest) == 1:

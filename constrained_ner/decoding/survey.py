@@ -22,7 +22,7 @@ from ..backends.protocol import Scores
 from ..constraint.automaton import State
 from ..constraint.bias import Bias, added_by
 from ..constraint.legal import END, LegalTokenSets
-from .answer import Extend, check_room, is_decision, only
+from .answer import Extend, check_room, is_decision, only, place_of_best, with_added
 from .scheduler import Routine
 
 REACH = 6.0
@@ -96,9 +96,8 @@ class Survey:
             ends = [token_id for token_id, after in legal.items() if after == END]
             return copying if copying is not None and copying in legal else [*ends, only(legal)][0]
         extra = None if bias is None else bias(state, legal)
-        biased = with_added(logits, extra)
-        highest = max(biased)
-        return min(i for i, logit in zip(legal, biased, strict=True) if logit == highest)
+        token_ids = tuple(legal)
+        return token_ids[place_of_best(token_ids, with_added(logits, extra))]
 
 
 Path = Sequence[tuple[int, State]]
@@ -254,10 +253,6 @@ class _Surveyor:
                 return False
             state = legal[only(legal)]
         return True
-
-
-def with_added(logits: Sequence[float], extra: Sequence[float] | None) -> Sequence[float]:
-    return logits if extra is None else [a + b for a, b in zip(logits, extra, strict=True)]
 
 
 def _n_common(a: Sequence[int], b: Sequence[int]) -> int:

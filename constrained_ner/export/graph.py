@@ -52,21 +52,14 @@ class _Graph(GraphBuilder):
     def __init__(self, shape: LlamaShape, weights: Mapping[str, NDArray[Any]]) -> None:
         super().__init__(shape, weights)
         self.shape = shape
-        self._build()
+        self.add("Gather", ["embeddings", "token_ids"], ["rows"])
+        self.layers(self._layer)
 
     def finished(self, sha256: str) -> Any:
         """The model as a file holds it. sha256: of the GGUF."""
         model = self.model("llama", [value("token_ids", [1, "tokens"], np.int64)], ["cosines", "sines"])
         helper.set_model_props(model, {GGUF_KEY: sha256})
         return model
-
-    def _build(self) -> None:
-        self.add("Gather", ["embeddings", "token_ids"], ["rows"])
-        rows, added = "rows", None
-        for layer in range(self.shape.n_layers):
-            rows, added = self._layer(layer, rows, added)
-        assert added is not None, "a model has layers"
-        self.normalised(rows, added, "norm", "hidden")
 
     def _layer(self, layer: int, rows: str, added: str | None) -> tuple[str, str]:
         """Add a layer. rows, added: what comes in is their sum. Returns the same of what goes out."""

@@ -45,19 +45,12 @@ class _Network(GraphBuilder):
         super().__init__(shape, weights)
         self.shape = shape
         self.context_length = context_length
-        self._build()
+        self.layers(self._layer)
 
     def finished(self) -> Any:
         tables = [name for rotation in sorted(set(self.shape.rotations)) for name in table_names(rotation)]
         rows = value("rows", [1, "tokens", self.shape.n_hidden], np.float32)
         return self.model("decoder", [rows], tables)
-
-    def _build(self) -> None:
-        rows, added = "rows", None
-        for layer in range(self.shape.n_layers):
-            rows, added = self._layer(layer, rows, added)
-        assert added is not None, "a model has layers"
-        self.normalised(rows, added, "norm", "hidden")
 
     def _layer(self, layer: int, rows: str, added: str | None) -> tuple[str, str]:
         """Add a layer. rows, added: what comes in is their sum. Returns the same of what goes out."""
