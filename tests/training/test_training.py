@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -299,6 +300,18 @@ class TestLoop:
         for name, weights in whole.model.state_dict().items():
             assert torch.equal(weights, resumed.model.state_dict()[name]), name
 
+    def test_feeders_change_no_weight(self, tokenizer: ModelTokenizer, tmp_path: Path) -> None:
+        trained = []
+        for n_feeders in (0, 2):
+            (tmp_path / str(n_feeders)).mkdir()
+            trainer = _trainer(tokenizer, tmp_path / str(n_feeders), [])
+            trainer.n_feeders = n_feeders
+            trainer.run(_stages(tokenizer, 16_000))
+            trained.append(trainer.model.state_dict())
+        for name, weights in trained[0].items():
+            assert torch.equal(weights, trained[1][name]), name
+        assert multiprocessing.active_children() == []
+
     def test_it_learns(self, tokenizer: ModelTokenizer, tmp_path: Path) -> None:
         log: list[str] = []
         trainer = _trainer(tokenizer, tmp_path, log)
@@ -333,6 +346,7 @@ class TestLoop:
             trainer.model.model.norm.weight.fill_(float("nan"))
         with pytest.raises(ModelError, match="the loss is nan at step 0"):
             trainer.run(_stages(tokenizer, 2000))
+        assert list(tmp_path.iterdir()) == []  # no such weights are kept
 
 
 def test_bias_in_the_weights_only_affects_opening_tags(tokenizer: ModelTokenizer) -> None:

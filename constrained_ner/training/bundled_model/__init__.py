@@ -6,7 +6,7 @@ copying_weights.py, first_rows.py    first weights that copy; first embeddings r
 corpus.py, names.py, swapping.py, teaching.py    the training data, and ways to make more of it
 marks.py, marking.py, soft_targets.py    a teacher's probabilities by place: kept, made, learnt from
 stages.py, copying.py, sources.py    the stages; random strings to copy; the examples of each stage
-trainer.py, muon.py, dropout.py    the training loop
+feed.py, trainer.py, muon.py, dropout.py    batches made ahead; the training loop
 bias_into_weights.py    finding more of one type, for good
 save.py, restore.py, card.py    the GGUF, the GGUF read back, the model card
 """

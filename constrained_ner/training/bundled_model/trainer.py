@@ -7,18 +7,22 @@ it would have gone on (on CPU and with budgets in tokens; budgets in minutes dep
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from ...errors import ModelError, OutputError
-from ..batches import bucketed
+from ..batches import Batch
 from ..losses import Weights, batch_losses
 from .dropout import dropout
+from .feed import Chunk, chunks, make_chunk
 from .muon import Muon
 from .sources import Source
 
@@ -76,6 +80,7 @@ class Trainer:
 
     compiled: speed up forward and backward passes with torch.compile, which takes a minute per stage.
     warm_up_steps: steps in which the rates rise to what the stage says; weights that copy need more of them.
+    n_feeders: processes that make the batches ahead (see `feed`); 0 makes them here. It changes no weight.
     finished: a summary of each stage that is done.
     """
 
@@ -92,6 +97,7 @@ class Trainer:
         checkpoint_every_s: float = 180.0,
         compiled: bool = False,
         warm_up_steps: int = 20,
+        n_feeders: int = 0,
         log: Callable[[str], None] = print,
     ) -> None:
         self.model = model
@@ -101,6 +107,7 @@ class Trainer:
         self.checkpoint_every_s = checkpoint_every_s
         self.compiled = compiled
         self.warm_up_steps = warm_up_steps
+        self.n_feeders = n_feeders
         self.log = log
         self.state = TrainingState()
         self.optimisers = _optimisers(model)
@@ -121,10 +128,11 @@ class Trainer:
                 if self.compiled:
                     torch.compiler.reset()  # code compiled earlier does not have this stage's dropout
                     self.model.model.compile(dynamic=True)
-                while self.state.share(stage) < 1:
-                    self._chunk(stage)
-                    if time.monotonic() - self._saved_at > self.checkpoint_every_s:
-                        self.save(stages)
+                with closing(self._chunks(stage)) as feed:
+                    while self.state.share(stage) < 1:
+                        self._chunk(stage, feed)
+                        if time.monotonic() - self._saved_at > self.checkpoint_every_s:
+                            self.save(stages)
             self._finish(stage)
             after_stage(stage)
             self.state = TrainingState(stage=self.state.stage + 1)
@@ -140,20 +148,27 @@ class Trainer:
             )
             self._latest = []
 
-    def _chunk(self, stage: Stage) -> None:
-        """Train on one chunk of fresh examples and log its mean losses."""
+    def _chunks(self, stage: Stage) -> Generator[Chunk, None, None]:
+        """The chunks that are left. A source with a state depends on what was learnt, so it is drawn here."""
+
+        def make(number: int) -> Chunk:
+            seed = [self.seed, self.state.stage, number]
+            return make_chunk(stage.source, seed, self.CHUNK_BATCHES, stage.batch_tokens, self.pad)
+
+        return chunks(make, self.state.chunk, 0 if stage.source.state else self.n_feeders)
+
+    def _chunk(self, stage: Stage, feed: Iterator[Chunk]) -> None:
+        """Train on one chunk of fresh examples and log its mean losses.
+
+        The losses are read at the end: on a GPU, reading one waits for all that was asked before.
+        """
         began = time.monotonic()
-        rng = np.random.default_rng([self.seed, self.state.stage, self.state.chunk])
-        examples = stage.source.chunk(stage.batch_tokens * self.CHUNK_BATCHES, rng)
-        sums, n_batches, n_tokens = np.zeros(3), 0, 0
-        for batch in bucketed(examples, stage.batch_tokens, self.pad, rng):
-            self._set_rates(stage)
-            with torch.autocast("cuda", torch.bfloat16, enabled=self.model.device.type == "cuda"):
-                losses = batch_losses(self.model, batch, stage.weights, rng)
-            self._step(losses.total(stage.weights))
-            values = [losses.decision.item(), losses.answer.item(), losses.prompt.item()]
-            sums, n_batches, n_tokens = sums + values, n_batches + 1, n_tokens + batch.ids.size
-        decision, answer, prompt = (sums / n_batches).tolist()
+        chunk = next(feed)
+        losses = torch.stack([self._step(stage, batch, chunk.rng) for batch in chunk.batches])
+        of_steps = losses.double().cpu().numpy()
+        self._check(of_steps[:, 0])
+        decision, answer, prompt = of_steps[:, 1:].mean(0).tolist()
+        n_tokens = sum(batch.ids.size for batch in chunk.batches)
         seconds = time.monotonic() - began
         self.state.chunk += 1
         self.state.n_tokens += n_tokens
@@ -166,18 +181,27 @@ class Trainer:
             f"copy {answer:.4f} text {prompt:.3f} {stage.source.state or ''}"
         )
 
-    def _step(self, loss: torch.Tensor) -> None:
-        if not torch.isfinite(loss):
-            raise ModelError(
-                f"the loss is {loss.item()} at step {self.n_steps}; the last good checkpoint is "
-                f"{self.checkpoint}"
-            )
+    def _step(self, stage: Stage, batch: Batch, rng: np.random.Generator) -> Tensor:
+        """Learn from one batch. Returns its losses: all together, decision, answer, prompt. Shape: (4,)."""
+        self._set_rates(stage)
+        with torch.autocast("cuda", torch.bfloat16, enabled=self.model.device.type == "cuda"):
+            losses = batch_losses(self.model, batch, stage.weights, rng)
+        loss = losses.total(stage.weights)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimiser in self.optimisers:
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
         self.n_steps += 1
+        return torch.stack([loss, losses.decision, losses.answer, losses.prompt]).detach()
+
+    def _check(self, losses: NDArray[np.float64]) -> None:
+        """Stop if the loss of one of the last steps is not finite: the weights must not be saved."""
+        for step, loss in enumerate(losses, start=self.n_steps - len(losses)):
+            if not np.isfinite(loss):
+                raise ModelError(
+                    f"the loss is {loss} at step {step}; the last good checkpoint is {self.checkpoint}"
+                )
 
     def _set_rates(self, stage: Stage) -> None:
         share = min(self.state.share(stage), 1.0)
