@@ -20,6 +20,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import torch.nn.functional as functional
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .batches import Batch, Ids
@@ -114,19 +115,19 @@ def batch_losses(model: Any, batch: Batch, weights: Weights, rng: np.random.Gene
     """Compute all three losses in one forward pass."""
     rows: Tensor = model.lm_head.weight
     device = rows.device
-    ids = torch.from_numpy(batch.ids).to(device)
+    ids = on(device, batch.ids)
     hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state.flatten(0, 1)
-    next_ids = torch.from_numpy(batch.next_ids).to(device)
-    known = rows
+    wanted, known = batch.next_ids, rows
     if weights.of_batch:
-        present, next_ids = torch.unique(next_ids, return_inverse=True)
-        known = rows[present]
+        present, wanted = np.unique(wanted, return_inverse=True)
+        known = rows[on(device, present)]
+    next_ids = on(device, wanted)
 
     def over_vocabulary(places: Ids, share: float) -> Tensor:
         kept = places[rng.random(len(places)) < share] if share < 1 else places
         if not len(kept):
             return rows.new_zeros(())
-        at = torch.from_numpy(kept).to(device)
+        at = on(device, kept)
         return functional.cross_entropy((hidden[at] @ known.T).float(), next_ids[at])
 
     return Losses(
@@ -144,18 +145,24 @@ def legal_set_loss(hidden: Tensor, rows: Tensor, batch: Batch) -> Tensor:
     """
     if not len(batch.decisions):
         return rows.new_zeros(())
-    outcomes, expected = (torch.from_numpy(of).to(rows.device) for of in (batch.outcomes, batch.expected))
+    outcomes, expected = (on(rows.device, of) for of in (batch.outcomes, batch.expected))
     return outcome_cross_entropy(legal_scores(hidden, rows, batch), outcomes, expected).mean()
 
 
 def legal_scores(hidden: Tensor, rows: Tensor, batch: Batch) -> Tensor:
     """Logits of the legal tokens at the decisions, padded with minus infinity. Shape: as `batch.legal`."""
-    legal = torch.from_numpy(batch.legal).to(rows.device)
-    at = torch.from_numpy(batch.decisions).to(rows.device)
+    legal, at = on(rows.device, batch.legal), on(rows.device, batch.decisions)
     return masked(gathered_scores(hidden[at], rows, legal).float(), legal)
 
 
 # ---- shared
+
+
+def on(device: torch.device, array: NDArray[Any]) -> Tensor:
+    """The array as a tensor there. On a GPU, nothing waits for the copy."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
 
 UNLIKELY = -1e4
 """A log probability that is as good as none, and has a gradient."""
@@ -166,7 +173,8 @@ def gathered_scores(hidden: Tensor, rows: Tensor, legal: Tensor) -> Tensor:
 
     Shape: hidden (n, n_hidden), rows (n_tokens, n_hidden), legal (n, most) -> (n, most).
     """
-    return torch.einsum("nh,nkh->nk", hidden, rows[legal.clamp(min=0)].to(hidden.dtype))
+    few = functional.embedding(legal.clamp(min=0), rows)  # some rows are asked for thousands of times
+    return torch.einsum("nh,nkh->nk", hidden, few.to(hidden.dtype))
 
 
 def outcome_cross_entropy(scores: Tensor, outcomes: Tensor, expected: Tensor) -> Tensor:
