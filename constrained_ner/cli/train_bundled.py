@@ -51,6 +51,15 @@ def train_bundled(
             help="Measure on N of these sentences after each stage; 0 for all.", rich_help_panel=_MEASURE
         ),
     ] = 300,
+    gold: Annotated[
+        bool,
+        typer.Option(
+            "--gold/--no-gold",
+            help="Learn from the annotated documents, or leave them out of everything, the tokenizer, too: "
+            "a start for trainings that leave any fold out.",
+            rich_help_panel=_DATA,
+        ),
+    ] = True,
     start_from: Annotated[
         list[Path] | None,
         typer.Option(
@@ -93,6 +102,14 @@ def train_bundled(
             min=0, help="How many times a new tokenizer is shown each public name.", rich_help_panel=_DATA
         ),
     ] = 0,
+    feed_forward: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Width of the feed-forward layers of a new model; default: 768.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
     rows_from: Annotated[
         str | None,
         typer.Option(
@@ -113,6 +130,15 @@ def train_bundled(
             min=0.0, max=0.9, help="Share of the last stage that is lists of names.", rich_help_panel=_DATA
         ),
     ] = 0.0,
+    batch_tokens: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Tokens of a batch in the last two stages. "
+            "The learning rates are multiplied by the root of N / 3000.",
+            rich_help_panel=_BUDGET,
+        ),
+    ] = 3000,
     bias: Annotated[
         list[str] | None,
         typer.Option(
@@ -124,6 +150,14 @@ def train_bundled(
         bool,
         typer.Option("--resume", help="Continue from the checkpoint in --out.", rich_help_panel=_RUN),
     ] = False,
+    feeders: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Processes that make the batches ahead of the training; the result is the same.",
+            rich_help_panel=_RUN,
+        ),
+    ] = 0,
     device: Annotated[str, typer.Option(help="cpu, or cuda (in bfloat16).", rich_help_panel=_RUN)] = "cpu",
     compiled: Annotated[
         bool | None,
@@ -156,6 +190,7 @@ def train_bundled(
         devel=devel,
         fold=fold,
         n_measured=n_measured,
+        gold=gold,
         start_from=start_from or (),
         teacher=teacher,
         soft=soft,
@@ -164,11 +199,14 @@ def train_bundled(
         n_taught=n_taught,
         vocabulary=vocabulary,
         names_in_vocabulary=names_in_vocabulary,
+        feed_forward=feed_forward,
         rows_from=rows_from,
         of_batch=of_batch,
         listed=listed,
+        batch_tokens=batch_tokens,
         bias=parse_bias(bias or ()),
         resume=resume,
+        feeders=feeders,
         device=device,
         compiled=compiled,
         threads=threads,

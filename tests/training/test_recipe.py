@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,12 +17,12 @@ from template_sentences import NAMES, make_document, write
 
 from constrained_ner import Annotator
 from constrained_ner.annotation.annotator import bundled_model
-from constrained_ner.errors import InputError, ModelError, OutputError
+from constrained_ner.errors import InputError, ModelError, OutputError, UserError
 from constrained_ner.formats.ddi import read_ddi
 from constrained_ner.training.bundled_model import recipe
 from constrained_ner.training.bundled_model.corpus import CHEMICAL_TYPES, TEXTS
 from constrained_ner.training.bundled_model.marks import read_marks
-from constrained_ner.training.bundled_model.model import ModelSize
+from constrained_ner.training.bundled_model.model import ModelSize, size_of
 from constrained_ner.training.bundled_model.tokenizer import ModelTokenizer
 from constrained_ner.training.bundled_model.trainer import Trainer
 
@@ -121,3 +124,47 @@ def test_from_data_to_a_model_and_its_student(
     (second / "tokenizer.json").write_text("{}")
     with pytest.raises(ModelError, match="not the same tokenizer"):
         train(tmp_path / "unequal", start_from=[first, second])
+
+
+def test_what_is_learnt_without_gold_is_a_start_for_others(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recipe, "ModelSize", lambda: SMALL)
+    monkeypatch.setattr(Trainer, "CHUNK_BATCHES", 2)
+    without_gold = tmp_path / "without_gold"
+    shutil.copytree(data, without_gold, ignore=shutil.ignore_patterns("ddi"))
+    trunk = tmp_path / "trunk"
+    start = partial(recipe.train, tokens=(0, 2000, 0), threads=1)
+    start(without_gold, trunk, gold=False, feed_forward=96, batch_tokens=750, feeders=1, vocabulary=400)
+    card = (trunk / "MODEL_CARD.md").read_text()
+    assert "The annotated documents were left out of everything." in card
+    assert "| 0.001 |" in card  # half of that for batches of 3000 tokens
+    assert "after mixture" not in (trunk / "train.log").read_text()  # nothing is measured
+
+    out, devel = tmp_path / "out", data / "ddi" / "devel.xml"
+    finish = partial(recipe.train, data, out, tokens=(0, 0, 2000), start_from=[trunk], devel=devel, threads=1)
+    with pytest.raises(UserError, match=r"--feed-forward 64: .* has 96"):
+        finish(feed_forward=64)
+    finish(feed_forward=96)
+    assert size_of(out / "transformers") == replace(SMALL, n_feed_forward=96)
+    assert "after gold" in (out / "train.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"minutes": (10.0, 60.0, 30.0)}, "--minutes 10 60 0"),
+        ({"fold": 1}, "leave --fold out"),
+        ({"marks": Path("marks.jsonl")}, "they know the gold"),
+        ({"listed": 0.2}, "belong to the gold stage"),
+    ],
+)
+def test_what_needs_gold_is_refused_without_it(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        recipe.train(tmp_path, tmp_path / "out", gold=False, **{"minutes": (1.0, 1.0, 0.0), **options})
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_to_start_from_needs_its_size(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"config\.json: cannot start from this model"):
+        size_of(tmp_path)

@@ -26,20 +26,21 @@ from ...evaluation.folds import folds_of
 from ...files import read_lines
 from ...formats.ddi import read_ddi
 from ...formats.name_lines import PUBLIC_NAMES, read_names
+from .marks import Marks
 from .names import build_lexicon, lower_case_counts
 from .swapping import Swapper, names_by_type
 
 TEXTS = {
-    "fda_labels_tac": 100_000,
-    "drugbank_descriptions": 10_000,
-    "medquad": 10_000,
-    "mtl_other": 40_000,
-    "chem_exposure": 4_000,
-    "hallmarks_cancer": 2_000,
-    "pubmedqa": 5_000,
-    "pmc_oa_biomed": 8_000,
+    "fda_labels_tac": None,
+    "drugbank_descriptions": None,
+    "medquad": None,
+    "mtl_other": None,
+    "chem_exposure": None,
+    "hallmarks_cancer": None,
+    "pubmedqa": None,
+    "pmc_oa_biomed": 20_000,
 }
-"""Text file -> number of paragraphs to read. Text about drugs is read whole, other text in part."""
+"""Text file -> number of paragraphs to read; None for all."""
 
 CHEMICAL_TYPES = {
     "drugprot": {"CHEMICAL"},
@@ -64,8 +65,8 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z(\[])")
 class Corpus:
     """All training data.
 
-    gold: DDI train. tagged: text tagged by the lexicon. chemical: other corpora, with one type.
-    listed: entity type -> names in the lexicon.
+    gold: DDI train; empty where it is left out. tagged: text tagged by the lexicon. chemical: other corpora,
+    with one type. listed: entity type -> names in the lexicon. marked: text with a teacher's probabilities.
     """
 
     gold: tuple[Sentence, ...]
@@ -73,6 +74,7 @@ class Corpus:
     chemical: tuple[Sentence, ...]
     listed: Mapping[str, Sequence[str]]
     swapper: Swapper
+    marked: tuple[Marks, ...] = ()
 
 
 def read_gold(data: Path, fold: int | None = None) -> tuple[list[Document], list[Document]]:
@@ -83,33 +85,38 @@ def read_gold(data: Path, fold: int | None = None) -> tuple[list[Document], list
     return [document for document in documents if document.id not in ids], held_out
 
 
-def read_corpus(data: Path, *, fold: int | None = None, seed: int = 0) -> Corpus:
-    """Read all training data under `data`, without the gold of a fold."""
-    gold = tuple(s for document in read_gold(data, fold)[0] for s in document)
-    if not any(s.mentions for s in gold):
+def read_corpus(data: Path, *, gold: bool = True, fold: int | None = None, seed: int = 0) -> Corpus:
+    """Read all training data under `data`, without the gold of a fold, or without any."""
+    annotated = tuple(s for document in read_gold(data, fold)[0] for s in document) if gold else ()
+    if gold and not any(s.mentions for s in annotated):
         raise InputError(f"{data / 'ddi' / 'train.xml'}: no sentence has an entity to learn from")
     listed = read_names(data / "lexicon" / "drugbank_names.txt.gz")
     paragraphs = list(read_paragraphs(data))
-    lexicon = build_lexicon(listed, gold, lower_case_counts(paragraphs), common=COMMON_WORD)
+    lexicon = build_lexicon(listed, annotated, lower_case_counts(paragraphs), common=COMMON_WORD)
     chemical = tuple(read_chemical(data))
     names = _plain_names(listed, lexicon)
     return Corpus(
-        gold=gold,
+        gold=annotated,
         tagged=tuple(tag_text(paragraphs, lexicon, np.random.default_rng(seed))),
         chemical=chemical,
         listed=names_by_type(names),
-        swapper=Swapper((_gold_names(gold), names_by_type([*names, *_unknown_chemicals(chemical, lexicon)]))),
+        swapper=Swapper(
+            (_gold_names(annotated), names_by_type([*names, *_unknown_chemicals(chemical, lexicon)]))
+        ),
     )
 
 
-def tokenizer_texts(data: Path, fold: int | None = None, n_names: int = 0) -> Iterator[str]:
+def tokenizer_texts(
+    data: Path, *, gold: bool = True, fold: int | None = None, n_names: int = 0
+) -> Iterator[str]:
     """Yield what the tokenizer is trained on: the DDI sentences ten times, all other text once.
 
+    gold, fold: as in `read_corpus`.
     n_names: how many times to add each public name of one word, so that more names are one token.
     """
-    gold = [s.text for document in read_gold(data, fold)[0] for s in document]
+    annotated = [s.text for document in read_gold(data, fold)[0] for s in document] if gold else []
     names = [f" {n}, {n.lower()}" for n, _ in read_names(PUBLIC_NAMES) if n.isalpha() and 4 <= len(n) <= 20]
-    return itertools.chain(gold * 10, read_paragraphs(data), names * n_names)
+    return itertools.chain(annotated * 10, read_paragraphs(data), names * n_names)
 
 
 def read_paragraphs(data: Path) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,22 @@ class ModelSize:
     n_heads: int = 4
     n_feed_forward: int = 768
     n_context: int = 1024
+
+
+def size_of(folder: Path) -> ModelSize:
+    """Read the size of an earlier training from its `transformers` folder. Raises ModelError."""
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        return ModelSize(
+            n_hidden=config["hidden_size"],
+            n_layers=config["num_hidden_layers"],
+            n_heads=config["num_attention_heads"],
+            n_feed_forward=config["intermediate_size"],
+            n_context=config["max_position_embeddings"],
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path}: cannot start from this model: {error!r}") from None
 
 
 def new_model(size: ModelSize, tokenizer: ModelTokenizer, *, attention: str = "sdpa") -> Any:

@@ -16,7 +16,6 @@ from ...data import Sentence
 from ...errors import ModelError, OutputError, UserError
 from ...export.graph import write_graphs
 from ...formats.ddi import read_ddi
-from ..batches import Example
 from ..measure import find_mentions, score
 from .bias_into_weights import add_bias
 from .card import write_card
@@ -26,10 +25,10 @@ from .first_rows import rows_read_by
 from .log_file import LogFile
 from .marking import marked_by
 from .marks import read_marks
-from .model import ModelSize, load_weights, new_model
+from .model import ModelSize, load_weights, new_model, size_of
 from .save import save_gguf, save_transformers
-from .soft_targets import soft_examples
-from .stages import OF_ALL, OF_BATCH, Budgets, make_stages
+from .soft_targets import seen_alike
+from .stages import BATCH_TOKENS, OF_ALL, OF_BATCH, Budgets, make_stages
 from .teaching import teach
 from .tokenizer import ModelTokenizer, train_tokenizer
 from .trainer import Stage, Trainer
@@ -50,6 +49,7 @@ def train(
     devel: Path | None = None,
     fold: int | None = None,
     n_measured: int = 300,
+    gold: bool = True,
     start_from: Sequence[Path] = (),
     teacher: str | None = None,
     soft: bool = True,
@@ -58,11 +58,14 @@ def train(
     n_taught: int = 20_000,
     vocabulary: int = 8000,
     names_in_vocabulary: int = 0,
+    feed_forward: int | None = None,
     rows_from: str | None = None,
     of_batch: bool = False,
     listed: float = 0.0,
+    batch_tokens: int = BATCH_TOKENS,
     bias: Mapping[str, float] | None = None,
     resume: bool = False,
+    feeders: int = 0,
     device: str = "cpu",
     compiled: bool | None = None,
     threads: int | None = None,
@@ -76,22 +79,36 @@ def train(
     devel: DDI XML to measure on: `n_measured` sentences (0 for all) after each stage, all of them at the end.
     fold: leave this fold of the gold documents out (see `evaluation.folds`), and measure on it instead; what
         it starts from, and its teacher, must have done the same.
+    gold: learn from the annotated documents. Otherwise nothing comes from them, neither tokenizer nor
+        lexicon, so that a training for any fold may start from what is learnt. There is no last stage then.
     start_from: earlier `out` folders with the same tokenizer; training starts from the mean of their weights.
     teacher: model that marks `n_taught` sentences of the text, as `Annotator.load` takes it.
     adapter: of peft, for the teacher and for `rows_from`.
     soft: its probabilities are the targets; otherwise its mentions, corrected by the lexicon.
     marks: where the probabilities are kept; None for `out`/marks.jsonl. Without a teacher, they are read.
     vocabulary: tokens of a new tokenizer. names_in_vocabulary: how many times it is shown each public name.
+    feed_forward: width of the feed-forward layers of a new model; None for that of `ModelSize`.
     rows_from: a large model whose knowledge of each token the first rows of the embeddings get.
     of_batch: copying is learnt against the tokens of the batch, and the text of prompts is not learnt (see
         `losses.Weights`): the rows of rare words stay as they are.
     listed: share of the last stage that is lists of names from the lexicon, below 1.
+    batch_tokens: tokens of a batch in the last two stages; the rates grow as the root of it.
     bias: type -> number to add to the logit of opening it at the end (see `bias_into_weights`).
+    feeders: processes that make the batches ahead of the training; they change no weight.
     compiled: use torch.compile; None does so on a GPU, where training is in bfloat16 too.
     Raises UserError.
     """
     if fold is not None and devel is not None:
         raise UserError("--fold measures on the fold that it leaves out; leave --devel out, too")
+    if not gold:
+        if (tokens or minutes)[2]:
+            raise UserError("--no-gold has no gold stage: give it no budget, such as --minutes 10 60 0")
+        if fold is not None:
+            raise UserError("--no-gold leaves every fold out; leave --fold out, too")
+        if teacher or marks or adapter:
+            raise UserError("--no-gold takes no --teacher, --marks or --adapter: they know the gold")
+        if listed or bias:
+            raise UserError("--listed and --bias belong to the gold stage, which --no-gold does not have")
     if threads:
         torch.set_num_threads(threads)
     checkpoint = out / "checkpoint.pt"
@@ -102,9 +119,12 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     log = LogFile(out / "train.log")
     tokenizer = _tokenizer(
-        out, start_from, lambda: tokenizer_texts(data, fold, names_in_vocabulary), vocabulary
+        out,
+        start_from,
+        lambda: tokenizer_texts(data, gold=gold, fold=fold, n_names=names_in_vocabulary),
+        vocabulary,
     )
-    model = _first_model(tokenizer, start_from, seed)
+    model = _first_model(tokenizer, start_from, feed_forward, seed)
     if not (start_from or checkpoint.exists()):
         if rows_from:
             rows = rows_read_by(rows_from, adapter, tokenizer, model.config.hidden_size, device)
@@ -113,25 +133,24 @@ def train(
             copying_weights(model, seed)
     model = model.to(device)
     log(f"parameters {sum(p.numel() for p in model.parameters())}, tokens {tokenizer.n_tokens}")
-    corpus = read_corpus(data, fold=fold, seed=seed)
-    marked: Sequence[Example] = ()
+    corpus = read_corpus(data, gold=gold, fold=fold, seed=seed)
     if teacher:
         with Annotator.load(teacher, adapter=adapter, threads=threads, min_confidence=0.0) as ner:
-            corpus, marked = _taught(ner, corpus, n_taught, tokenizer, out, marks, soft=soft, seed=seed)
+            corpus = _taught(ner, corpus, n_taught, out, marks, soft=soft, seed=seed)
     elif marks:
-        marked = soft_examples(read_marks(marks), tokenizer)
+        corpus = replace(corpus, marked=tuple(seen_alike(read_marks(marks))))
     if teacher or marks:
-        log(f"{len(marked) or len(corpus.tagged)} sentences marked by {teacher or marks}")
+        log(f"{len(corpus.marked or corpus.tagged)} sentences marked by {teacher or marks}")
     taught = teacher is not None and not soft
     stages = make_stages(
         tokenizer,
         corpus,
         minutes,
         tokens,
-        marked=marked,
         taught=taught,
         listed=listed,
         weights=OF_BATCH if of_batch else OF_ALL,
+        batch_tokens=batch_tokens,
     )
     measured = _measured(data, fold, devel, n_measured)
 
@@ -148,6 +167,7 @@ def train(
         checkpoint=checkpoint,
         compiled=model.device.type == "cuda" if compiled is None else compiled,
         warm_up_steps=20 if start_from or (tokens or minutes)[0] else 100,
+        n_feeders=feeders,
         log=log,
     )
     trainer.run(stages, after_stage)
@@ -155,7 +175,8 @@ def train(
         spread = add_bias(model, tokenizer, corpus.gold[::BIAS_STEP], bias)
         log("; ".join(f"{name} {bias[name]:+g}, give or take {spread[name]:.2f}" for name in bias))
         save(model, tokenizer, out)
-    history = _history(start_from, fold, teacher or (str(marks) if marks else None), soft, listed, bias)
+    teacher = teacher or (str(marks) if marks else None)
+    history = _history(start_from, fold, teacher, soft, listed, bias, gold=gold)
     card = out / "MODEL_CARD.md"
     write_card(card, out / MODEL_FILE, trainer.finished, devel, history=history, threads=threads)
     log(f"written: {out / MODEL_FILE}, {card}")
@@ -198,12 +219,20 @@ def _tokenizer(
     return ModelTokenizer.load(path)
 
 
-def _first_model(tokenizer: ModelTokenizer, start_from: Sequence[Path], seed: int) -> Any:
+def _first_model(
+    tokenizer: ModelTokenizer, start_from: Sequence[Path], feed_forward: int | None, seed: int
+) -> Any:
     """Make the model that training begins with: random weights, or the mean of earlier ones."""
     torch.manual_seed(seed)
-    model = new_model(ModelSize(), tokenizer)
-    if start_from:
-        load_weights(model, [folder / TRANSFORMERS_FOLDER for folder in start_from])
+    earlier = [folder / TRANSFORMERS_FOLDER for folder in start_from]
+    size = size_of(earlier[0]) if earlier else ModelSize()
+    if feed_forward:
+        if earlier and size.n_feed_forward != feed_forward:
+            raise UserError(f"--feed-forward {feed_forward}: {earlier[0]} has {size.n_feed_forward}")
+        size = replace(size, n_feed_forward=feed_forward)
+    model = new_model(size, tokenizer)
+    if earlier:
+        load_weights(model, earlier)
     return model
 
 
@@ -211,20 +240,19 @@ def _taught(
     teacher: Annotator,
     corpus: Corpus,
     n: int,
-    tokenizer: ModelTokenizer,
     out: Path,
     marks: Path | None,
     *,
     soft: bool,
     seed: int,
-) -> tuple[Corpus, Sequence[Example]]:
-    """Let the teacher mark text: examples with its probabilities, or other tagged text for the corpus."""
+) -> Corpus:
+    """Let the teacher mark text: text with its probabilities for the corpus, or other tagged text."""
     rng = np.random.default_rng(seed)
     if soft:
         found = marked_by(teacher, corpus.tagged, n, marks or out / "marks.jsonl", rng)
-        return corpus, soft_examples(found, tokenizer)
+        return replace(corpus, marked=tuple(seen_alike(found)))
     taught = teach(teacher, corpus.tagged, n, out / "taught.jsonl", rng)
-    return replace(corpus, tagged=tuple(taught)), ()
+    return replace(corpus, tagged=tuple(taught))
 
 
 def _history(
@@ -234,6 +262,8 @@ def _history(
     soft: bool,
     listed: float,
     bias: Mapping[str, float] | None,
+    *,
+    gold: bool,
 ) -> str:
     """Say for the model's card what came before the stages, and after them."""
     lines = []
@@ -242,6 +272,8 @@ def _history(
         lines.append(
             f"Training began with the mean weights of {len(start_from)} earlier training(s): {names}."
         )
+    if not gold:
+        lines.append("The annotated documents were left out of everything.")
     if fold is not None:
         lines.append(f"Fold {fold} of the gold documents was left out, to measure on.")
     if teacher:
@@ -259,6 +291,8 @@ def _history(
 
 def _measured(data: Path, fold: int | None, devel: Path | None, n: int) -> list[Sentence]:
     """Take every k-th sentence, so that all documents are represented."""
+    if devel is None and fold is None:
+        return []
     documents = read_ddi(devel) if devel else read_gold(data, fold)[1]
     sentences = [s for document in documents for s in document]
     return sentences[:: max(1, len(sentences) // n)] if n else sentences

@@ -11,15 +11,14 @@ Where the teacher did not look at a place, the mentions that it wrote are the ta
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from ...constraint.automaton import END, Constraint, State, is_single
 from ...constraint.edges import OPEN
-from ...schema import DDI
 from ...text.view import view_of
 from ..batches import Decision, Example
+from ..targets import TargetWriter
 from .marks import Marks
-from .tokenizer import ModelTokenizer
 
 Deed = tuple[str, int]
 """What a token does, and at which character: it opens a type, or one of the following."""
@@ -27,14 +26,14 @@ Deed = tuple[str, int]
 CLOSES, UP_TO, ON = "closes", "copies up to", "copies on"
 
 
-def soft_examples(marks: Iterable[Marks], tokenizer: ModelTokenizer) -> list[Example]:
-    """Write an example for each sentence that a student sees as the teacher saw it."""
-    writer = tokenizer.target_writer(DDI)
-    return [
-        writer.write(m.sentence, softened=Softened(m))
-        for m in marks
-        if view_of(m.sentence.text).text == m.sentence.text
-    ]
+def seen_alike(marks: Iterable[Marks]) -> Iterator[Marks]:
+    """Yield the marks of the sentences that a student sees as the teacher saw them."""
+    return (m for m in marks if view_of(m.sentence.text).text == m.sentence.text)
+
+
+def soft_example(marks: Marks, writer: TargetWriter) -> Example:
+    """Write the example of such a sentence. writer: the student's, for the types of the marks."""
+    return writer.write(marks.sentence, softened=Softened(marks))
 
 
 class Softened:

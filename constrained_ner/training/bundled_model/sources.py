@@ -14,6 +14,7 @@ from ...schema import DDI
 from ..batches import Example
 from .copying import Curriculum, random_copies
 from .corpus import Corpus
+from .soft_targets import soft_example
 from .tokenizer import CHEMICAL, SEPARATOR, ModelTokenizer
 
 
@@ -84,18 +85,18 @@ def mixture(
     copies: float = 0.0,
     listed: float = 0.0,
     rare: float = 0.0,
-    marked: tuple[Sequence[Example], float] = ((), 0.0),
+    marked: float = 0.0,
 ) -> Mixture:
     """Mix gold, text tagged by the lexicon, chemicals, random strings and lists of names, by weight.
 
-    marked: examples with a teacher's expectations (see `soft_targets`), and their weight.
+    marked: text with a teacher's probabilities (see `soft_targets`).
     swapped: share of the gold and of the tagged sentences that get other names.
     rare: how much more often to draw gold sentences with the rarest type; 1 means twice as often.
     """
     n_mentions = Counter(m.type for s in corpus.gold for m in s.mentions)
-    rarest = min(n_mentions, key=lambda kind: (n_mentions[kind], kind))
+    rarest = min(n_mentions, key=lambda kind: (n_mentions[kind], kind), default=None)
     with_rarest = [s for s in corpus.gold if any(m.type == rarest for m in s.mentions)]
-    rare_share = rare * len(with_rarest) / (len(corpus.gold) + rare * len(with_rarest))
+    rare_share = rare * len(with_rarest) / max(1.0, len(corpus.gold) + rare * len(with_rarest))
     ddi, other = tokenizer.target_writer(DDI), tokenizer.target_writer(CHEMICAL)
 
     def write(sentence: Sentence, rng: np.random.Generator) -> Example:
@@ -114,7 +115,7 @@ def mixture(
             Share(chemical, lambda rng: other.write(_any(corpus.chemical, rng))),
             Share(copies, draw_copy),
             Share(listed, lambda rng: ddi.write(list_names(corpus.listed, rng))),
-            Share(marked[1], lambda rng: _any(marked[0], rng)),
+            Share(marked, lambda rng: soft_example(_any(corpus.marked, rng), ddi)),
         ]
     )
 

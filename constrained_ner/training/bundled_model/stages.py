@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from math import sqrt
 from typing import Any
 
-from ..batches import Example
 from ..losses import Weights
 from .corpus import Corpus
 from .sources import Copying, mixture
@@ -19,62 +18,80 @@ OF_BATCH = Weights(prompt=0.0, share=0.5, of_batch=True)
 """Of the losses, once the model copies: against the whole vocabulary, or against the tokens of the batch."""
 
 
+BATCH_TOKENS = 3000
+"""Tokens of a batch that the rates below are for."""
+
+# Shares of the mixture, and of the gold stage.
+USUAL = {"gold": 0.35, "tagged": 0.4, "chemical": 0.15}, {"gold": 0.9, "tagged": 0.0, "chemical": 0.1}
+TAUGHT = USUAL[0], {"gold": 0.7, "tagged": 0.2, "chemical": 0.1}
+MARKED = (
+    {"gold": 0.25, "marked": 0.5, "tagged": 0.1, "chemical": 0.1},
+    {"gold": 0.6, "marked": 0.3, "tagged": 0.0, "chemical": 0.1},
+)
+WITHOUT_GOLD = {"gold": 0.0, "tagged": 0.7, "chemical": 0.15}
+
+
 def make_stages(
     tokenizer: ModelTokenizer,
     corpus: Corpus,
     minutes: Budgets,
     tokens: tuple[int, int, int] | None,
     *,
-    marked: Sequence[Example] = (),
     taught: bool = False,
     listed: float = 0.0,
     weights: Weights = OF_ALL,
+    batch_tokens: int = BATCH_TOKENS,
 ) -> list[Stage]:
-    """Make the three stages: copying, then a mixture of everything, then mostly gold.
+    """Make the three stages: copying, then a mixture of everything, then mostly gold, if there is any.
 
-    marked: sentences with a teacher's probabilities. taught: the tagged text is good enough to stay beside
-        the gold. weights: of the losses of the last two stages.
+    taught: the tagged text is good enough to stay beside the gold. weights: of the losses of the last two
+        stages. batch_tokens: tokens of their batches; the rates grow as the root of it.
     """
-    of_marks = 0.3 if marked else 0.0
+    shares = MARKED if corpus.marked else TAUGHT if taught else USUAL
+    in_mixture, in_last = shares if corpus.gold else (WITHOUT_GOLD, None)
     copies = 0.3 if (tokens or minutes)[0] else 0.05  # without a copying stage the weights already copy
-    sources = (
-        Copying(tokenizer),
-        mixture(
-            tokenizer,
-            corpus,
-            gold=0.35,
-            tagged=0.4 - of_marks,
-            marked=(marked, of_marks),
-            chemical=0.15,
-            swapped=0.5,
-            copies=copies,
-        ),
-        mixture(
-            tokenizer,
-            corpus,
-            gold=0.7 if taught else 0.9 - of_marks,
-            tagged=0.2 if taught else 0.0,
-            marked=(marked, of_marks),
-            chemical=0.1,
-            listed=listed / (1 - listed),
-            swapped=0.4,
-            rare=1.0,
-        ),
-    )
+    faster = sqrt(batch_tokens / BATCH_TOKENS)
     budgets: list[dict[str, Any]] = [
-        {"n_tokens": tokens[i]} if tokens else {"minutes": minutes[i]} for i in range(len(sources))
+        {"n_tokens": budget} if tokens else {"minutes": budget} for budget in tokens or minutes
     ]
-    copying_only = Weights(decision=0.0, prompt=0.0, answer=1.0, share=1.0)
-    return [
-        Stage("copying", sources[0], **budgets[0], weights=copying_only, rate=1.5e-3, batch_tokens=1500),
-        Stage("mixture", sources[1], **budgets[1], rate=2e-3, last=0.7, weights=weights),
+    stages = [
         Stage(
-            "gold",
-            sources[2],
-            **budgets[2],
+            "copying",
+            Copying(tokenizer),
+            **budgets[0],
+            weights=Weights(decision=0.0, prompt=0.0, answer=1.0, share=1.0),
             rate=1.5e-3,
-            last=0.02,
-            dropout=0.15,
+            batch_tokens=1500,
+        ),
+        Stage(
+            "mixture",
+            mixture(
+                tokenizer,
+                corpus,
+                **in_mixture,
+                swapped=0.5,
+                copies=copies,
+            ),
+            **budgets[1],
             weights=weights,
+            rate=2e-3 * faster,
+            last=0.7,
+            dropout=0.1 if corpus.marked else 0.0,
+            batch_tokens=batch_tokens,
         ),
     ]
+    if in_last:
+        last = mixture(tokenizer, corpus, **in_last, listed=listed / (1 - listed), swapped=0.4, rare=1.0)
+        stages.append(
+            Stage(
+                "gold",
+                last,
+                **budgets[2],
+                weights=weights,
+                rate=1.5e-3 * faster,
+                last=0.02,
+                dropout=0.15,
+                batch_tokens=batch_tokens,
+            )
+        )
+    return stages
