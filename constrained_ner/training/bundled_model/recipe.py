@@ -89,8 +89,8 @@ def train(
     vocabulary: tokens of a new tokenizer. names_in_vocabulary: how many times it is shown each public name.
     feed_forward: width of the feed-forward layers of a new model; None for that of `ModelSize`.
     rows_from: a large model whose knowledge of each token the first rows of the embeddings get.
-    of_batch: copying is learnt against the tokens of the batch, and the text of prompts is not learnt (see
-        `losses.Weights`): the rows of rare words stay as they are.
+    of_batch: copying and the text of prompts are learnt against the tokens of the batch (see
+        `losses.Weights`): the rows of words that it does not have stay as they are.
     listed: share of the last stage that is lists of names from the lexicon, below 1.
     batch_tokens: tokens of a batch in the last two stages; the rates grow as the root of it.
     bias: type -> number to add to the logit of opening it at the end (see `bias_into_weights`).

@@ -65,7 +65,11 @@ class Mixture:
         examples: list[Example] = []
         n_drawn = 0
         while n_drawn < n_tokens:
-            example = self.shares[rng.choice(len(weights), p=weights / weights.sum())].draw(rng)
+            share = self.shares[rng.choice(len(weights), p=weights / weights.sum())]
+            try:
+                example = share.draw(rng)
+            except ValueError:
+                continue  # a sentence with names that no legal answer can mark
             examples.append(example)
             n_drawn += len(example.ids)
         return examples

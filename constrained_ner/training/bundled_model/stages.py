@@ -14,7 +14,7 @@ from .trainer import Stage
 Budgets = tuple[float, float, float]
 
 OF_ALL = Weights(share=0.25)
-OF_BATCH = Weights(prompt=0.0, share=0.5, of_batch=True)
+OF_BATCH = Weights(share=0.5, of_batch=True)
 """Of the losses, once the model copies: against the whole vocabulary, or against the tokens of the batch."""
 
 
