@@ -187,7 +187,7 @@ class TestLosses:
 
     def test_muon_updates_are_nearly_orthogonal(self) -> None:
         torch.manual_seed(0)
-        values = torch.linalg.svdvals(orthogonal(torch.randn(16, 48), n_steps=5))
+        values = torch.linalg.svdvals(orthogonal(torch.randn(3, 16, 48), n_steps=5))
         assert 0.5 < values.min() <= values.max() < 1.3
 
     def test_dropout_is_removed_again(self, tokenizer: ModelTokenizer) -> None:
