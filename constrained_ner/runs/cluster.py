@@ -88,6 +88,9 @@ def annotate_on_cluster(
         shown = with_examples(settings, source.every_document, input.path, progress.note, input.example_types)
         partitions = write_partitions(source.uncut_documents(), output, suffix)
     _remove_others(output, partitions, overwrite=overwrite)
+    done_before = [p for p in partitions if p.output.exists() and record_path(p.output).exists()]
+    if done_before and not overwrite:
+        progress.say(f"resuming: {len(done_before)} of {len(partitions)} partitions already done")
     began_s, started = time.perf_counter(), datetime.now(timezone.utc).isoformat(timespec="seconds")
     with _connected(ray, cluster), progress.start(source.n_sentences):
         for done in _rows(ray, cluster, partitions, _Copy(shown, to, overwrite)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -23,6 +24,7 @@ from constrained_ner.runs import partitions as parts
 from constrained_ner.runs.cluster import Cluster, annotate_on_cluster
 from constrained_ner.runs.job import annotate_file
 from constrained_ner.runs.partitions import write_partitions
+from constrained_ner.runs.progress import ProgressDisplay
 from constrained_ner.runs.record import RunRecord, record_path
 from constrained_ner.runs.source import Input
 
@@ -138,7 +140,9 @@ def test_partitions_have_the_bytes_of_a_plain_run_and_are_done_once(ray: Any, tm
     assert [path.stat().st_mtime_ns for path in outputs] == before
 
     (tmp_path / "out" / "part-00002.jsonl").unlink()
-    annotate_on_cluster(Input(source), tmp_path / "out", Settings(), Cluster())
+    said = ProgressDisplay(stream=(stream := io.StringIO()))
+    annotate_on_cluster(Input(source), tmp_path / "out", Settings(), Cluster(), progress=said)
+    assert f"resuming: {len(records) - 1} of {len(records)} partitions already done" in stream.getvalue()
     assert joined(tmp_path / "out") == (tmp_path / "plain.jsonl").read_bytes()
 
     with pytest.raises(UserError, match="holds the result of another run"):
