@@ -13,7 +13,6 @@ from constrained_ner.training.bundled_model.restore import restore
 from constrained_ner.training.bundled_model.save import save_gguf, save_transformers
 
 N_SENTENCES = 300
-_MEBIBYTE = 1 << 20
 
 Answers = list[list[tuple[int, int, str]]]
 
@@ -54,13 +53,14 @@ def test_copy_draft_equals_stepwise_in_float32(
 
 def test_llama_cpp_and_transformers_agree(twins: tuple[Path, Path], sentences: list[Sentence]) -> None:
     in_transformers = answers(twins[0], sentences)
-    for model in (twins[1], bundled_model()):
+    for model, share in ((twins[1], 0.99), (bundled_model(), 0.985)):  # the second rounds its activations, too
         equal = sum(a == b for a, b in zip(answers(model, sentences), in_transformers, strict=True))
-        assert equal >= 0.99 * len(sentences)
+        assert equal >= share * len(sentences)
 
 
 def test_it_fits_the_package() -> None:
-    assert bundled_model().stat().st_size <= 12 * _MEBIBYTE
+    shipped = [bundled_model(), *bundled_model().parent.glob("*.onnx")]
+    assert sum(path.stat().st_size for path in shipped) <= 18_000_000
 
 
 def test_the_library_s_front_door() -> None:

@@ -214,7 +214,7 @@ def test_the_cache_grows_and_keeps_what_it_held(
     long = [*range(100, 130)] * 30
     backend.forward([Step(1, 0, long, [None] * len(long))])
     backend.forward([Step(0, 2, long, [None] * len(long))])
-    [[scores]] = backend.forward([Step(0, 902, [9], [range(8000)])])
+    [[scores]] = backend.forward([Step(0, 902, [9], [range(32000)])])
     assert scores is not None
     np.testing.assert_array_equal(scores.logits, all_at_once((1, 2, 5, 6, *long, 9)))
 
@@ -242,7 +242,7 @@ def test_a_failed_pass_leaves_a_usable_back_end(
     with pytest.raises(ModelError, match=r"onnx: onnxruntime could not evaluate 2 tokens: .*out of") as error:
         backend.forward([Step(0, 2, [10**6, 1], [None, None])])
     assert "\n" not in str(error.value)
-    [[scores]] = backend.forward([Step(0, 1, [8], [range(8000)])])
+    [[scores]] = backend.forward([Step(0, 1, [8], [range(32000)])])
     assert scores is not None
     np.testing.assert_array_equal(scores.logits, all_at_once((1, 2, 3, 4, 8)))
 
@@ -455,7 +455,7 @@ def test_identity_and_description(precision: Precision) -> None:
     )
     assert str(bundled_model()) not in backend.identity.values()
     assert backend.description["version"].startswith("onnxruntime ")
-    assert backend.temperature == pytest.approx(1.704)
+    assert backend.temperature == pytest.approx(2.364)
 
 
 def test_close_frees_the_model_and_later_use_is_a_clear_error(backend: BundledCpuBackend) -> None:

@@ -136,7 +136,7 @@ def test_a_real_server_finds_what_decoding_here_finds(address: str) -> None:
     assert all(r.failure is None and r.verbatim and not r.problems for r in results)
     assert {m.provenance for r in results for m in r.sentence.mentions} == {"constrained"}
     assert all(m.text == r.sentence.text[m.start : m.end] for r in results for m in r.sentence.mentions)
-    assert sum(found(e) == found(r) for e, r in zip(expected, results, strict=True)) >= len(SENTENCES) - 4
+    assert sum(found(e) == found(r) for e, r in zip(expected, results, strict=True)) >= len(SENTENCES) - 6
     assert sum(len(found(r)) for r in results) > 50
 
 

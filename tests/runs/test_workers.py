@@ -108,7 +108,7 @@ def test_two_workers_with_the_bundled_model_fit_a_machine_of_512_mb(tmp_path: Pa
         record = annotate_file(SAMPLE, tmp_path / "out", workers=pool)
     assert record.n_sentences > BLOCK
     assert len(record.peak_memory_mb) == 2
-    assert sum(record.peak_memory_mb) < 400  # the parent has no model
+    assert sum(record.peak_memory_mb) < 470  # they share some 50 of it, and the parent has no model
 
 
 def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(
