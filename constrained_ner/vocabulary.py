@@ -221,7 +221,7 @@ BYTE_LEVEL_ALPHABET = _byte_level_alphabet()
 
 def bytes_of_byte_level(piece: str) -> bytes:
     """Example: bytes_of_byte_level("Ġaspirin") -> b" aspirin". Raises KeyError outside the alphabet."""
-    return bytes(BYTE_LEVEL_ALPHABET[character] for character in piece)
+    return bytes(map(BYTE_LEVEL_ALPHABET.__getitem__, piece))
 
 
 def bytes_of_sentencepiece(piece: str) -> bytes:

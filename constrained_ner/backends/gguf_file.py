@@ -119,6 +119,20 @@ class _Reader:
         self.at += n_bytes
         return self._data[self.at - n_bytes : self.at].decode(errors="replace")
 
+    def _texts(self, n_texts: int) -> list[str]:
+        """As `text`, so many times: a vocabulary is most of the time that a small file takes."""
+        data, at, n_data, length_at = self._data, self.at, len(self._data), struct.Struct("<Q").unpack_from
+        found = []
+        for _ in range(n_texts):
+            (n_bytes,) = length_at(data, at)
+            at += 8
+            if n_bytes > n_data - at:
+                raise struct.error
+            found.append(data[at : at + n_bytes].decode(errors="replace"))
+            at += n_bytes
+        self.at = at
+        return found
+
     def entry(self) -> tuple[str, Any]:
         return self.text(), self._value(self.number("I"))
 
@@ -134,7 +148,9 @@ class _Reader:
         if kind != _ARRAY:
             return self.number(_NUMBERS[kind])
         kind, n_values = self.number("I"), self.number("Q")
-        if kind in (_STRING, _ARRAY):
+        if kind == _STRING:
+            return self._texts(n_values)
+        if kind == _ARRAY:
             return [self._value(kind) for _ in range(n_values)]
         values = np.frombuffer(self._data, np.dtype(_NUMBERS[kind]).newbyteorder("<"), n_values, self.at)
         self.at += values.nbytes
