@@ -33,7 +33,7 @@ All of devel takes 71 tokens a sentence instead of 98, and 19 % more sentences a
 ONE_THREAD_BYTES = 32 << 20
 """Models up to this size compute with one thread by default.
 
-The bundled one (8 MB) does 36 sentences a second on one thread and 49 on two, but 1.4 on two where something
+A bundled model of 8 MB did 36 sentences a second on one thread and 49 on two, but 1.4 on two where something
 else takes one of them. Processes of their own are the better use of a second processor (`runs/workers.py`).
 """
 
