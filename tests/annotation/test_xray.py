@@ -56,7 +56,7 @@ def test_what_is_overruled_is_likelier_than_what_was_legal(ner: Annotator) -> No
 
 
 def test_a_token_that_the_grammar_forced_is_shown_where_the_model_wanted_another(ner: Annotator) -> None:
-    """Without the grammar the model makes another drug of etravirine; with it, nothing else was legal there."""
+    """Without the grammar the model makes another drug of etravirine, where nothing else was legal."""
     seen = ner.xray("Efavirenz (EFV) 600 mg q.d. lowered etravirine (ETR) AUC by 41%.")
     assert not seen.free.verbatim
     forced = [d for d in seen.decisions if d.number is None]
