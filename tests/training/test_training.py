@@ -275,6 +275,19 @@ def test_a_list_of_names_has_the_right_offsets() -> None:
     assert seen == {"Advil", "Aspirin", "aspirin", "AZT", "Ace Inhibitors", "ace Inhibitors"}
 
 
+def test_a_sentence_that_cannot_be_written_is_passed_over_and_none_at_all_is_an_error() -> None:
+    def unwritable(rng: np.random.Generator) -> Example:
+        raise ValueError("no legal answer")
+
+    written = Share(1.0, lambda rng: Example((1, 2, 3), 1))
+    rng = np.random.default_rng(0)
+    assert len(Mixture([Share(1.0, unwritable), written]).chunk(30, rng)) == 10
+    with pytest.raises(InputError, match="most sentences to learn from cannot be written: no legal answer"):
+        Mixture([Share(1.0, unwritable)]).chunk(30, rng)
+    with pytest.raises(InputError, match="no names"):
+        list_names({}, rng)
+
+
 class _KilledError(Exception):
     pass
 
@@ -299,6 +312,12 @@ class TestLoop:
         resumed.run(_stages(tokenizer, 6000))
         for name, weights in whole.model.state_dict().items():
             assert torch.equal(weights, resumed.model.state_dict()[name]), name
+
+    def test_a_checkpoint_of_another_size_is_refused(self, tokenizer: ModelTokenizer, tmp_path: Path) -> None:
+        _trainer(tokenizer, tmp_path, []).save(stages := _stages(tokenizer, 2000))
+        wider = _trainer(tokenizer, tmp_path, [], replace(TINY, n_feed_forward=96))
+        with pytest.raises(ModelError, match=r"c\.pt: .* another size; resume with the options"):
+            wider.run(stages)
 
     def test_feeders_change_no_weight(self, tokenizer: ModelTokenizer, tmp_path: Path) -> None:
         trained = []

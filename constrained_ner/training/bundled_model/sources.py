@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from ...data import Mention, Sentence, Span
+from ...errors import InputError
 from ...schema import DDI
 from ..batches import Example
 from .copying import Curriculum, random_copies
@@ -54,7 +55,14 @@ class Share:
 
 
 class Mixture:
-    """Sentences of several kinds, drawn with replacement."""
+    """Sentences of several kinds, drawn with replacement.
+
+    A sentence with names that no legal answer can mark is passed over. `chunk` raises InputError if these are
+    most of them.
+    """
+
+    MOST_PASSED_OVER = 100
+    """So many in a chunk are no sign that something is wrong, even if no sentence could be written."""
 
     def __init__(self, shares: Sequence[Share]) -> None:
         self.shares = shares
@@ -63,13 +71,16 @@ class Mixture:
     def chunk(self, n_tokens: int, rng: np.random.Generator) -> list[Example]:
         weights = np.array([s.weight for s in self.shares])
         examples: list[Example] = []
-        n_drawn = 0
+        n_drawn = n_passed_over = 0
         while n_drawn < n_tokens:
             share = self.shares[rng.choice(len(weights), p=weights / weights.sum())]
             try:
                 example = share.draw(rng)
-            except ValueError:
-                continue  # a sentence with names that no legal answer can mark
+            except ValueError as error:
+                n_passed_over += 1
+                if n_passed_over > max(self.MOST_PASSED_OVER, len(examples)):
+                    raise InputError(f"most sentences to learn from cannot be written: {error}") from None
+                continue
             examples.append(example)
             n_drawn += len(example.ids)
         return examples
@@ -128,7 +139,10 @@ def list_names(names: Mapping[str, Sequence[str]], rng: np.random.Generator) -> 
     """Make a list of names. There is no context, so the model has to know the names themselves.
 
     names: entity type -> names. Types with few names are drawn more often than in proportion.
+    Raises InputError without any.
     """
+    if not names:
+        raise InputError("no names to make lists of: is the lexicon empty?")
     kinds = sorted(names)
     weights = np.sqrt([len(names[kind]) for kind in kinds])
     parts: list[str] = []
@@ -149,6 +163,8 @@ T = TypeVar("T")
 
 
 def _any(some: Sequence[T], rng: np.random.Generator) -> T:
+    if not some:
+        raise InputError("a part of the training data has no sentence to draw")
     return some[int(rng.integers(len(some)))]
 
 

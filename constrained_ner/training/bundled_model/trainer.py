@@ -233,9 +233,15 @@ class Trainer:
         self._saved_at = time.monotonic()
 
     def resume(self, stages: Sequence[Stage]) -> None:
-        """Restore the last checkpoint."""
+        """Restore the last checkpoint. Raises ModelError if it is that of a model of another size."""
         content = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-        self.model.load_state_dict(content["model"])
+        try:
+            self.model.load_state_dict(content["model"])
+        except RuntimeError:  # its message has a line for each tensor
+            raise ModelError(
+                f"{self.checkpoint}: the checkpoint of a model of another size; "
+                "resume with the options that the run began with"
+            ) from None
         for optimiser, state in zip(self.optimisers, content["optimisers"], strict=True):
             optimiser.load_state_dict(state)
         self.state = TrainingState(**content["progress"])
