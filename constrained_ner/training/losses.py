@@ -5,7 +5,7 @@ Two ways of training use two ways of computing the same idea:
 The bundled model is trained from scratch by `batch_losses`: the loss over the legal tokens at every decision,
 which teaches exactly the choices that constrained decoding asks for, from a few rows of the output layer. On
 its own it never teaches the model to look up its place in the prompt, and so at the words to the right.
-Copying and the prompt are therefore predicted over the whole vocabulary too.
+Copying and the prompt are therefore predicted, too, over the whole vocabulary or that of the batch.
 
 An adapter is trained by one of the losses of `LOSSES`. Each names its choices as a `Question`, and
 `output_rows` computes the cross-entropy of these choices for any model.

@@ -19,7 +19,11 @@ from .tokenizer import ModelTokenizer
 
 @dataclass(frozen=True)
 class ModelSize:
-    """Sizes of the network. The default has 7.2M parameters; the output layer shares the embeddings."""
+    """Sizes of the network; the output layer shares the embeddings.
+
+    The default has 7.2M parameters with 8,000 tokens. The model that ships has 14.5M: 32,000 tokens, and
+    feed-forward layers of 1,024.
+    """
 
     n_hidden: int = 256
     n_layers: int = 6

@@ -80,7 +80,8 @@ def train(
     fold: leave this fold of the gold documents out (see `evaluation.folds`), and measure on it instead; what
         it starts from, and its teacher, must have done the same.
     gold: learn from the annotated documents. Otherwise nothing comes from them, neither tokenizer nor
-        lexicon, so that a training for any fold may start from what is learnt. There is no last stage then.
+        lexicon, so that a training for any fold may start from what is learnt (what it starts from itself
+        must not know them, either). There is no last stage then.
     start_from: earlier `out` folders with the same tokenizer; training starts from the mean of their weights.
     teacher: model that marks `n_taught` sentences of the text, as `Annotator.load` takes it.
     adapter: of peft, for the teacher and for `rows_from`.

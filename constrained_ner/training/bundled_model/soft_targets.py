@@ -32,7 +32,7 @@ def seen_alike(marks: Iterable[Marks]) -> Iterator[Marks]:
 
 
 def soft_example(marks: Marks, writer: TargetWriter) -> Example:
-    """Write the example of such a sentence. writer: the student's, for the types of the marks."""
+    """Write the example of a sentence that is seen alike. writer: the student's, for the marks' types."""
     return writer.write(marks.sentence, softened=Softened(marks))
 
 
