@@ -56,7 +56,7 @@ def test_it_finds_what_decoding_here_finds_nearly_as_sure_of_it(target: Target) 
     assert seen["mentions"] > 50
     assert seen["equal"] >= len(untagged) - 4
     assert max(seen["margins of the others"], default=0.0) < NEAR_TIE
-    assert seen["of these without confidence"] <= seen["in both"] * 0.05
+    assert seen["of these without confidence"] <= seen["in both"] * 0.1
     assert seen["confidence differs by"]["on average"] < 0.02
 
 
@@ -76,7 +76,8 @@ def test_it_heeds_the_grammar(target: Target) -> None:
 
 
 def test_a_grammar_that_it_ignores_is_noticed(target: Target) -> None:
-    checks.ignored_grammar_is_noticed(target, [Sentence("0", "Take <b>aspirin with food, not <drug>iron.")])
+    text = "Efavirenz (EFV) 600 mg q.d. lowered etravirine (ETR) AUC by 41%."  # free, it writes another drug
+    checks.ignored_grammar_is_noticed(target, [Sentence("0", text)])
 
 
 def test_an_answer_that_takes_too_long_is_a_time_out(target: Target) -> None:
