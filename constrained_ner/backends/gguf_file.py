@@ -113,14 +113,10 @@ class _Reader:
         return value
 
     def text(self) -> str:
-        n_bytes = self.number("Q")
-        if n_bytes > len(self._data) - self.at:
-            raise struct.error
-        self.at += n_bytes
-        return self._data[self.at - n_bytes : self.at].decode(errors="replace")
+        return self._texts(1)[0]
 
     def _texts(self, n_texts: int) -> list[str]:
-        """As `text`, so many times: a vocabulary is most of the time that a small file takes."""
+        """Texts one after the other: a vocabulary is most of the time that a small file takes."""
         data, at, n_data, length_at = self._data, self.at, len(self._data), struct.Struct("<Q").unpack_from
         found = []
         for _ in range(n_texts):

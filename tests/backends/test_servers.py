@@ -127,7 +127,7 @@ def address(visible: Path) -> Iterator[str]:
 def test_a_real_server_finds_what_decoding_here_finds(address: str) -> None:
     """Nearly: a grammar leaves the tokenisation free (our rule `any`) and lets an answer begin with a space,
     and a tag that the sentence itself spells is a control token to the server. No confidence comes back."""
-    with Annotator.load(threads=1, rule="any", min_confidence=0.0) as here:
+    with Annotator.load(threads=1, rule="any", min_confidence=0.0, lexicon="none") as here:
         expected = list(here.run(SENTENCES))
     with Annotator.load("openai:bundled", base_url=address) as there:
         results = list(there.run(SENTENCES))
@@ -136,7 +136,7 @@ def test_a_real_server_finds_what_decoding_here_finds(address: str) -> None:
     assert all(r.failure is None and r.verbatim and not r.problems for r in results)
     assert {m.provenance for r in results for m in r.sentence.mentions} == {"constrained"}
     assert all(m.text == r.sentence.text[m.start : m.end] for r in results for m in r.sentence.mentions)
-    assert sum(found(e) == found(r) for e, r in zip(expected, results, strict=True)) >= len(SENTENCES) - 6
+    assert sum(found(e) == found(r) for e, r in zip(expected, results, strict=True)) >= len(SENTENCES) - 4
     assert sum(len(found(r)) for r in results) > 50
 
 
